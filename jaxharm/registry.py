@@ -1,0 +1,126 @@
+"""Which systems exist: name -> where its parts live and what a user should know of it.
+
+Nothing is imported until a part is asked for, so that listing names is fast.
+"""
+
+import dataclasses
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flax import linen as nn
+
+from jaxharm.errors import InputError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered system.
+
+    Attributes:
+        name: what users type.
+        model: "module:Class" of the Flax module; it takes `config`, `axis_name` and `dtype`.
+        config: "module:Class" of its frozen Config; it offers `tiny()`, `size_multiple`,
+            `min_size`, `default_size`.
+        system: "module:Class" of the training system.
+        torch_names: "module:function" (config) -> the name map of the official checkpoints.
+        preset: Config fields that differ from the class defaults for this name.
+        parameters: trained parameters of the full-size model.
+        needs_background: whether the model reads a background plate (or painting).
+        paper, weights, licence: shown by `jaxharm models`.
+    """
+
+    name: str
+    model: str
+    config: str
+    system: str
+    torch_names: str
+    parameters: int
+    paper: str
+    weights: str
+    licence: str
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    needs_background: bool = False
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(entry: Entry) -> None:
+    """Adds a system; a second one of the same name is an error."""
+    if entry.name in _ENTRIES:
+        raise ValueError(f"a system named {entry.name!r} is registered already")
+    _ENTRIES[entry.name] = entry
+
+
+def list_models() -> list[str]:
+    """Names of the registered systems, in order of registration."""
+    return list(_ENTRIES)
+
+
+def get(name: str) -> Entry:
+    """The entry of `name`; InputError naming the closest ones where there is none."""
+    if name not in _ENTRIES:
+        close = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.4) or list_models()
+        raise InputError(f"unknown model {name!r}; known: {', '.join(close)}")
+    return _ENTRIES[name]
+
+
+def resolve(reference: str) -> Any:
+    """Imports "module:attribute" and returns the attribute."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def model_config(name: str, **overrides: Any) -> Any:
+    """The Config of `name` with `overrides`; InputError naming the valid fields if one is unknown."""
+    entry = get(name)
+    cls = resolve(entry.config)
+    valid = [f.name for f in dataclasses.fields(cls)]
+    unknown = sorted(set(overrides) - set(valid))
+    if unknown:
+        raise InputError(f"unknown option {', '.join(unknown)} of model {name!r}; valid: {', '.join(valid)}")
+    return cls(**{**entry.preset, **overrides})
+
+
+def create_model(name: str, **overrides: Any) -> nn.Module:
+    """The Flax module of `name`, at inference settings (no device axis, float32).
+
+    Raises:
+        InputError (a ValueError): unknown name, or an override that is no field of its Config.
+    """
+    return resolve(get(name).model)(config=model_config(name, **overrides))
+
+
+_PHNET = dict(
+    model="jaxharm.models.phnet:PHNet",
+    config="jaxharm.models.phnet:PHNetConfig",
+    system="jaxharm.systems.phnet:PHNetSystem",
+    torch_names="jaxharm.convert.phnet:torch_names",
+    paper="PHNet: Patch-based Normalization for Portrait Harmonization, arXiv 2402.17561",
+    weights="official checkpoints convert (jaxharm convert); none shipped",
+    licence="code Apache-2.0; official weights: see the PHNet repository",
+)
+_PIH = dict(
+    model="jaxharm.models.pih:PIH",
+    config="jaxharm.models.pih:PIHConfig",
+    system="jaxharm.systems.pih:PIHSystem",
+    torch_names="jaxharm.convert.pih:torch_names",
+    paper="Semi-supervised Parametric Real-world Image Harmonization, CVPR 2023, arXiv 2303.00157",
+    weights="official checkpoints convert (jaxharm convert); none shipped",
+    licence="code Apache-2.0; official weights: see the PIH repository",
+    needs_background=True,
+)
+register(Entry(name="pih", parameters=93_235_073, preset={}, **_PIH))
+register(Entry(name="pih_light", parameters=5_964_857, preset={"light": True}, **_PIH))
+register(Entry(name="phnet_ffhqh", parameters=39_921_456, preset={}, **_PHNET))
+register(
+    Entry(
+        name="phnet_iharmony4",
+        parameters=9_994_110,
+        preset={"grid_counts": (10, 5, 1), "channels": (3, 16, 32, 64, 128, 256, 512)},
+        **_PHNET,
+    )
+)

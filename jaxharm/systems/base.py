@@ -1,0 +1,37 @@
+"""The interface that the training loop and the evaluators know; they know no paper."""
+
+from typing import Protocol
+
+from jaxharm import registry
+from jaxharm.config import TrainConfig
+from jaxharm.types import Array, Batch, Metrics, Output, TrainState
+
+
+class System(Protocol):
+    """A paper's networks, losses and optimisers as pure functions (frozen dataclass).
+
+    `step` is written for one device's shard. With `axis_name` set, it reduces over that axis
+    itself; with None the arrays are global. It returns metrics already summed over the axis.
+    """
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, *, total_steps: int) -> "System":
+        """Builds the system; `total_steps` is the length of the run, for schedules."""
+        ...
+
+    def init(self, key: Array, batch: Batch) -> TrainState:
+        """Fresh state from a typed PRNG key; `batch` only gives shapes."""
+        ...
+
+    def step(self, state: TrainState, batch: Batch, *, axis_name: str | None) -> tuple[TrainState, Metrics]:
+        """One optimisation step."""
+        ...
+
+    def predict(self, state: TrainState, batch: Batch) -> Output:
+        """Inference on a batch, with the averaged parameters where the run keeps them."""
+        ...
+
+
+def make_system(config: TrainConfig, *, total_steps: int) -> System:
+    """The system that `config.system` names."""
+    return registry.resolve(registry.get(config.system).system).from_config(config, total_steps=total_steps)
