@@ -124,7 +124,9 @@ class TrainConfig:
 Overlay = Callable[[TrainConfig], TrainConfig]
 
 
-def load_config(path: str | Path, overlays: Sequence[str] = (), sets: Sequence[str] = ()) -> TrainConfig:
+def load_config(
+    path: str | Path, overlays: Sequence[str] = (), sets: Sequence[str] = ()
+) -> TrainConfig:
     """Loads `get_config()` of a config file, then applies overlays and `key=value` settings.
 
     Args:
@@ -150,7 +152,9 @@ def load_config(path: str | Path, overlays: Sequence[str] = (), sets: Sequence[s
         config = known[name](config)
     config = apply_overrides(config, sets)
     if (config.steps is None) == (config.epochs is None):
-        raise InputError(f"set exactly one of steps and epochs (steps={config.steps}, epochs={config.epochs})")
+        raise InputError(
+            f"set exactly one of steps and epochs (steps={config.steps}, epochs={config.epochs})"
+        )
     return config
 
 
@@ -174,7 +178,9 @@ def from_json(cls: type, values: Mapping[str, Any]) -> Any:
     hints = typing.get_type_hints(cls)
     unknown = set(values) - set(hints)
     if unknown:
-        raise InputError(f"unknown {cls.__name__} keys {sorted(unknown)}: written by another version?")
+        raise InputError(
+            f"unknown {cls.__name__} keys {sorted(unknown)}: written by another version?"
+        )
     return cls(**{key: _coerce(value, hints[key]) for key, value in values.items()})
 
 
@@ -205,7 +211,9 @@ def _overlays(path: Path) -> dict[str, Overlay]:
 
 def _suggest(name: str, known: Any) -> str:
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {', '.join(close)}?" if close else f"; known: {', '.join(sorted(known))}"
+    return (
+        f"; did you mean {', '.join(close)}?" if close else f"; known: {', '.join(sorted(known))}"
+    )
 
 
 def _replace(config: Any, parts: list[str], text: str, key: str) -> Any:
@@ -219,7 +227,9 @@ def _replace(config: Any, parts: list[str], text: str, key: str) -> Any:
             raise InputError(f"config key {key!r}: {name} has no fields")
         return dataclasses.replace(config, **{name: _replace(current, parts[1:], text, key)})
     if dataclasses.is_dataclass(current):
-        raise InputError(f"config key {key!r} is a group; set one of its fields: {', '.join(typing.get_type_hints(type(current)))}")
+        raise InputError(
+            f"config key {key!r} is a group; set one of its fields: {', '.join(typing.get_type_hints(type(current)))}"
+        )
     try:
         value = _parse(text, hints[name])
     except ValueError as error:

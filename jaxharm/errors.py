@@ -8,7 +8,9 @@ class InputError(ValueError):
     """Bad input or configuration: one sentence that says what, where and what to do."""
 
 
-def run_command(command: Callable[[], int | None], *, user_errors: tuple[type[Exception], ...] = ()) -> int:
+def run_command(
+    command: Callable[[], int | None], *, user_errors: tuple[type[Exception], ...] = ()
+) -> int:
     """Runs a command's body and returns its exit status.
 
     Args:

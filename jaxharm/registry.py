@@ -81,7 +81,9 @@ def model_config(name: str, **overrides: Any) -> Any:
     valid = [f.name for f in dataclasses.fields(cls)]
     unknown = sorted(set(overrides) - set(valid))
     if unknown:
-        raise InputError(f"unknown option {', '.join(unknown)} of model {name!r}; valid: {', '.join(valid)}")
+        raise InputError(
+            f"unknown option {', '.join(unknown)} of model {name!r}; valid: {', '.join(valid)}"
+        )
     return cls(**{**entry.preset, **overrides})
 
 

@@ -23,7 +23,9 @@ class System(Protocol):
         """Fresh state from a typed PRNG key; `batch` only gives shapes."""
         ...
 
-    def step(self, state: TrainState, batch: Batch, *, axis_name: str | None) -> tuple[TrainState, Metrics]:
+    def step(
+        self, state: TrainState, batch: Batch, *, axis_name: str | None
+    ) -> tuple[TrainState, Metrics]:
         """One optimisation step."""
         ...
 
@@ -34,4 +36,6 @@ class System(Protocol):
 
 def make_system(config: TrainConfig, *, total_steps: int) -> System:
     """The system that `config.system` names."""
-    return registry.resolve(registry.get(config.system).system).from_config(config, total_steps=total_steps)
+    return registry.resolve(registry.get(config.system).system).from_config(
+        config, total_steps=total_steps
+    )

@@ -1,0 +1,108 @@
+"""Official parameter names -> ours: the rules a model gives and how they are applied."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxharm import registry
+from jaxharm.errors import InputError
+
+Transform = Callable[[np.ndarray], np.ndarray]
+
+
+def same(value: np.ndarray) -> np.ndarray:
+    """Biases, scales, statistics."""
+    return value
+
+
+def conv(value: np.ndarray) -> np.ndarray:
+    """Convolution OIHW -> HWIO (depthwise (C,1,k,k) -> (k,k,1,C) as well)."""
+    return value.transpose(2, 3, 1, 0)
+
+
+def linear(value: np.ndarray) -> np.ndarray:
+    """Dense (out,in) -> (in,out)."""
+    return value.T
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One official tensor: its name, where it goes (collection, then path) and its new layout."""
+
+    torch_name: str
+    path: tuple[str, ...]  # ("params", "encoder1", "conv", "kernel"), ("batch_stats", ...)
+    transform: Transform = same
+
+
+@dataclass(frozen=True)
+class NameMap:
+    """All rules of a model, and the official tensors that are known and dropped on purpose."""
+
+    rules: Sequence[Rule]
+    dropped: Collection[str] = field(default_factory=tuple)
+
+
+def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: Any) -> dict[str, Any]:
+    """Converts an official state dict to the variables of `create_model(name, **overrides)`.
+
+    Args:
+        name: a registered model.
+        state_dict: official tensor name -> array in the official layout.
+        overrides: Config fields that differ from the model's preset.
+
+    Returns:
+        {"params": ..., "batch_stats": ...} of float32 numpy arrays.
+
+    Raises:
+        InputError: missing or unknown names (listed), or a shape that the model does not have.
+    """
+    config = registry.model_config(name, **overrides)
+    names: NameMap = registry.resolve(registry.get(name).torch_names)(config)
+    wanted = [rule.torch_name for rule in names.rules]
+    missing = [n for n in wanted if n not in state_dict]
+    unknown = sorted(set(state_dict) - set(wanted) - set(names.dropped))
+    if missing or unknown:
+        raise InputError(
+            f"this is not a checkpoint of {name}: {_shown('missing', missing)}; {_shown('unknown', unknown)}"
+        )
+    shapes = _shapes(name, overrides)
+    variables: dict[str, Any] = {}
+    for rule in names.rules:
+        value = np.asarray(rule.transform(np.asarray(state_dict[rule.torch_name])), np.float32)
+        expected = shapes.pop(rule.path)
+        if value.shape != expected:
+            raise InputError(
+                f"this is not a checkpoint of {name}: {rule.torch_name} becomes {list(value.shape)}, "
+                f"the model has {list(expected)} at {'/'.join(rule.path)}"
+            )
+        node = variables
+        for part in rule.path[:-1]:
+            node = node.setdefault(part, {})
+        node[rule.path[-1]] = value
+    if shapes:
+        raise ValueError(f"the name map of {name} leaves out {sorted('/'.join(p) for p in shapes)}")
+    return variables
+
+
+def _shown(kind: str, names: Sequence[str]) -> str:
+    if not names:
+        return f"none {kind}"
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{len(names)} {kind} ({', '.join(names[:8])}{more})"
+
+
+def _shapes(name: str, overrides: Mapping[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]:
+    """Path -> shape of every variable of the model."""
+    model = registry.create_model(name, **overrides)
+    side = model.config.default_size
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    mask = jax.ShapeDtypeStruct((1, side, side, 1), jnp.float32)
+    tree = jax.eval_shape(
+        lambda key, c, m: model.init(key, c, m, background=c), jax.random.key(0), image, mask
+    )
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {tuple(str(k.key) for k in path): tuple(leaf.shape) for path, leaf in leaves}

@@ -1,0 +1,32 @@
+"""Weight initialisers of the official (PyTorch) implementations."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxharm.types import Array
+
+Initializer = Callable[[Array, Sequence[int], Any], Array]
+
+
+def uniform_fan_in(fan_in: int) -> Initializer:
+    """U(-b, b) with b = 1/sqrt(fan_in): PyTorch's default for weights and biases of any layer."""
+    bound = 1.0 / math.sqrt(fan_in)
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, tuple(shape), dtype, -bound, bound)
+
+    return init
+
+
+def he_normal_fan_out(kernel_size: int, features: int) -> Initializer:
+    """N(0, 2/(k*k*features)): He initialisation of a convolution by its outgoing connections."""
+    std = math.sqrt(2.0 / (kernel_size * kernel_size * features))
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return std * jax.random.normal(key, tuple(shape), dtype)
+
+    return init
