@@ -1,0 +1,128 @@
+"""Configs load, compose and refuse what they do not know."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxharm import config as config_lib
+from jaxharm import registry
+from jaxharm.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted(
+    p for p in (ROOT / "configs").glob("*/*.py") if p.stem not in ("ablations", "__init__", "base")
+)
+PIH_DEMO = ROOT / "configs/pih/demo.py"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_config_builds_its_model(path):
+    config = config_lib.load_config(path)
+    assert config.system in registry.list_models()
+    entry = registry.get(config.system)
+    assert isinstance(config.model, registry.resolve(entry.config))
+    model = registry.resolve(entry.model)(config=config.model)
+    side = config.data.image_size
+    image, mask = (jax.ShapeDtypeStruct((2, side, side, c), jnp.float32) for c in (3, 1))
+    variables = jax.eval_shape(
+        lambda key, c, m: model.init(key, c, m, background=c), jax.random.key(0), image, mask
+    )
+    assert jax.tree.leaves(variables["params"])
+    assert config.data.batch_size % config.accumulate == 0
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_config_survives_json(path):
+    config = config_lib.load_config(path, overlays=["smoke"])
+    values = config_lib.to_json(config)
+    model = config_lib.from_json(type(config.model), values["model"])
+    assert model == config.model
+    assert config_lib.from_json(type(config.data), values["data"]) == config.data
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_config_documents_its_run(path):
+    text = path.read_text()
+    for needed in ("python train.py --config configs/", "Hardware", "Published", "Ours"):
+        assert needed in text, f"{path} does not say {needed}"
+
+
+def test_overrides_are_typed():
+    config = config_lib.load_config(
+        PIH_DEMO,
+        sets=[
+            "optim.lr=1e-4",
+            "data.batch_size=4",
+            "data.augment.flip=0",
+            "data.augment.crop_scale=0.5,1.0",
+            "data.synthesis.families=curves,photometric",
+            "optim.clip_norm=none",
+            "parallel=pmap",
+            "model.light=false",
+        ],
+    )
+    assert config.optim.lr == 1e-4
+    assert config.data.batch_size == 4
+    assert config.data.augment.crop_scale == (0.5, 1.0)
+    assert config.data.synthesis.families == ("curves", "photometric")
+    assert config.optim.clip_norm is None
+    assert config.parallel == "pmap"
+    assert config.model.light is False
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("optim.larning_rate=1", "unknown config key 'optim.larning_rate'"),
+        ("data.batch_sizes=4", "did you mean batch_size"),
+        ("data.batch_size=four", "not of type int"),
+        ("data.batch_size=4.5", "not of type int"),
+        ("parallel=threads", "not one of shard_map, pmap, jit"),
+        ("optim=adam", "is a group"),
+        ("seed.value=3", "has no fields"),
+        ("seed", "not of the form key=value"),
+        ("data.augment.crop_scale=0.5", "has 1 values, 2 are needed"),
+        ("log.tensorboard=maybe", "not true or false"),
+    ],
+)
+def test_bad_setting_is_one_sentence(setting, says):
+    with pytest.raises(InputError, match=says) as caught:
+        config_lib.load_config(PIH_DEMO, sets=[setting])
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_config_and_unknown_overlay():
+    with pytest.raises(InputError, match="does not exist"):
+        config_lib.load_config(ROOT / "configs/pih/nothing.py")
+    with pytest.raises(InputError, match="unknown overlay 'smok'.*did you mean smoke"):
+        config_lib.load_config(PIH_DEMO, overlays=["smok"])
+
+
+def test_steps_and_epochs_exclude_each_other():
+    with pytest.raises(InputError, match="exactly one of steps and epochs"):
+        config_lib.load_config(PIH_DEMO, sets=["epochs=3"])
+
+
+def test_overlays_apply_left_to_right_and_settings_last():
+    config = config_lib.load_config(PIH_DEMO, overlays=["smoke"], sets=["steps=3"])
+    assert config.steps == 3
+    assert config.model == type(config.model).tiny()
+
+
+def test_unknown_model_option_names_the_valid_ones():
+    with pytest.raises(InputError, match="valid: .*mask_offset"):
+        registry.create_model("pih", mask_ofset=0.5)
+    with pytest.raises(InputError, match="pih_light"):
+        registry.get("pih_lite")
+
+
+def test_config_fields_are_plain_data():
+    config = config_lib.load_config(PIH_DEMO)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        assert dataclasses.is_dataclass(value) or isinstance(
+            value, (int, float, str, tuple, dict, type(None))
+        )
