@@ -1,0 +1,69 @@
+"""Optimisers and learning-rate schedules, from an `OptimConfig`."""
+
+import jax.numpy as jnp
+import optax
+
+from jaxharm.config import OptimConfig
+from jaxharm.errors import InputError
+from jaxharm.types import Array
+
+
+def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
+    """Learning rate as a function of the optimisation step (0 is the first).
+
+    Warm-up multiplies by (step + 1) / warmup_steps until it reaches 1. After it, "cosine" falls
+    from lr to final_lr over the rest of the run; "step" multiplies by gamma at each milestone,
+    given as a share of the whole run.
+
+    Raises:
+        InputError: milestones outside (0, 1), or a warm-up as long as the run.
+    """
+    if config.warmup_steps and config.warmup_steps >= total_steps:
+        raise InputError(
+            f"optim.warmup_steps={config.warmup_steps} does not end before the run of "
+            f"{total_steps} steps"
+        )
+    if any(not 0 < share < 1 for share in config.milestones):
+        raise InputError(
+            f"optim.milestones={config.milestones} must be shares of the run, between 0 and 1"
+        )
+    boundaries = jnp.asarray([round(share * total_steps) for share in config.milestones])
+
+    def schedule(step: Array) -> Array:
+        step = jnp.asarray(step, jnp.float32)
+        lr = jnp.asarray(config.lr, jnp.float32)
+        if config.schedule == "cosine":
+            progress = (step - config.warmup_steps) / max(total_steps - config.warmup_steps, 1)
+            cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1)))
+            lr = config.final_lr + (config.lr - config.final_lr) * cosine
+        elif config.schedule == "step":
+            lr = lr * config.gamma ** jnp.sum(step >= boundaries)
+        return lr * jnp.minimum(1.0, (step + 1) / max(config.warmup_steps, 1))
+
+    return schedule
+
+
+def make_optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
+    """The optimiser of `config`, with its schedule and, where set, gradient clipping.
+
+    `b1` is the momentum of "sgd". Weight decay is decoupled for "adamw" and "lion" and added to
+    the gradient for "adam" and "sgd", as in PyTorch.
+    """
+    schedule = make_schedule(config, total_steps)
+    decay = config.weight_decay
+    parts = []
+    if config.clip_norm is not None:
+        parts.append(optax.clip_by_global_norm(config.clip_norm))
+    if config.name in ("adam", "sgd") and decay:
+        parts.append(optax.add_decayed_weights(decay))
+    if config.name == "lion":
+        parts.append(optax.lion(schedule, b1=config.b1, b2=config.b2, weight_decay=decay))
+    elif config.name == "adam":
+        parts.append(optax.adam(schedule, b1=config.b1, b2=config.b2, eps=config.eps))
+    elif config.name == "adamw":
+        parts.append(
+            optax.adamw(schedule, b1=config.b1, b2=config.b2, eps=config.eps, weight_decay=decay)
+        )
+    else:
+        parts.append(optax.sgd(schedule, momentum=config.b1 or None))
+    return optax.chain(*parts)
