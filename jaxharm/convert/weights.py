@@ -1,0 +1,184 @@
+"""Portable weights: one folder, `weights.safetensors` and `manifest.json`; no code in either."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from jaxharm import registry
+from jaxharm.config import from_json, to_json
+from jaxharm.errors import InputError
+
+WEIGHTS_FILE = "weights.safetensors"
+MANIFEST_FILE = "manifest.json"
+RUN_WEIGHTS = "weights"  # where a training run leaves its export, inside its work folder
+_FORMAT = "jaxharm-weights-1"
+
+
+def save_weights(
+    out_dir: str | Path,
+    name: str,
+    config: Any,
+    variables: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Writes `variables` of a model as a weights folder.
+
+    Args:
+        out_dir: folder to write; made where it does not exist, overwritten where it does.
+        name: registry name of the model.
+        config: its Config dataclass.
+        variables: {"params": ..., "batch_stats": ...} of arrays.
+        extra: further manifest entries, such as "source", "licence" or "training".
+
+    Returns:
+        The manifest: format, model, config, sha256, parameters, and `extra`.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    out_dir = Path(out_dir)
+    tensors = {key: np.ascontiguousarray(value) for key, value in _flatten(variables).items()}
+    data = save_safetensors(tensors)
+    manifest = {
+        "format": _FORMAT,
+        "model": name,
+        "config": to_json(config),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "parameters": sum(v.size for k, v in tensors.items() if k.startswith("params/")),
+        "licence": registry.get(name).licence,
+        **(extra or {}),
+    }
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        _write(out_dir / WEIGHTS_FILE, data)
+        _write(out_dir / MANIFEST_FILE, (json.dumps(manifest, indent=1) + "\n").encode())
+    except OSError as error:
+        raise InputError(f"cannot write weights to {out_dir}: {error.strerror or error}") from error
+    return manifest
+
+
+def load_weights(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
+    """Reads a weights folder.
+
+    Returns:
+        Name of the model, its Config, and its variables as nested dicts of numpy arrays.
+
+    Raises:
+        InputError: a file is missing or damaged, the model or its config is unknown, or the
+            arrays are not exactly those of that model (missing, unknown and misshapen ones named).
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    name = manifest["model"]
+    config = from_json(registry.resolve(registry.get(name).config), manifest["config"])
+    file = path / WEIGHTS_FILE
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+    if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+        raise InputError(
+            f"{file} ({len(data)} bytes) does not match the sha256 in {MANIFEST_FILE}: the copy is "
+            "incomplete or damaged; fetch or export it again"
+        )
+    try:
+        tensors = load_safetensors(data)
+    except SafetensorError as error:
+        raise InputError(f"{file} is not a safetensors file: {error}") from error
+    _check_tensors(tensors, name, config, file)
+    return name, config, _unflatten(tensors)
+
+
+def load_variables(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
+    """Reads the weights of a weights folder, or those that a finished run left in its folder.
+
+    Returns and raises as `load_weights`.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"no weights at {path}: it is not a folder")
+    if (path / MANIFEST_FILE).is_file():
+        return load_weights(path)
+    if (path / RUN_WEIGHTS / MANIFEST_FILE).is_file():
+        return load_weights(path / RUN_WEIGHTS)
+    raise InputError(
+        f"no weights in {path}: neither it nor its folder {RUN_WEIGHTS}/ holds {MANIFEST_FILE} "
+        "(a run exports its weights whenever it evaluates and when it ends)"
+    )
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """The manifest of a weights folder; InputError where it is missing or not of this format."""
+    file = Path(path) / MANIFEST_FILE
+    try:
+        manifest = json.loads(file.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{file} is not valid JSON ({error})") from error
+    missing = {"format", "model", "config", "sha256"} - set(manifest)
+    if missing or manifest["format"] != _FORMAT:
+        raise InputError(f"{file} is not a {_FORMAT} manifest")
+    return manifest
+
+
+def variable_shapes(name: str, config: Any) -> dict[str, tuple[int, ...]]:
+    """Maps "collection/path" to the shape of every variable of model `name` at `config`."""
+    model = registry.resolve(registry.get(name).model)(config=config)
+    side = config.min_size
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    mask = jax.ShapeDtypeStruct((1, side, side, 1), jnp.float32)
+    tree = jax.eval_shape(
+        lambda key, c, m: model.init(key, c, m, background=c), jax.random.key(0), image, mask
+    )
+    return {key: tuple(leaf.shape) for key, leaf in _flatten(tree).items()}
+
+
+def _check_tensors(tensors: Mapping[str, np.ndarray], name: str, config: Any, file: Path) -> None:
+    expected = variable_shapes(name, config)
+    missing, unknown = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
+    shapes = [
+        f"{key} is {list(tensors[key].shape)}, not {list(expected[key])}"
+        for key in sorted(set(expected) & set(tensors))
+        if tensors[key].shape != expected[key]
+    ]
+    problems = [
+        f"{len(items)} {kind} ({', '.join(items[:4])}{', ...' if len(items) > 4 else ''})"
+        for kind, items in (("missing", missing), ("unknown", unknown), ("misshapen", shapes))
+        if items
+    ]
+    if problems:
+        raise InputError(f"{file} does not fit model {name!r}: {'; '.join(problems)}")
+
+
+def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {"/".join(str(part.key) for part in path): leaf for path, leaf in leaves}
+
+
+def _unflatten(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in tensors.items():
+        *parents, leaf = key.split("/")
+        node = tree
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[leaf] = value
+    return tree
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Writes beside the target and renames, so that a reader never sees half a file."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_bytes(data)
+    os.replace(partial, file)
