@@ -30,7 +30,10 @@ class SynthesisConfig:
     """On-the-fly recolouring of the target's foreground (data_pipelines/synthesis.py)."""
 
     probability: float = 0.0  # share of paired records re-made; `photos` records always are
-    families: tuple[str, ...] = ("lab_transfer", "curves", "photometric", "polynomial")
+    families: tuple[str, ...] = (
+        *("lab_transfer", "lab_histogram", "covariance"),
+        *("curves", "photometric", "polynomial"),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,215 @@
+"""Random colour changes of a set of pixels: the recolouring families of `synthesis`.
+
+A family draws one change for given foreground pixels and returns it as a function on pixels
+(u8[n,3] -> f32[n,3] on the 0-255 scale, not rounded), so that it can be judged on a few pixels
+before it is applied to all of them. Everything is a table look-up, a 3x3 matrix, an 11-term
+polynomial or a per-channel map in CIE Lab.
+
+Source: Reinhard et al., Color Transfer between Images (2001); Pitie and Kokaram, The Linear
+Monge-Kantorovitch Linear Colour Mapping (2007); the data sets of specs/datasets 2 and 3 were made
+with such transfers.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+ColorChange = Callable[[np.ndarray], np.ndarray]
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LEVELS = np.arange(256, dtype=np.float64) / 255
+_LINEAR_LEVELS = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4)
+# The 24 patches of the ColorChecker chart as published, sRGB: colours that objects have.
+_CHART = np.array(
+    [
+        *([115, 82, 68], [194, 150, 130], [98, 122, 157], [87, 108, 67], [133, 128, 177]),
+        *([103, 189, 170], [214, 126, 44], [80, 91, 166], [193, 90, 99], [94, 60, 108]),
+        *([157, 188, 64], [224, 163, 46], [56, 61, 150], [70, 148, 73], [175, 54, 60]),
+        *([231, 199, 31], [187, 86, 149], [8, 133, 161], [243, 243, 242], [200, 200, 200]),
+        *([160, 160, 160], [122, 122, 121], [85, 85, 85], [52, 52, 52]),
+    ],
+    np.uint8,
+)
+
+
+def lab_transfer(
+    pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator
+) -> ColorChange:
+    """Lab mean and deviation towards those of `reference`, by a drawn share of the way.
+
+    Args:
+        pixels: u8[n,3], a sample of the foreground.
+        reference: u8[m,3], the pixels to move towards.
+        rng: source of the drawn parameters.
+    """
+    lab, goal = to_lab(pixels), to_lab(reference)
+    ratio = np.clip((goal.std(0) + 1e-3) / (lab.std(0) + 1e-3), 0.6, 1.7)
+    strength = rng.uniform(0.6, 1.0)
+    scale = 1 + strength * (ratio - 1)
+    shift = strength * (goal.mean(0) - lab.mean(0) * ratio)
+    matrix = np.concatenate([np.diag(scale), shift[:, None]], axis=1).astype(np.float32)
+    return lambda rgb: from_lab(_affine(to_lab(rgb), matrix))
+
+
+def lab_histogram(
+    pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator
+) -> ColorChange:
+    """Monotone map per Lab channel, 17 quantiles of the foreground towards those of `reference`."""
+    strength = rng.uniform(0.5, 0.95)
+    shares = np.linspace(0.01, 0.99, 17)
+    sources = np.quantile(to_lab(pixels), shares, axis=0)
+    goals = np.quantile(to_lab(reference), shares, axis=0)
+    tables = []
+    for source, goal in zip(sources.T, goals.T, strict=True):
+        step = np.maximum(np.diff(source), 1e-2)
+        knots = np.concatenate([[0.0], np.cumsum(step)]) + source[0]
+        rise = step * np.clip(np.diff(goal) / step, 0.35, 2.2)  # no posterising, no noise gain
+        target = np.concatenate([[0.0], np.cumsum(rise)])
+        target += goal[8] - target[8]
+        mapped = knots + strength * (target - knots)
+        # Continued with slope one, so that the extreme values keep their differences.
+        knots = np.concatenate([[knots[0] - 100], knots, [knots[-1] + 100]])
+        tables.append((knots, np.concatenate([[mapped[0] - 100], mapped, [mapped[-1] + 100]])))
+
+    def change(rgb: np.ndarray) -> np.ndarray:
+        lab = to_lab(rgb)
+        channels = [np.interp(lab[:, c], *table) for c, table in enumerate(tables)]
+        return from_lab(np.stack(channels, axis=1).astype(np.float32))
+
+    return change
+
+
+def covariance(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
+    """The symmetric linear map in RGB that carries mean and covariance to those of `reference`."""
+    strength = rng.uniform(0.5, 1.0)
+    source, goal = pixels.astype(np.float64), reference.astype(np.float64)
+    root = _matrix_power(np.cov(source.T, bias=True) + 4 * np.eye(3), 0.5)
+    inverse = np.linalg.inv(root)
+    middle = _matrix_power(root @ (np.cov(goal.T, bias=True) + 4 * np.eye(3)) @ root, 0.5)
+    values, vectors = np.linalg.eigh(inverse @ middle @ inverse)
+    matrix = (vectors * np.clip(values, 0.55, 1.8)) @ vectors.T
+    matrix = np.eye(3) + strength * (matrix - np.eye(3))
+    mean = source.mean(0)
+    shift = mean + strength * (goal.mean(0) - mean) - matrix @ mean
+    return _lookup_then_affine(np.tile(_LEVELS[:, None] * 255, 3), matrix, shift)
+
+
+def curves(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
+    """A monotone five-knot curve per channel and a small mix of the channels."""
+    del pixels, reference
+    knots = np.linspace(0, 1, 5)
+    common = rng.normal(0, 0.09)  # a shared bend, so that brightness changes as well as hue
+    heights = knots[:, None] + np.sin(np.pi * knots)[:, None] * common
+    heights = heights + rng.normal(0, 0.055, (5, 3)) * np.array([0.6, 1, 1, 1, 0.6])[:, None]
+    heights = np.clip(np.maximum.accumulate(heights, axis=0), 0, 1)
+    table = np.stack([_smooth(np.interp(_LEVELS, knots, heights[:, c])) for c in range(3)], 1)
+    mix = rng.uniform(-0.08, 0.08, (3, 3))
+    np.fill_diagonal(mix, 0)
+    np.fill_diagonal(mix, 1 - mix.sum(1))  # rows sum to one: greys stay as the curves made them
+    return _lookup_then_affine(table * 255, mix, np.zeros(3))
+
+
+def photometric(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
+    """Exposure, white balance and gamma in linear light; then saturation and contrast."""
+    del reference
+    stops = rng.uniform(-1.1, 0.9)
+    temperature, tint = rng.uniform(-0.3, 0.3), rng.uniform(-0.1, 0.1)
+    gains = np.exp([temperature - tint / 2, tint, -temperature - tint / 2])
+    gains *= 2**stops / (gains @ LUMA)
+    gamma = np.exp(rng.uniform(-0.2, 0.2))
+    table = _encode(np.minimum(_LINEAR_LEVELS[:, None] * gains, 1.0) ** gamma) * 255
+    saturation, contrast = rng.uniform(0.5, 1.5), rng.uniform(0.85, 1.15)
+    matrix = contrast * (saturation * np.eye(3) + (1 - saturation) * LUMA[None, :])
+    pivot = np.mean([table[pixels[:, c], c].mean() for c in range(3)])
+    return _lookup_then_affine(table, matrix, np.full(3, (1 - contrast) * pivot))
+
+
+def polynomial(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
+    """An 11-term polynomial between a colour chart and the chart under a drawn light and camera.
+
+    The chart's patches are carried through a drawn illuminant, camera matrix and tone curve; the
+    matrix of the terms r g b rg rb gb r2 g2 b2 rgb 1 is fitted to them with a ridge towards the
+    identity (ccHarmony's construction, with drawn instead of measured charts).
+    """
+    del pixels, reference
+    strength = rng.uniform(0.6, 1.0)
+    light = np.exp(rng.normal(0, [0.4, 0.1, 0.4]) + rng.normal(0, 0.6))
+    camera = rng.normal(0, 0.1, (3, 3))
+    np.fill_diagonal(camera, 0)
+    np.fill_diagonal(camera, 1 - camera.sum(1))
+    linear = np.clip((_LINEAR_LEVELS[_CHART] * light) @ camera.T, 0, None)
+    tone = np.exp(rng.normal(0, 0.12, 3))
+    seen = np.clip(_encode(linear) ** tone, 0, 1.1) + rng.normal(0, 0.012, (24, 3))
+    terms = _terms(_CHART).astype(np.float64)
+    identity = np.eye(11, 3)
+    ridge = 0.02
+    correction = np.linalg.solve(
+        terms.T @ terms + ridge * np.eye(11), terms.T @ (seen - terms @ identity)
+    )
+    matrix = ((identity + strength * correction) * 255).astype(np.float32)
+    return lambda rgb: _terms(rgb) @ matrix
+
+
+def random_reference(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Stands in for another photograph's pixels: `pixels` with drawn Lab statistics, u8[n,3]."""
+    lab = to_lab(pixels)
+    mean = lab.mean(0)
+    scale = np.exp(rng.normal(0, [0.25, 0.3, 0.3]))
+    goal = np.clip(mean[0] + rng.normal(0, 16), 15, 90), *(mean[1:] + rng.normal(0, 11, 2))
+    return quantise(from_lab(((lab - mean) * scale + goal).astype(np.float32)))
+
+
+def unchanged(rgb: np.ndarray) -> np.ndarray:
+    """The identity as a colour change."""
+    return rgb.astype(np.float32)
+
+
+def to_lab(rgb: np.ndarray) -> np.ndarray:
+    """u8[n,3] -> CIE Lab (D65) f32[n,3], L in 0..100."""
+    scaled = (rgb * np.float32(1 / 255)).reshape(-1, 1, 3)
+    return cv2.cvtColor(scaled, cv2.COLOR_RGB2Lab).reshape(-1, 3)
+
+
+def from_lab(lab: np.ndarray) -> np.ndarray:
+    """CIE Lab f32[n,3] -> f32[n,3] on the 0-255 scale, clipped to the gamut."""
+    rgb = cv2.cvtColor(lab.reshape(-1, 1, 3), cv2.COLOR_Lab2RGB).reshape(-1, 3)
+    return rgb * np.float32(255)
+
+
+def quantise(rgb_255: np.ndarray) -> np.ndarray:
+    """Rounds and clips to uint8."""
+    return np.rint(np.clip(rgb_255, 0, 255)).astype(np.uint8)
+
+
+def _affine(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    return cv2.transform(values.reshape(-1, 1, 3), matrix).reshape(-1, 3)
+
+
+def _lookup_then_affine(table: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> ColorChange:
+    """table f64[256,3] on the 0-255 scale per channel, then matrix [3,3] and shift [3]."""
+    table = np.ascontiguousarray(table.reshape(256, 1, 3), np.float32)
+    matrix = np.concatenate([matrix, shift[:, None]], axis=1).astype(np.float32)
+    return lambda rgb: _affine(cv2.LUT(rgb.reshape(-1, 1, 3), table), matrix)
+
+
+def _terms(rgb: np.ndarray) -> np.ndarray:
+    """u8[n,3] -> f32[n,11]: r g b rg rb gb r2 g2 b2 rgb 1 of the [0,1] values."""
+    r, g, b = (rgb * np.float32(1 / 255)).T
+    return np.stack([r, g, b, r * g, r * b, g * b, r * r, g * g, b * b, r * g * b, r * 0 + 1], 1)
+
+
+def _encode(linear: np.ndarray) -> np.ndarray:
+    """sRGB encoding of linear light >= 0."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def _smooth(curve: np.ndarray, width: int = 41) -> np.ndarray:
+    """Moving average; keeps a curve monotone and takes the kinks out of it."""
+    padded = np.pad(curve, width // 2, mode="reflect", reflect_type="odd")
+    return np.convolve(padded, np.full(width, 1 / width), mode="valid")
+
+
+def _matrix_power(symmetric: np.ndarray, power: float) -> np.ndarray:
+    values, vectors = np.linalg.eigh(symmetric)
+    return (vectors * values**power) @ vectors.T

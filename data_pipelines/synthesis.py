@@ -1,0 +1,129 @@
+"""Composites made from photographs: the masked object gets other colours, the photograph is the target.
+
+Used while training: `recolor` is seeded, takes a few milliseconds for 256x256, and changes nothing
+outside the mask. A drawn change is kept only if it is plausible (see `_violation`).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from data_pipelines import color
+
+Family = Callable[[np.ndarray, np.ndarray, np.random.Generator], color.ColorChange]
+FAMILIES: dict[str, Family] = {
+    "lab_transfer": color.lab_transfer,
+    "lab_histogram": color.lab_histogram,
+    "covariance": color.covariance,
+    "curves": color.curves,
+    "photometric": color.photometric,
+    "polynomial": color.polynomial,
+}
+_TRIES = 8
+_SAMPLE = 1500  # pixels on which a change is drawn and judged
+# What a kept change may do to the foreground, on the 0-255 scale.
+_MSE = (150.0, 4500.0)
+_DEVIATION_RATIO = (0.45, 2.2)  # of the luminance
+_LUMINANCE = (18.0, 238.0)  # mean
+_TINT = (0.0, 75.0)  # length of the change of the mean colour, its luminance taken out
+_CLIPPED = 0.12  # share of channel values that become 0 or 255
+
+
+def recolor(
+    real: np.ndarray,
+    mask: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    reference: np.ndarray | None = None,
+    families: Sequence[str] = tuple(FAMILIES),
+) -> np.ndarray:
+    """Draws a family and a change, and applies it inside the mask.
+
+    Args:
+        real: u8[h,w,3], sRGB.
+        mask: f32[h,w,1] or [h,w] in [0,1]; soft values blend.
+        rng: decides everything; equal states give equal composites.
+        reference: u8[...,3], pixels of another photograph, for the families that imitate one;
+            None, or no pixel, draws colour statistics instead.
+        families: names to draw from, each equally likely.
+
+    Returns:
+        u8[h,w,3], equal to `real` wherever the mask is 0, and everywhere if no pixel of the mask
+        reaches 0.5. If no draw is plausible, the least implausible one.
+
+    Raises:
+        ValueError: no or unknown family.
+    """
+    check_families(families)
+    mask = mask.reshape(mask.shape[0], mask.shape[1])
+    composite = real.copy()
+    sample = _foreground_sample(real, mask)
+    if len(sample) == 0:
+        return composite
+    change = _draw(sample, reference, FAMILIES[families[rng.integers(len(families))]], rng)
+    inside = mask > 0
+    before = real[inside]
+    weight = mask[inside][:, None]
+    after = np.clip(change(before), 0, 255)
+    composite[inside] = color.quantise(before + weight * (after - before))
+    return composite
+
+
+def check_families(families: Sequence[str]) -> None:
+    """Raises ValueError unless every name is one of `FAMILIES` and there is at least one."""
+    unknown = sorted(set(families) - set(FAMILIES))
+    if unknown or not families:
+        raise ValueError(
+            f"synthesis families {unknown or 'are empty'}; choose from {', '.join(FAMILIES)}"
+        )
+
+
+def _foreground_sample(real: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Evenly spaced foreground pixels, u8[n,3] with n <= about 2 * _SAMPLE."""
+    pixels = real[mask >= 0.5]
+    return pixels[:: max(1, len(pixels) // _SAMPLE)]
+
+
+def _draw(
+    sample: np.ndarray, reference: np.ndarray | None, family: Family, rng: np.random.Generator
+) -> color.ColorChange:
+    """The first plausible change of a family, or the least implausible of `_TRIES`."""
+    if reference is not None:
+        reference = reference.reshape(-1, 3)
+        reference = reference[:: max(1, len(reference) // _SAMPLE)] if len(reference) else None
+    best, least = color.unchanged, np.inf
+    for attempt in range(_TRIES):
+        # A reference of too different colours never fits: drawn statistics take over half way.
+        given = reference is not None and attempt < _TRIES // 2
+        goal = reference if given else color.random_reference(sample, rng)
+        change = family(sample, goal, rng)
+        violation = _violation(sample, change(sample))
+        if violation < least:
+            best, least = change, violation
+        if violation == 0:
+            break
+    return best
+
+
+def _violation(before: np.ndarray, after: np.ndarray) -> float:
+    """How far a change is outside the plausible ranges; 0 inside all of them."""
+    clipped = np.mean((after <= 0.5) & (before > 0)) + np.mean((after >= 254.5) & (before < 255))
+    after = np.clip(after, 0, 255)
+    mse = np.mean((after - before) ** 2)
+    luma_before, luma_after = before @ color.LUMA, after @ color.LUMA
+    ratio = (luma_after.std() + 1) / (luma_before.std() + 1)
+    shift = after.mean(0) - before.mean(0)
+    tint = float(np.linalg.norm(shift - shift @ color.LUMA))
+    return (
+        _outside(mse, _MSE)
+        + _outside(tint, _TINT)
+        + _outside(ratio, _DEVIATION_RATIO)
+        + _outside(luma_after.mean(), _LUMINANCE)
+        + max(0.0, clipped - _CLIPPED) / _CLIPPED
+    )
+
+
+def _outside(value: float, limits: tuple[float, float]) -> float:
+    """Relative distance to an interval, 0 inside."""
+    low, high = limits
+    return max(0.0, low / max(value, 1e-6) - 1, value / high - 1)
