@@ -1,0 +1,113 @@
+"""The public function: checks, choice of implementation, differentiation rule."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxharm.errors import InputError
+from jaxharm.ops import dispatch
+from jaxharm.ops.apply_curves import reference
+from jaxharm.types import Array
+
+# name -> (forward, backward), with the signatures of reference.forward and reference.backward.
+_IMPLEMENTATIONS: dict[str, tuple[Callable, Callable]] = {
+    "reference": (reference.forward, reference.backward)
+}
+
+
+def apply_curves(
+    image: Array,
+    curves: Array,
+    *,
+    mask: Array | None = None,
+    shading: Array | None = None,
+    background: Array | None = None,
+    implementation: str | None = None,
+) -> Array:
+    """Applies one piecewise-linear curve per channel, and blends if `mask` is given.
+
+    Knot i of a curve of k knots stands at (i + 0.5)/k; left of the first and right of the last
+    knot the curve is flat. With C the curved image, m `mask`, bg `background`, S `shading`:
+    without a mask the result is C; with mask and background it is P = C*m + (1-m)*bg; with shading
+    as well it is P*S*m + (1-m)*bg (a soft mask then attenuates twice, as in the paper's code).
+
+    Every floating argument has a gradient. Towards the image it is the slope of the interval to
+    the right of the pixel, zero from the first knot down and from the last knot up.
+
+    Args:
+        image: f[b,h,w,3], sRGB in [0,1]; values outside are on the flat ends.
+        curves: f[b,3,k], k >= 2, values at the knots, in R, G, B order.
+        mask: f[b,h,w,1] in [0,1], 1 = foreground.
+        shading: f[b,h,w,1], gain of the foreground; needs mask and background.
+        background: f[b,h,w,3]; goes with mask.
+        implementation: see `jaxharm.ops.dispatch`.
+
+    Returns:
+        f[b,h,w,3] in the image's dtype; the arithmetic is float32.
+
+    Raises:
+        InputError: a shape that does not fit, mask without background or the reverse, shading
+            without them, or an implementation that does not exist.
+
+    Source: PIH (arXiv 2303.00157), specs/pih 2 and 2.1.
+    """
+    _check(image, curves, mask, shading, background)
+    table = {name: pair[0] for name, pair in _IMPLEMENTATIONS.items()}
+    chosen = dispatch.choose("apply_curves", implementation, table)
+    name = next(key for key, forward in table.items() if forward is chosen)
+    arguments = (image, curves, mask, shading, background)
+    return _apply(name, *(None if a is None else jnp.asarray(a) for a in arguments))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _apply(
+    name: str,
+    image: Array,
+    curves: Array,
+    mask: Array | None,
+    shading: Array | None,
+    background: Array | None,
+) -> Array:
+    return _IMPLEMENTATIONS[name][0](image, curves, mask, shading, background)
+
+
+def _apply_forward(name: str, *arguments: Array | None) -> tuple[Array, tuple]:
+    return _IMPLEMENTATIONS[name][0](*arguments), arguments
+
+
+def _apply_backward(name: str, arguments: tuple, upstream: Array) -> tuple:
+    return _IMPLEMENTATIONS[name][1](arguments, upstream)
+
+
+_apply.defvjp(_apply_forward, _apply_backward)
+
+
+def _check(
+    image: Array,
+    curves: Array,
+    mask: Array | None,
+    shading: Array | None,
+    background: Array | None,
+) -> None:
+    if image.ndim != 4 or image.shape[-1] != 3:
+        raise InputError(f"apply_curves: image is {list(image.shape)}, not [b,h,w,3]")
+    b, h, w, _ = image.shape
+    if curves.ndim != 3 or curves.shape[:2] != (b, 3) or curves.shape[2] < 2:
+        raise InputError(
+            f"apply_curves: curves are {list(curves.shape)}, not [{b},3,k] with k of at least 2"
+        )
+    if (mask is None) != (background is None):
+        raise InputError("apply_curves: give mask and background together, or neither")
+    if shading is not None and mask is None:
+        raise InputError("apply_curves: shading needs mask and background")
+    for name, value, channels in (
+        ("mask", mask, 1),
+        ("shading", shading, 1),
+        ("background", background, 3),
+    ):
+        if value is not None and value.shape != (b, h, w, channels):
+            raise InputError(
+                f"apply_curves: {name} is {list(value.shape)}, not {[b, h, w, channels]}"
+            )

@@ -1,0 +1,86 @@
+"""The definition in jax.numpy.
+
+The curve is looked up (two gathers from a table of a few kilobytes): on CPU this is five times
+faster than summing hat functions, and XLA fuses it with the blending into one pass. The curve
+gradient is a scatter-add into one set of bins per image row, which keeps both the memory (96 bins
+a row) and the float32 error of long sums small.
+"""
+
+import jax.numpy as jnp
+
+from jaxharm.types import Array
+
+
+def forward(
+    image: Array,
+    curves: Array,
+    mask: Array | None,
+    shading: Array | None,
+    background: Array | None,
+) -> Array:
+    """See `api.apply_curves`; arguments are checked."""
+    curved = _lookup(image, curves)[0]
+    if mask is None or background is None:
+        return curved.astype(image.dtype)
+    m, bg = _f32(mask), _f32(background)
+    result = curved * m + (1 - m) * bg
+    if shading is not None:
+        result = result * _f32(shading) * m + (1 - m) * bg
+    return result.astype(image.dtype)
+
+
+def backward(arguments: tuple[Array | None, ...], upstream: Array) -> tuple[Array | None, ...]:
+    """Gradients of all five arguments (None where the argument is None)."""
+    image, curves, mask, shading, background = arguments
+    assert image is not None
+    assert curves is not None
+    g = _f32(upstream)
+    curved, slope, interval, weight = _lookup(image, curves)
+    d_mask = d_shading = d_background = None
+    if mask is not None and background is not None:
+        m, bg = _f32(mask), _f32(background)
+        d_mask, d_background = jnp.zeros_like(g), jnp.zeros_like(g)
+        if shading is not None:
+            blended = curved * m + (1 - m) * bg
+            s = _f32(shading)
+            d_shading = jnp.sum(g * blended * m, -1, keepdims=True).astype(shading.dtype)
+            d_mask = g * (blended * s - bg)
+            d_background = g * (1 - m)
+            g = g * s * m
+        d_mask = jnp.sum(d_mask + g * (curved - bg), -1, keepdims=True).astype(mask.dtype)
+        d_background = (d_background + g * (1 - m)).astype(background.dtype)
+        g = g * m
+    d_image = (g * slope).astype(image.dtype)
+    d_curves = _bin(g, interval, weight, curves.shape[-1]).astype(curves.dtype)
+    return d_image, d_curves, d_mask, d_shading, d_background
+
+
+def _f32(x: Array) -> Array:
+    return x.astype(jnp.float32)
+
+
+def _lookup(image: Array, curves: Array) -> tuple[Array, Array, Array, Array]:
+    """Curve value, slope, interval (i32) and position in the interval of every pixel."""
+    b, _, knots = curves.shape
+    position = jnp.clip(knots * _f32(image) - 0.5, 0, knots - 1)
+    # Clipped on both sides because a NaN pixel becomes any integer, and the gathers do not check.
+    interval = jnp.clip(position.astype(jnp.int32), 0, knots - 2)
+    weight = position - interval
+    rows = jnp.arange(3 * b, dtype=jnp.int32).reshape(b, 1, 1, 3)
+    table, index = _f32(curves).reshape(-1), interval + knots * rows
+    low = table.at[index].get(mode="promise_in_bounds")
+    rise = table.at[index + 1].get(mode="promise_in_bounds") - low
+    inside = (position > 0) & (position < knots - 1)
+    return low + weight * rise, jnp.where(inside, knots * rise, 0.0), interval, weight
+
+
+def _bin(g: Array, interval: Array, weight: Array, knots: int) -> Array:
+    """Sum of g*(1-weight) at knot `interval` and g*weight at the next: f32[b,3,knots]."""
+    b, h, _, _ = g.shape
+    row = (jnp.arange(b * h, dtype=jnp.int32) * 3).reshape(b, h, 1, 1)
+    index = interval + knots * (row + jnp.arange(3, dtype=jnp.int32).reshape(1, 1, 1, 3))
+    bins = jnp.zeros((b * h * 3 * knots, 2), jnp.float32)
+    both = jnp.stack([g * (1 - weight), g * weight], -1)
+    bins = bins.at[index].add(both, mode="promise_in_bounds")
+    here, following = jnp.moveaxis(bins.reshape(b, h, 3, knots, 2).sum(1), -1, 0)
+    return here + jnp.pad(following[..., :-1], ((0, 0), (0, 0), (1, 0)))
