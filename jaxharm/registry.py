@@ -8,11 +8,12 @@ import difflib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from flax import linen as nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxharm.errors import InputError
+
+if TYPE_CHECKING:  # flax is slow to import and only names a return type here
+    from flax import linen as nn
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,10 @@ class Entry:
         torch_names: "module:function" (config) -> the name map of the official checkpoints.
         preset: Config fields that differ from the class defaults for this name.
         parameters: trained parameters of the full-size model.
+        official: Config fields of the officially released weights that differ from `preset`.
         needs_background: whether the model reads a background plate (or painting).
+        strategy: how inference treats full-size images: "parametric" models are rendered at any
+            size from what they predict small, "image" models give pixels.
         paper, weights, licence: shown by `jaxharm models`.
     """
 
@@ -42,7 +46,9 @@ class Entry:
     weights: str
     licence: str
     preset: Mapping[str, Any] = field(default_factory=dict)
+    official: Mapping[str, Any] = field(default_factory=dict)
     needs_background: bool = False
+    strategy: Literal["parametric", "image"] = "image"
 
 
 _ENTRIES: dict[str, Entry] = {}
@@ -87,7 +93,7 @@ def model_config(name: str, **overrides: Any) -> Any:
     return cls(**{**entry.preset, **overrides})
 
 
-def create_model(name: str, **overrides: Any) -> nn.Module:
+def create_model(name: str, **overrides: Any) -> "nn.Module":
     """The Flax module of `name`, at inference settings (no device axis, float32).
 
     Raises:
@@ -114,6 +120,8 @@ _PIH = dict(
     weights="official checkpoints convert (jaxharm convert); none shipped",
     licence="code Apache-2.0; official weights: see the PIH repository",
     needs_background=True,
+    strategy="parametric",
+    official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
 )
 register(Entry(name="pih", parameters=93_235_073, preset={}, **_PIH))
 register(Entry(name="pih_light", parameters=5_964_857, preset={"light": True}, **_PIH))

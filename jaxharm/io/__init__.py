@@ -1,0 +1,5 @@
+"""Image files <-> arrays, without loss of bit depth, alpha or colour profile."""
+
+from jaxharm.io.images import ImageFile, check_output, read_image, read_mask, write_image
+
+__all__ = ["ImageFile", "check_output", "read_image", "read_mask", "write_image"]

@@ -1,0 +1,178 @@
+"""Reading and writing images: bit depth, alpha and colour profile survive the round trip.
+
+8-bit files go through Pillow, 16-bit PNG and TIFF through `jaxharm.io.deep`. Pixels are never
+converted between colour spaces: an embedded ICC profile is returned and embedded again on writing.
+"""
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from jaxharm.errors import InputError
+from jaxharm.io import deep
+
+READ_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
+_DEEP_SUFFIXES = (".png", ".tif", ".tiff")
+_ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
+_SAVE_OPTIONS = {
+    ".png": {"format": "PNG"},
+    ".tif": {"format": "TIFF", "compression": "tiff_lzw"},
+    ".tiff": {"format": "TIFF", "compression": "tiff_lzw"},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".webp": {"format": "WEBP", "lossless": True, "exact": True},
+    ".bmp": {"format": "BMP"},
+}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A decoded image.
+
+    Attributes:
+        pixels: u8 or u16 [h,w,3] RGB or [h,w,4] RGBA, upright (EXIF orientation applied).
+        icc_profile: the embedded profile, or None.
+    """
+
+    pixels: np.ndarray
+    icc_profile: bytes | None = None
+
+
+def read_image(path: str | os.PathLike) -> ImageFile:
+    """Reads gray, palette, RGB or RGBA in 8 or 16 bits; gray and palette become RGB.
+
+    Raises:
+        InputError: no such file, truncated, not an image, or an encoding that would need a colour
+            conversion (CMYK, Lab, floating point).
+    """
+    pixels, icc = _decode(Path(path))
+    if pixels.shape[2] <= 2:
+        gray, alpha = pixels[..., :1], pixels[..., 1:]
+        pixels = np.concatenate([gray, gray, gray, alpha], axis=2)
+    return ImageFile(pixels, icc)
+
+
+def read_mask(path: str | os.PathLike) -> np.ndarray:
+    """Reads a mask, 1 = foreground.
+
+    An image with an alpha channel that is not constant gives its alpha; any other gives its
+    gray value (luma where the channels differ).
+
+    Returns:
+        u8 or u16 [h,w]; `jaxharm.inference` scales it to [0,1].
+    """
+    pixels, _ = _decode(Path(path))
+    channels = pixels.shape[2]
+    if channels in (2, 4):
+        alpha = pixels[..., -1]
+        if alpha.min() != alpha.max():
+            return alpha
+    if channels <= 2:
+        return pixels[..., 0]
+    rgb = pixels[..., :3]
+    if (rgb == rgb[..., :1]).all():
+        return rgb[..., 0]
+    luma = rgb.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
+    return np.rint(luma).astype(pixels.dtype)
+
+
+def write_image(
+    path: str | os.PathLike, pixels: np.ndarray, *, icc_profile: bytes | None = None
+) -> None:
+    """Writes u8 or u16 [h,w,3|4] in the format of the suffix, whole or not at all.
+
+    The file appears under its name only when it is complete. PNG, TIFF, WebP and BMP are written
+    without loss; JPEG at quality 95 without chroma subsampling.
+
+    Raises:
+        InputError: the suffix cannot hold the pixels, or the folder is not writable.
+    """
+    path = Path(path)
+    check_output(path, dtype=pixels.dtype, channels=pixels.shape[2])
+    if pixels.dtype == np.uint16:
+        data = deep.encode(pixels, path.suffix.lower(), icc_profile)
+    else:
+        buffer = io.BytesIO()
+        profile = {} if path.suffix.lower() == ".bmp" else {"icc_profile": icc_profile}
+        Image.fromarray(pixels).save(buffer, **_SAVE_OPTIONS[path.suffix.lower()], **profile)
+        data = buffer.getvalue()
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror}; choose a folder that is writable"
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_output(
+    path: str | os.PathLike, *, dtype: np.dtype | type | None = None, channels: int = 3
+) -> None:
+    """Raises InputError if the suffix of `path` is unknown or cannot hold such pixels."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in _SAVE_OPTIONS:
+        raise InputError(
+            f"cannot write {path}: unknown suffix {suffix!r}; use one of {', '.join(_SAVE_OPTIONS)}"
+        )
+    if dtype is not None and np.dtype(dtype) not in (np.uint8, np.uint16):
+        raise InputError(f"cannot write {path}: pixels are {np.dtype(dtype)}, not uint8 or uint16")
+    if dtype is not None and np.dtype(dtype) == np.uint16 and suffix not in _DEEP_SUFFIXES:
+        raise InputError(f"cannot write {path}: {suffix} holds 8 bits only; use .png or .tif")
+    if channels == 4 and suffix not in _ALPHA_SUFFIXES:
+        raise InputError(f"cannot write {path}: {suffix} holds no alpha; use .png, .tif or .webp")
+
+
+def _decode(path: Path) -> tuple[np.ndarray, bytes | None]:
+    """Pixels [h,w,1|2|3|4] and the profile."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"image {path} does not exist") from None
+    except OSError as error:
+        raise InputError(f"cannot read image {path}: {error.strerror}") from None
+    try:
+        header = deep.read_header(data)
+        if header is not None and header.floating:
+            raise deep.DamagedError("floating-point samples are not supported; save it as 16-bit")
+        if header is not None and header.bits == 16:
+            return deep.decode(data), header.icc_profile
+        if header is not None and header.bits > 16:
+            raise deep.DamagedError(f"{header.bits}-bit samples are not supported")
+        return _decode_8bit(data)
+    except deep.DamagedError as error:
+        raise InputError(f"cannot read image {path}: {error}") from None
+
+
+def _decode_8bit(data: bytes) -> tuple[np.ndarray, bytes | None]:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            icc = image.info.get("icc_profile")
+            mode = _array_mode(image)
+            upright = ImageOps.exif_transpose(image)
+            pixels = np.array(upright.convert(mode))
+    except UnidentifiedImageError:
+        raise deep.DamagedError("it is not an image of a known format") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise deep.DamagedError(f"Pillow: {error}") from None
+    return (pixels[..., None] if pixels.ndim == 2 else pixels), icc
+
+
+def _array_mode(image: Image.Image) -> str:
+    """The mode that holds this image without loss."""
+    transparent = "transparency" in image.info
+    if image.mode in ("1", "L"):
+        return "LA" if transparent else "L"
+    if image.mode in ("P", "RGB"):
+        return "RGBA" if transparent else "RGB"
+    if image.mode in ("LA", "RGBA"):
+        return image.mode
+    if image.mode == "PA":
+        return "RGBA"
+    raise deep.DamagedError(f"its {image.mode} encoding is not supported; save it as RGB")
