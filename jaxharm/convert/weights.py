@@ -95,8 +95,9 @@ def load_weights(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
         tensors = load_safetensors(data)
     except SafetensorError as error:
         raise InputError(f"{file} is not a safetensors file: {error}") from error
-    _check_tensors(tensors, name, config, file)
-    return name, config, _unflatten(tensors)
+    variables = _unflatten(tensors)
+    check_variables(variables, name, config, source=str(file))
+    return name, config, variables
 
 
 def load_variables(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
@@ -144,8 +145,11 @@ def variable_shapes(name: str, config: Any) -> dict[str, tuple[int, ...]]:
     return {key: tuple(leaf.shape) for key, leaf in _flatten(tree).items()}
 
 
-def _check_tensors(tensors: Mapping[str, np.ndarray], name: str, config: Any, file: Path) -> None:
-    expected = variable_shapes(name, config)
+def check_variables(
+    variables: Mapping[str, Any], name: str, config: Any, *, source: str = "the set of variables"
+) -> None:
+    """Raises InputError unless `variables` are exactly those of model `name` at `config`."""
+    tensors, expected = _flatten(variables), variable_shapes(name, config)
     missing, unknown = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
     shapes = [
         f"{key} is {list(tensors[key].shape)}, not {list(expected[key])}"
@@ -158,7 +162,7 @@ def _check_tensors(tensors: Mapping[str, np.ndarray], name: str, config: Any, fi
         if items
     ]
     if problems:
-        raise InputError(f"{file} does not fit model {name!r}: {'; '.join(problems)}")
+        raise InputError(f"{source} does not fit model {name!r}: {'; '.join(problems)}")
 
 
 def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
