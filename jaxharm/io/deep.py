@@ -111,9 +111,7 @@ def _tiff_header(data: bytes) -> Header:
     try:
         (directory,) = struct.unpack_from(order + "I", data, 4)
         (count,) = struct.unpack_from(order + "H", data, directory)
-        tags = dict(
-            _tiff_field(data, directory + 2 + 12 * index, order) for index in range(count)
-        )
+        tags = dict(_tiff_field(data, directory + 2 + 12 * index, order) for index in range(count))
         offsets = tags.get(_TIFF_OFFSETS) or tags[_TIFF_TILE_OFFSETS]
         counts = tags.get(_TIFF_COUNTS) or tags[_TIFF_TILE_COUNTS]
     except (struct.error, KeyError):

@@ -4,8 +4,10 @@
 converted between colour spaces: an embedded ICC profile is returned and embedded again on writing.
 """
 
+import contextlib
 import io
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +102,7 @@ def write_image(
         profile = {} if path.suffix.lower() == ".bmp" else {"icc_profile": icc_profile}
         Image.fromarray(pixels).save(buffer, **_SAVE_OPTIONS[path.suffix.lower()], **profile)
         data = buffer.getvalue()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         partial.write_bytes(data)
         partial.replace(path)
@@ -109,7 +111,8 @@ def write_image(
             f"cannot write {path}: {error.strerror}; choose a folder that is writable"
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def check_output(

@@ -1,0 +1,156 @@
+"""Bit depth, alpha, orientation and profile survive; damaged files are refused with a reason."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from jaxharm.errors import InputError
+from jaxharm.io import check_output, read_image, read_mask, write_image
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def pixels(dtype, channels, seed=0):
+    top = np.iinfo(dtype).max
+    return np.random.default_rng(seed).integers(0, top, (37, 23, channels), dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [
+        (".png", np.uint8),
+        (".png", np.uint16),
+        (".tif", np.uint8),
+        (".tif", np.uint16),
+        (".webp", np.uint8),
+    ],
+)
+def test_round_trip_keeps_every_bit_and_the_profile(tmp_path, suffix, dtype, channels):
+    image = pixels(dtype, channels)
+    write_image(tmp_path / f"a{suffix}", image, icc_profile=PROFILE)
+    loaded = read_image(tmp_path / f"a{suffix}")
+    assert loaded.pixels.dtype == dtype
+    np.testing.assert_array_equal(loaded.pixels, image)
+    assert loaded.icc_profile == PROFILE
+    assert [file.name for file in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_tagged_16_bit_files_are_read_by_others(tmp_path, suffix):
+    gray = pixels(np.uint16, 1)
+    write_image(tmp_path / f"a{suffix}", gray, icc_profile=PROFILE)
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        assert image.info["icc_profile"] == PROFILE
+        np.testing.assert_array_equal(np.array(image), gray[..., 0])
+
+
+def test_bmp_and_jpeg(tmp_path):
+    image = pixels(np.uint8, 3)
+    write_image(tmp_path / "a.bmp", image)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp").pixels, image)
+    smooth = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+    write_image(tmp_path / "a.jpg", smooth, icc_profile=PROFILE)
+    loaded = read_image(tmp_path / "a.jpg")
+    assert np.abs(loaded.pixels.astype(int) - smooth).max() <= 2
+    assert loaded.icc_profile == PROFILE
+
+
+def test_gray_and_palette_become_rgb(tmp_path):
+    gray = pixels(np.uint8, 1)[..., 0]
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "gray.png").pixels, np.stack([gray] * 3, -1)
+    )
+    colors = Image.fromarray(pixels(np.uint8, 3)).quantize(8)
+    colors.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "palette.png").pixels, np.array(colors.convert("RGB"))
+    )
+
+
+def test_orientation_is_applied(tmp_path):
+    image = Image.fromarray(pixels(np.uint8, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    image.save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.png").pixels, np.rot90(np.array(image), -1)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_truncated_files_are_refused(tmp_path, suffix, dtype, share):
+    file = tmp_path / f"a{suffix}"
+    write_image(file, pixels(dtype, 3))
+    data = file.read_bytes()
+    file.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(InputError, match=f"cannot read image .*a{suffix}: the file is truncated"):
+        read_image(file)
+
+
+def test_truncated_jpeg_is_refused(tmp_path):
+    write_image(tmp_path / "a.jpg", pixels(np.uint8, 3))
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"a\.jpg: Pillow: .*truncated"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_unreadable_files_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"none\.png does not exist"):
+        read_image(tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("not an image")
+    with pytest.raises(InputError, match=r"text\.png: it is not an image of a known format"):
+        read_image(tmp_path / "text.png")
+    with pytest.raises(InputError, match="cannot read image"):
+        read_image(tmp_path)
+    Image.new("CMYK", (4, 4)).save(tmp_path / "cmyk.jpg")
+    with pytest.raises(InputError, match="its CMYK encoding is not supported"):
+        read_image(tmp_path / "cmyk.jpg")
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(InputError, match="floating-point samples are not supported"):
+        read_image(tmp_path / "float.tif")
+
+
+def test_masks_come_from_gray_color_or_alpha(tmp_path):
+    mask = pixels(np.uint8, 1)[..., 0]
+    Image.fromarray(mask).save(tmp_path / "gray.png")
+    write_image(tmp_path / "rgb.png", np.stack([mask] * 3, -1))
+    rgba = pixels(np.uint8, 4)
+    rgba[..., 3] = mask
+    write_image(tmp_path / "alpha.png", rgba)
+    opaque = np.dstack([mask, mask, mask, np.full_like(mask, 255)])
+    write_image(tmp_path / "opaque.png", opaque)
+    for name in ("gray", "rgb", "alpha", "opaque"):
+        np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.png"), mask)
+    deep = pixels(np.uint16, 1)
+    write_image(tmp_path / "deep.png", deep)
+    np.testing.assert_array_equal(read_mask(tmp_path / "deep.png"), deep[..., 0])
+
+
+def test_color_masks_give_their_luma(tmp_path):
+    write_image(tmp_path / "red.png", np.full((3, 3, 3), (255, 0, 0), np.uint8))
+    assert (read_mask(tmp_path / "red.png") == 76).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "channels", "reason"),
+    [
+        ("a.gif", np.uint8, 3, "unknown suffix"),
+        ("a.jpg", np.uint16, 3, "8 bits only"),
+        ("a.jpg", np.uint8, 4, "no alpha"),
+        ("a.png", np.float32, 3, "not uint8 or uint16"),
+    ],
+)
+def test_formats_that_cannot_hold_the_pixels_are_refused(name, dtype, channels, reason):
+    with pytest.raises(InputError, match=reason):
+        check_output(name, dtype=dtype, channels=channels)
+
+
+def test_unwritable_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="choose a folder that is writable"):
+        write_image(tmp_path / "file" / "a.png", pixels(np.uint8, 3))
