@@ -4,7 +4,7 @@ from typing import Protocol
 
 from jaxharm import registry
 from jaxharm.config import TrainConfig
-from jaxharm.types import Array, Batch, Metrics, Output, TrainState
+from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState
 
 
 class System(Protocol):
@@ -13,6 +13,16 @@ class System(Protocol):
     `step` is written for one device's shard. With `axis_name` set, it reduces over that axis
     itself; with None the arrays are global. It returns metrics already summed over the axis.
     """
+
+    @property
+    def name(self) -> str:
+        """Registry name of the deployed model."""
+        ...
+
+    @property
+    def config(self) -> TrainConfig:
+        """The run this system was made for."""
+        ...
 
     @classmethod
     def from_config(cls, config: TrainConfig, *, total_steps: int) -> "System":
@@ -31,6 +41,14 @@ class System(Protocol):
 
     def predict(self, state: TrainState, batch: Batch) -> Output:
         """Inference on a batch, with the averaged parameters where the run keeps them."""
+        ...
+
+    def variables(self, state: TrainState) -> dict[str, Params]:
+        """The deployed model's variables (params, batch_stats, ...), as `predict` uses them."""
+        ...
+
+    def with_variables(self, state: TrainState, variables: dict[str, Params]) -> TrainState:
+        """`state` with the deployed model's variables replaced; its average restarts there."""
         ...
 
 

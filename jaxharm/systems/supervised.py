@@ -138,9 +138,8 @@ class SupervisedSystem:
     def predict(self, state: TrainState, batch: Batch) -> Output:
         """Inference, with the averaged parameters where the run keeps them."""
         batch = self.prepare(batch)
-        variables = {"params": self.weights(state), **state.collections[NETWORK]}
         output = self.module().apply(
-            variables,
+            self.variables(state),
             batch["composite"],
             batch["mask"],
             background=batch.get("background"),
@@ -148,9 +147,19 @@ class SupervisedSystem:
         )
         return _float_output(output)
 
-    def weights(self, state: TrainState) -> Params:
-        """The parameters that `predict` uses."""
-        return state.ema.get(NETWORK, state.params[NETWORK])
+    def variables(self, state: TrainState) -> dict[str, Params]:
+        """The model's variables as `predict` uses them: averaged parameters, batch statistics."""
+        params = state.ema.get(NETWORK, state.params[NETWORK])
+        return {"params": params, **state.collections[NETWORK]}
+
+    def with_variables(self, state: TrainState, variables: dict[str, Params]) -> TrainState:
+        """`state` with the model's variables replaced, and its average restarted from them."""
+        collections, params = _split(variables)
+        return state.replace(
+            params={**state.params, NETWORK: params},
+            collections={**state.collections, NETWORK: collections},
+            ema={name: jax.tree.map(jnp.copy, params) for name in state.ema},
+        )
 
     # Parts --------------------------------------------------------------------------------
 

@@ -1,0 +1,316 @@
+"""Checkpoints of a run: `last/` to resume from, `best/` to use; both complete and atomic."""
+
+import contextlib
+import gc
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxharm.config import TrainConfig, to_json
+from jaxharm.convert.weights import MANIFEST_FILE, load_variables
+from jaxharm.errors import InputError
+from jaxharm.systems.base import System
+from jaxharm.training.parallel import on_mesh
+from jaxharm.types import TrainState
+
+LAST, BEST, FAILED = "last", "best", "failed"
+_ITEMS = ("state", "record")
+_NETWORKS = ("params", "collections", "ema")
+# What must not change within one run: another value would silently make it another experiment.
+_FIXED = ("system", "model", "seed", "data.name", "data.split", "data.weights", "data.batch_size")
+_FULL = ("No space left", "File too large", "Disk quota exceeded", "ENOSPC", "EFBIG", "EDQUOT")
+
+
+class Checkpoints:
+    """The checkpoint folders of one run, written asynchronously.
+
+    A checkpoint holds the whole `TrainState` and a JSON record: config, step, records consumed
+    from the data stream, and the best value so far.
+    """
+
+    def __init__(self, workdir: Path, config: TrainConfig, mesh: Mesh):
+        self._workdir, self._config, self._mesh = workdir.resolve(), config, mesh
+        self._last = _manager(self._workdir / LAST, config.checkpoint.keep)
+        self._best = _manager(self._workdir / BEST, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is None:
+            self.wait()
+        self._last.close()
+        self._best.close()
+
+    def latest_step(self) -> int | None:
+        """The newest committed step of `last/`; None where there is none."""
+        return self._last.latest_step()
+
+    def restore(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """State and record of `last/<step>`, on the devices that `target` names.
+
+        Raises:
+            InputError: the checkpoint is of another run (config) or shape, or is damaged.
+        """
+        folder = self._workdir / LAST / str(step)
+        with _reading(folder):
+            record = self._last.restore(
+                step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
+            ).record
+        _check_same_run(folder, record["config"], to_json(self._config))
+        with _reading(folder):
+            saved = _shapes(_metadata(folder))
+        _check_shapes(folder, saved, _shapes(target))
+        with _reading(folder):
+            state = self._last.restore(
+                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            ).state
+        return state, record
+
+    def save(self, state: TrainState, step: int, best: Mapping[str, Any] | None) -> None:
+        """Starts writing `last/<step>`; `best` is the {"step", "value"} of the best evaluation."""
+        self._save(self._last, state, step, best)
+
+    def save_best(self, state: TrainState, step: int, best: Mapping[str, Any]) -> None:
+        """Starts writing `best/<step>`, which replaces the earlier one once it is complete."""
+        if step not in self._best.all_steps():  # a resumed run comes to the same step again
+            self._save(self._best, state, step, best)
+
+    def save_failed(self, state: TrainState, step: int) -> Path:
+        """Writes `failed/<step>`, the last finite state of a run that diverged."""
+        folder = self._workdir / FAILED
+        with _manager(folder, 1) as manager:
+            if step not in manager.all_steps():
+                self._save(manager, state, step, None)
+                manager.wait_until_finished()
+        return folder / str(step)
+
+    def wait(self) -> None:
+        """Blocks until what was started is on disk; InputError where the disk is full."""
+        for manager in (self._last, self._best):
+            with self._writing(manager):
+                manager.wait_until_finished()
+
+    def _save(
+        self,
+        manager: ocp.CheckpointManager,
+        state: TrainState,
+        step: int,
+        best: Mapping[str, Any] | None,
+    ) -> None:
+        record = {
+            "config": to_json(self._config),
+            "step": step,
+            "records": step * self._config.data.batch_size,
+            "best": dict(best) if best else None,
+        }
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(on_mesh(state, self._mesh)),
+            record=ocp.args.JsonSave(record),
+        )
+        with self._writing(manager):
+            manager.save(step, args=items, force=True)
+
+    @contextlib.contextmanager
+    def _writing(self, manager: ocp.CheckpointManager) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            cause = next((text for text in _FULL if text in _chain(error)), None)
+            if cause is None:
+                raise
+            with contextlib.suppress(OSError):
+                manager.reload()
+            step = manager.latest_step()
+            kept = "no earlier one exists" if step is None else f"that of step {step} is kept"
+            raise InputError(
+                f"a checkpoint could not be written to {manager.directory} ({cause}); {kept}: "
+                "free space there and run the same command again"
+            ) from error
+
+
+def check_writable(workdir: Path) -> None:
+    """Makes the folder; InputError where it, or a file in it, cannot be written."""
+    probe = workdir / f".writable-{os.getpid()}"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"1")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the work folder {workdir} ({error.strerror or error}): "
+            "choose another --workdir"
+        ) from error
+
+
+def load_for_eval(
+    path: str | Path, system: System, sample_batch: Mapping[str, np.ndarray]
+) -> TrainState:
+    """The networks of a checkpoint as a state that `system.predict` can use; no optimiser.
+
+    Args:
+        path: a run's folder (its best checkpoint, else its last, else its weights), a folder of
+            checkpoints, one checkpoint, or a weights folder.
+        system: the system of the config under evaluation.
+        sample_batch: any batch; only shapes and dtypes are read.
+
+    Raises:
+        InputError: nothing is there, it is damaged, or it is of another model or shape.
+    """
+    path = Path(path).resolve()
+    target = jax.eval_shape(system.init, jax.random.key(0), dict(sample_batch))
+    state = TrainState(
+        np.int32(0), jax.random.key(0), params={}, collections={}, opt_state={}, ema={}
+    )
+    folder = find_checkpoint(path)
+    if folder is None:
+        name, model_config, variables = load_variables(path)
+        _check_model(path, (name, to_json(model_config)), system)
+        return jax.device_put(system.with_variables(state, variables))
+    with _reading(folder):
+        manager = ocp.CheckpointManager(folder.parent, options=_options(None, read_only=True))
+        record = manager.restore(
+            int(folder.name), args=ocp.args.Composite(record=ocp.args.JsonRestore())
+        ).record
+        manager.close()
+        networks = _read_networks(folder)
+    _check_model(folder, (record["config"]["system"], record["config"]["model"]), system)
+    for name in ("params", "collections"):
+        _check_shapes(folder, _shapes(networks[name]), _shapes(getattr(target, name)))
+    state = state.replace(step=np.int32(record["step"]), **networks)
+    return jax.device_put(state)
+
+
+def init_from(
+    path: str | Path, system: System, state: TrainState, batch: Mapping[str, np.ndarray], mesh: Mesh
+) -> TrainState:
+    """`state` with the weights of another run or a weights folder; step and optimiser stay new."""
+    variables = system.variables(load_for_eval(path, system, batch))
+    state = system.with_variables(state, variables)
+    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+
+
+def find_checkpoint(path: Path) -> Path | None:
+    """The checkpoint folder (`.../<step>`) that `path` stands for; None where it has none."""
+    if (path / MANIFEST_FILE).is_file():
+        return None
+    if path.name.isdigit() and (path / "state").is_dir():
+        return path
+    for folder in (path / BEST, path / LAST, path):
+        if folder.is_dir():
+            steps = [int(item.name) for item in folder.iterdir() if item.name.isdigit()]
+            if steps:
+                return folder / str(max(steps))
+    return None
+
+
+def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(folder, options=_options(keep), item_names=_ITEMS)
+
+
+def _options(keep: int | None, *, read_only: bool = False) -> ocp.CheckpointManagerOptions:
+    return ocp.CheckpointManagerOptions(
+        max_to_keep=keep, cleanup_tmp_directories=not read_only, read_only=read_only
+    )
+
+
+def _metadata(folder: Path) -> Any:
+    """Tree of shapes and dtypes of a checkpoint's state."""
+    return ocp.StandardCheckpointer().metadata(folder / "state").item_metadata.tree
+
+
+def _read_networks(folder: Path) -> dict[str, Any]:
+    """Parameters, collections and averages as numpy arrays; the optimiser is not read."""
+    tree = {name: value for name, value in _metadata(folder).items() if name in _NETWORKS}
+    wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+    arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        return reader.restore(folder / "state", args=arguments)
+
+
+@contextlib.contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Turns whatever a damaged checkpoint raises into one sentence."""
+    level, hook = logging.getLogger("absl").level, sys.unraisablehook
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    try:
+        yield
+    except Exception as error:
+        # Orbax leaves half-run coroutines; what they print when collected says nothing new.
+        sys.unraisablehook = lambda _: None
+        reason = str(error).split("\n")[0][:160] or type(error).__name__
+        older = [p.name for p in folder.parent.iterdir() if p.name.isdigit() and p != folder]
+        instead = f" to go on from step {max(map(int, older))}" if older else " to start again"
+        raise InputError(
+            f"checkpoint {folder} is damaged or incomplete ({reason}); delete that folder{instead}"
+        ) from None
+    finally:
+        gc.collect()
+        sys.unraisablehook = hook
+        logging.getLogger("absl").setLevel(level)
+
+
+def _check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
+    for key in _FIXED:
+        old, new = saved, config
+        for part in key.split("."):
+            old, new = old[part], new[part]
+        if key == "model" and old != new:
+            key, old, new = next(
+                (f"model.{k}", old.get(k), new.get(k))
+                for k in {**old, **new}
+                if old.get(k) != new.get(k)
+            )
+        if old != new:
+            raise InputError(
+                f"checkpoint {folder} is of another run: its {key} is {old!r}, this config's is "
+                f"{new!r}; choose another --workdir (or start from its weights with init_from)"
+            )
+
+
+def _check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System) -> None:
+    wanted = (system.name, to_json(system.config.model))
+    if saved != wanted:
+        raise InputError(
+            f"{folder} holds a model {saved[0]!r} of {saved[1]}, the config asks for {wanted[0]!r} "
+            f"of {wanted[1]}"
+        )
+
+
+def _check_shapes(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    different = sorted(k for k in {**saved, **wanted} if saved.get(k) != wanted.get(k))
+    if different:
+        key = different[0]
+        raise InputError(
+            f"checkpoint {folder} does not fit this config: {len(different)} arrays differ, such as "
+            f"{key} ({saved.get(key, 'absent')} there, {wanted.get(key, 'absent')} here)"
+        )
+
+
+def _shapes(tree: Any) -> dict[str, list[int]]:
+    """Path of every leaf and its shape, the same for a state and for the metadata of a saved one."""
+    shapes = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.eval_shape(jax.random.key_data, leaf)
+        parts = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
+        shapes["/".join(map(str, parts))] = list(leaf.shape)
+    return shapes
+
+
+def _chain(error: BaseException | None) -> str:
+    """Messages of an error and of those that caused it."""
+    texts = []
+    while error is not None:
+        texts.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__ or error.__context__
+    return " ".join(texts)

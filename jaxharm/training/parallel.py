@@ -1,0 +1,228 @@
+"""Processes, devices, and the three ways to launch one step over them.
+
+The step is written once for one device's shard (systems/base.py). State is replicated over a
+one-axis mesh, batches are split over it. Nothing else in the package knows how many devices or
+hosts there are.
+"""
+
+import functools
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxharm.errors import InputError
+from jaxharm.systems.base import System
+from jaxharm.types import Batch, Metrics, Output, TrainState
+
+AXIS = "data"
+Mode = Literal["shard_map", "pmap", "jit"]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+HostBatch = Mapping[str, np.ndarray]
+Predict = Callable[[HostBatch], Output]
+
+
+def initialize_distributed(
+    coordinator: str | None = None, processes: int | None = None, process_id: int | None = None
+) -> None:
+    """Joins this process to the others of the run; call it before any other use of JAX.
+
+    Without arguments: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID where they
+    are set; else what Slurm (several tasks) or a TPU machine tells; else a run of one process.
+
+    Raises:
+        InputError: an address without the number of processes or this process's id.
+    """
+    coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if coordinator:
+        count = processes if processes is not None else _env_int("JAX_NUM_PROCESSES")
+        rank = process_id if process_id is not None else _env_int("JAX_PROCESS_ID")
+        if count is None or rank is None or not 0 <= rank < count:
+            raise InputError(
+                f"coordinator {coordinator} needs the number of processes and this process's id "
+                f"below it (JAX_NUM_PROCESSES, JAX_PROCESS_ID), not {count} and {rank}"
+            )
+        jax.distributed.initialize(coordinator, num_processes=count, process_id=rank)
+    elif _several_slurm_tasks() or _on_tpu():
+        jax.distributed.initialize()
+
+
+def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+    """All devices of all processes (or the given ones) along the axis "data".
+
+    The devices of one process are neighbours, so that its slice of a batch is contiguous.
+    """
+    devices = sorted(devices or jax.devices(), key=lambda d: (d.process_index, d.id))
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
+    """InputError unless the global batch splits into equal micro-batches on every device."""
+    parts = mesh.size * accumulate
+    if accumulate < 1 or batch_size < parts or batch_size % parts:
+        nearest = max(parts, round(batch_size / parts) * parts) if accumulate > 0 else mesh.size
+        raise InputError(
+            f"data.batch_size={batch_size} cannot be split evenly over {mesh.size} devices with "
+            f"accumulate={accumulate}: set data.batch_size to a multiple of {max(parts, mesh.size)}"
+            f", such as {nearest}"
+        )
+
+
+def launch(step: Callable[..., tuple[TrainState, Metrics]], mode: Mode, mesh: Mesh) -> Step:
+    """The compiled training step; its state argument is donated.
+
+    Args:
+        step: `System.step`: (state, batch, axis_name=...) -> (state, metrics).
+        mode: "shard_map" and "pmap" run it per device and are bit-identical; "jit" lets the
+            compiler split the global arrays and agrees to float32 rounding.
+        mesh: from `make_mesh`.
+
+    Returns:
+        (state, batch of `put_batch`) -> (state, metrics). Where any metric is not finite the
+        state comes back unchanged, so that a diverged run still holds its last finite state.
+    """
+    step = _keep_finite(step)
+    per_device = functools.partial(step, axis_name=AXIS)
+    if mode == "pmap":
+        every = mesh.size == jax.device_count()
+        return jax.pmap(
+            per_device,
+            axis_name=AXIS,
+            in_axes=(None, 0),
+            out_axes=None,
+            donate_argnums=0,
+            devices=None if every else list(mesh.devices.flat),
+        )
+    if mode == "shard_map":
+        mapped = jax.shard_map(
+            per_device, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False
+        )
+        return jax.jit(mapped, donate_argnums=0)
+    replicated = NamedSharding(mesh, P())
+    return jax.jit(
+        functools.partial(step, axis_name=None),
+        in_shardings=(replicated, NamedSharding(mesh, P(AXIS))),
+        out_shardings=replicated,
+        donate_argnums=0,
+    )
+
+
+def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> Batch:
+    """This process's slice of a global batch, placed on its devices as `launch` wants it."""
+    if mode == "pmap":
+        count = len(mesh.local_devices)
+        local = make_mesh(list(mesh.local_devices))
+        return {
+            key: jax.device_put(
+                value.reshape(count, -1, *value.shape[1:]), NamedSharding(local, P(AXIS))
+            )
+            for key, value in batch.items()
+        }
+    sharding = NamedSharding(mesh, P(AXIS))
+    return {
+        key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()
+    }
+
+
+def init_state(system: System, seed: int, batch: HostBatch, mesh: Mesh) -> TrainState:
+    """A fresh state, made in place on every device of the mesh."""
+    init = functools.partial(_init, system, batch)
+    return jax.jit(init, out_shardings=NamedSharding(mesh, P()))(jax.random.key(seed))
+
+
+def abstract_state(system: System, batch: HostBatch, mesh: Mesh) -> TrainState:
+    """Shapes, dtypes and shardings of the state: the target of a restore."""
+    shapes = jax.eval_shape(functools.partial(_init, system, batch), jax.random.key(0))
+    sharding = NamedSharding(mesh, P())
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+    )
+
+
+def on_mesh(tree: Any, mesh: Mesh) -> Any:
+    """Replicated arrays seen from another mesh that shares this process's devices; no copy.
+
+    A multi-process pmap returns arrays that only span this process; checkpoints need them to
+    span all. Evaluation needs the opposite.
+    """
+    sharding = NamedSharding(mesh, P())
+
+    def view(leaf: jax.Array) -> jax.Array:
+        if leaf.sharding == sharding:
+            return leaf
+        by_device = {shard.device: shard.data for shard in leaf.addressable_shards}
+        parts = [by_device[device] for device in mesh.local_devices]
+        return jax.make_array_from_single_device_arrays(leaf.shape, sharding, parts)
+
+    return jax.tree.map(view, tree)
+
+
+def make_predict(system: System, mesh: Mesh) -> Callable[[TrainState, HostBatch], Output]:
+    """`system.predict` on a host batch of any size, split over this process's devices.
+
+    No other process takes part, so each may evaluate its own share of the records.
+
+    Returns:
+        (state, batch) -> Output whose image is a numpy array of the batch's length; aux is left
+        out. Keys of the batch that no device can hold (ids) are ignored.
+    """
+    local = make_mesh(list(mesh.local_devices))
+
+    def image(state: TrainState, batch: Batch) -> jax.Array:
+        return system.predict(state, batch).image
+
+    compiled = jax.jit(
+        jax.shard_map(
+            image, mesh=local, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
+        )
+    )
+
+    def predict(state: TrainState, batch: HostBatch) -> Output:
+        arrays = {k: v for k, v in batch.items() if v.dtype.kind in "fiub"}
+        count = len(arrays["composite"])
+        padding = -count % local.size
+        padded = {k: np.concatenate([v, v[:1].repeat(padding, 0)]) for k, v in arrays.items()}
+        images = compiled(on_mesh(state, local), put_batch(padded, "shard_map", local))
+        return Output(image=np.asarray(images)[:count])
+
+    return predict
+
+
+def _keep_finite(step: Callable[..., tuple[TrainState, Metrics]]) -> Callable[..., Any]:
+    @functools.wraps(step)
+    def kept(state: TrainState, batch: Batch, *, axis_name: str | None) -> Any:
+        new_state, metrics = step(state, batch, axis_name=axis_name)
+        finite = jnp.stack([jnp.isfinite(value) for value in jax.tree.leaves(metrics)]).all()
+        state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new_state, state)
+        return state, metrics
+
+    return kept
+
+
+def _init(system: System, batch: HostBatch, key: jax.Array) -> TrainState:
+    return system.init(key, batch)
+
+
+def _several_slurm_tasks() -> bool:
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+
+
+def _on_tpu() -> bool:
+    allowed = os.environ.get("JAX_PLATFORMS", "tpu")
+    return importlib.util.find_spec("libtpu") is not None and "tpu" in allowed
+
+
+def _env_int(name: str) -> int | None:
+    text = os.environ.get(name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"environment variable {name}={text!r} is not a whole number") from None
