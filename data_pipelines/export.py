@@ -1,0 +1,72 @@
+"""Writes records of a built paired data set back to files in iHarmony4 layout.
+
+python -m data_pipelines.export demo --data-dir DATA --split test --count 3 --out DIR
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_pipelines.errors import DatasetValidationError
+from data_pipelines.sources import open_source
+
+# Folder of each encoded image and the id that names its file.
+_FILES = {
+    "composite": ("composite_images", "composite_id"),
+    "mask": ("masks", "mask_id"),
+    "real": ("real_images", "real_id"),
+}
+
+
+def export(name: str, *, data_dir: str | None, split: str, count: int, out: Path) -> list[str]:
+    """Writes `count` records, spread evenly over the split, as the encoded bytes that are stored.
+
+    Returns:
+        The composite ids, in the order of the list file `<name>_<split>.txt` that is written too.
+
+    Raises:
+        DatasetValidationError: the data set is not built, or holds photographs without composites.
+    """
+    source = open_source(name, data_dir, split)
+    if source.info.kind != "paired":
+        raise DatasetValidationError(
+            f"data set {name!r} holds photographs only: no composites to export"
+        )
+    total = len(source)
+    names = []
+    for position in range(min(count, total)):
+        record = source[position * total // min(count, total)]
+        for key, (folder, id_key) in _FILES.items():
+            suffix = ".png" if record[key][:4] == b"\x89PNG" else ".jpg"
+            path = out / folder / (record[id_key] + suffix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(record[key])
+            if key == "composite":
+                names.append(path.name)
+    (out / f"{name.replace('/', '_')}_{split}.txt").write_text("".join(f"{n}\n" for n in names))
+    return names
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m data_pipelines.export", description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--count", type=int, default=10)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    try:
+        names = export(
+            args.name, data_dir=args.data_dir, split=args.split, count=args.count, out=args.out
+        )
+    except (DatasetValidationError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(names)} composites with masks and real images in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
