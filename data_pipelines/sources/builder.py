@@ -1,0 +1,206 @@
+"""The TFDS builder that every data set of composites or photographs shares.
+
+Records are written shard by shard in the order of the lists, in one process, without TensorFlow:
+images stay encoded bytes. TFDS writes into a folder of another name and renames it at the end, so
+a build that was stopped leaves nothing that could be taken for whole.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_pipelines.sources.items import Item, Kind, Tree, check_overlap
+from data_pipelines.sources.records import HeaderCheck, Limits, RecordLoader
+from data_pipelines.validation import OnError, Report
+
+# TFDS holds the encoded records of one shard in memory while it writes them.
+SHARD_BYTES = 256 * 2**20
+Examples = Iterator[tuple[str, dict[str, Any]]]
+
+
+class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Base of the builders: scan a tree, check all of it, write the records.
+
+    Subclasses set `kind`, `subsets` and `licence`, and define `scan`. `report` and `held_out` can
+    be read after a build.
+
+    Args:
+        max_side: longest side of stored images (0: native). Larger photographs are scaled with
+            antialiased bilinear filtering and stored as JPEG 95, masks are made binary again.
+        on_error: "raise" stops at unusable items (all are named), "skip" leaves them out where
+            their kind allows it.
+        max_megapixels: larger files are refused.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+    kind: ClassVar[Kind] = "paired"
+    # Nothing is downloaded. TFDS would look for checksums beside the code with a package
+    # (importlib_resources) that it does not declare.
+    url_infos: ClassVar = None
+    licence: ClassVar[str] = "unknown: see where you got the files from"
+
+    def __init__(
+        self,
+        *,
+        max_side: int = 0,
+        on_error: OnError = "raise",
+        max_megapixels: float = 200.0,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("file_format", "array_record")
+        self._limits = Limits(max_side, max_megapixels)
+        self._on_error: OnError = on_error
+        self.report = Report("", on_error=on_error)
+        super().__init__(**kwargs)
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The names that a record's `subset` can have."""
+        return (self.name,)
+
+    def scan(self, manual_dir: Path, report: Report) -> Tree:
+        """Lists the items of all splits; notes what is missing or wrong."""
+        raise NotImplementedError
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=(self.__doc__ or "").strip(),
+            features=record_features(self.kind, self.subsets),
+            metadata=tfds.core.MetadataDict(),
+            license=self.licence,
+            disable_shuffling=True,
+        )
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        super()._download_and_prepare(dl_manager, download_config)
+        self.report.raise_errors()
+        self.report.log()
+        self.info.metadata.update(
+            {
+                "fingerprint": self._hash.hexdigest(),
+                "skipped": self.report.skipped,
+                "warnings": self.report.warnings,
+            }
+        )
+
+    def _shard_iterators_per_split(
+        self, dl_manager: Any
+    ) -> Mapping[str, Sequence[Callable[[], Examples]]]:
+        tree = self.checked_tree(self._source_dir(dl_manager))
+        self._hash = hashlib.sha256()
+        self._loader = RecordLoader(self.report, self._limits)
+        self.info.metadata.update(
+            {
+                "kind": self.kind,
+                "builder": type(self).builder_name(),
+                "max_side": self._limits.max_side,
+                "on_error": self._on_error,
+                "licence": self.licence,
+                "held_out": tree.held_out,
+            }
+        )
+        return {
+            split: [functools.partial(self._examples, split, shard) for shard in self._shards(items)]
+            for split, items in tree.splits.items()
+        }
+
+    @classmethod
+    def builder_name(cls) -> str:
+        """The DATASET argument that builds this: a named folder is built by `folder`."""
+        return str(cls.name)
+
+    def _source_dir(self, dl_manager: Any) -> Path:
+        return Path(dl_manager.manual_dir)
+
+    def checked_tree(self, source_dir: Path) -> Tree:
+        """Scans and checks a tree: lists, files and headers.
+
+        Returns:
+            The usable items; splits without any are left out.
+
+        Raises:
+            DatasetValidationError: naming everything that was found.
+        """
+        self.report = Report(f"{self.name} in {source_dir}", on_error=self._on_error)
+        tree = scan_checked(self.scan, source_dir, self.report, self._limits)
+        self.report.raise_errors()
+        return tree
+
+    def _shards(self, items: Sequence[Item]) -> list[list[Item]]:
+        """Cuts a split into runs of about SHARD_BYTES."""
+        largest = 2 * self._limits.max_side**2 or SHARD_BYTES
+        shards: list[list[Item]] = [[]]
+        size = 0
+        for item in items:
+            bytes_ = sum(min(path.stat().st_size, largest) for path in item.files.values())
+            if shards[-1] and size + bytes_ > SHARD_BYTES:
+                shards.append([])
+                size = 0
+            shards[-1].append(item)
+            size += bytes_
+        return shards
+
+    def _examples(self, split: str, items: Sequence[Item]) -> Examples:
+        """Yields the records of a shard. After an error only the checks go on."""
+        for item in items:
+            record = self._loader.load(item)
+            if record is not None:
+                add_to_fingerprint(self._hash, split, record)
+                yield str(item), record
+
+
+def record_features(kind: Kind, subsets: Sequence[str]) -> tfds.features.FeaturesDict:
+    """The features of a record.
+
+    A set of photographs without pairs has no `composite` and one `photo_id`; its photograph is
+    stored as `real`, so that readers of both kinds share their code.
+
+    Source: datasets.md 9.1.
+    """
+    image = functools.partial(tfds.features.Image, shape=(None, None, 3))
+    ids = ("photo_id",) if kind == "photos" else ("composite_id", "mask_id", "real_id")
+    features: dict[str, Any] = {} if kind == "photos" else {"composite": image()}
+    return tfds.features.FeaturesDict(
+        features
+        | {
+            "real": image(),
+            "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+            **{key: tfds.features.Text() for key in ids},
+            "subset": tfds.features.ClassLabel(names=list(subsets)),
+            "height": np.int32,
+            "width": np.int32,
+            "fg_ratio": np.float32,
+            "mask_is_binary": np.bool_,
+        }
+    )
+
+
+def scan_checked(
+    scan: Callable[[Path, Report], Tree], source_dir: Path, report: Report, limits: Limits
+) -> Tree:
+    """Runs a scan and keeps the items whose headers pass; everything found is in `report`."""
+    tree = scan(source_dir, report)
+    check_overlap(tree, report)
+    headers = HeaderCheck(report, limits)
+    splits = {
+        split: [item for item in items if headers.passes(item)]
+        for split, items in tree.splits.items()
+    }
+    kept = {split: items for split, items in splits.items() if items}
+    return Tree(tree.root, tree.kind, kept, tree.held_out)
+
+
+def add_to_fingerprint(digest: Any, split: str, record: Mapping[str, Any]) -> None:
+    """Adds a record's split, id and image bytes to a running hash."""
+    identity = record.get("composite_id", record.get("photo_id"))
+    digest.update(f"{split}\0{record['subset']}\0{identity}\0".encode())
+    for key in ("composite", "real", "mask"):
+        if key in record:
+            digest.update(hashlib.sha256(record[key]).digest())

@@ -1,0 +1,84 @@
+"""Finds folders and image files as users really spell them, without leaving the data set."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from data_pipelines.validation import Report
+
+ENDINGS = (".jpg", ".jpeg", ".png")
+
+
+def find_dir(parent: Path, *names: str) -> Path | None:
+    """The first of `names` that is a folder in `parent`, in this or another letter case."""
+    if not parent.is_dir():
+        return None
+    folders = sorted(path.name for path in parent.iterdir() if path.is_dir())
+    for name in names:
+        same = [name] if name in folders else [f for f in folders if f.lower() == name.lower()]
+        if same:
+            return parent / same[0]
+    return None
+
+
+def require_dir(parent: Path, report: Report, *names: str) -> Path | None:
+    """As `find_dir`; notes `missing_root` with the first name where there is none."""
+    found = find_dir(parent, *names)
+    if found is None:
+        report.error("missing_root", f"{parent / names[0]}{os.sep}")
+    return found
+
+
+class FileIndex:
+    """The image files of one folder, read once, so that lookups cost no system call.
+
+    Links that lead out of `root` are noted as `path_traversal` when they are asked for.
+    """
+
+    def __init__(self, folder: Path, root: Path, report: Report) -> None:
+        self.folder = folder
+        self._root = root.resolve()
+        self._report = report
+        self._links: set[str] = set()
+        self._by_stem: dict[str, list[str]] = {}
+        self._names: set[str] = set()
+        self._found: set[str] = set()
+        if not folder.resolve().is_relative_to(self._root):
+            report.error("path_traversal", f"{folder} is a link out of {root}")
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                stem, ending = os.path.splitext(entry.name)
+                if ending.lower() in ENDINGS and entry.is_file():
+                    self._names.add(entry.name)
+                    self._by_stem.setdefault(stem.lower(), []).append(entry.name)
+                    if entry.is_symlink():
+                        self._links.add(entry.name)
+
+    def find(self, name: str) -> Path | None:
+        """The file `name`, else the same stem in another letter case or with another ending."""
+        if name not in self._names:
+            stem, ending = os.path.splitext(name)
+            candidates = self._by_stem.get(stem.lower(), [])
+            if not candidates:
+                return None
+            name = min(candidates, key=lambda other: _distance(other, stem, ending))
+        self._found.add(name)
+        path = self.folder / name
+        if name in self._links and not path.resolve().is_relative_to(self._root):
+            self._report.error("path_traversal", f"{path} is a link out of {self._root}")
+        return path
+
+    def stems(self) -> list[str]:
+        """The stems of all image files, sorted."""
+        return sorted(os.path.splitext(name)[0] for name in self._names)
+
+    def orphans(self) -> Iterable[Path]:
+        """The files nobody asked for, by name."""
+        return (self.folder / name for name in sorted(self._names - self._found))
+
+
+def _distance(name: str, stem: str, ending: str) -> tuple[bool, bool, int, str]:
+    """Sorts candidates: same stem, then same ending, then the order of ENDINGS, then by name."""
+    found_stem, found_ending = os.path.splitext(name)
+    same_ending = found_ending.lower() == ending.lower()
+    return found_stem != stem, not same_ending, ENDINGS.index(found_ending.lower()), name

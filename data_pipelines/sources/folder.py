@@ -1,0 +1,141 @@
+"""`folder`: any tree in iHarmony4 layout, and `photos`: photographs with masks but no pairs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from data_pipelines.errors import DatasetValidationError
+from data_pipelines.sources.builder import TreeBuilder
+from data_pipelines.sources.files import FileIndex, find_dir, require_dir
+from data_pipelines.sources.items import Item, Kind, Tree, ordered_splits
+from data_pipelines.validation import Report
+from data_pipelines.validation_lists import CompositeName, lists_by_split, read_composites, read_ids
+
+
+class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Composites with their masks and real photographs, in the layout of iHarmony4."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """\
+    manual_dir is the data set's folder, or holds it under the data set's name:
+      composite_images/<real>_<fg>_<k>.jpg  masks/<real>_<fg>.png  real_images/<real>.jpg
+      <name>_<split>.txt     one composite file name per line; one list per split
+    """
+
+    def scan(self, manual_dir: Path, report: Report) -> Tree:
+        """See TreeBuilder. The splits are those of the lists."""
+        root = dataset_root(manual_dir, self.name, "composite_images")
+        lists = _lists(root, self.name, report)
+        names = {split: read_composites(path, report) for split, path in lists.items()}
+        return Tree(root, self.kind, scan_pairs(root, self.name, names, report))
+
+    @classmethod
+    def builder_name(cls) -> str:
+        """See TreeBuilder."""
+        return "folder"
+
+
+class Photos(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Photographs with one mask each and no pair: composites are made while training."""
+
+    kind: ClassVar[Kind] = "photos"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """\
+    manual_dir is the data set's folder, or holds it under the data set's name:
+      images/<id>.jpg  masks/<id>.png
+      <name>_<split>.txt     one id per line, with or without an ending; one list per split
+    """
+
+    def scan(self, manual_dir: Path, report: Report) -> Tree:
+        """See TreeBuilder. The splits are those of the lists."""
+        root = dataset_root(manual_dir, self.name, "images")
+        lists = _lists(root, self.name, report)
+        ids = {split: read_ids(path, report) for split, path in lists.items()}
+        folders = [require_dir(root, report, name) for name in ("images", "masks")]
+        if None in folders:
+            return Tree(root, self.kind, {})
+        images, masks = (FileIndex(folder, root, report) for folder in folders if folder)
+        splits = {}
+        for split in ordered_splits(set(ids)):
+            splits[split] = items = []
+            for photo in ids[split]:
+                real = locate(images, f"{photo}.jpg", "missing_real", report)
+                mask = locate(masks, f"{photo}.png", "missing_mask", report)
+                if real and mask:
+                    items.append(Item(self.name, photo, photo, photo, None, mask, real))
+        note_orphans((images, masks), report)
+        return Tree(root, self.kind, splits)
+
+    @classmethod
+    def builder_name(cls) -> str:
+        """See TreeBuilder."""
+        return "photos"
+
+
+def named_builder(base: type[TreeBuilder], name: str) -> type[TreeBuilder]:
+    """A builder class of `base` that registers what it builds under `name`.
+
+    Raises:
+        DatasetValidationError: if `name` could not be a data set's name.
+    """
+    if not name.isidentifier() or not name.isascii() or name.lower() != name or name[0] == "_":
+        raise DatasetValidationError(
+            f"--name {name!r} is not a data set name: small letters, digits and underscores, "
+            f"starting with a letter"
+        )
+    members = {"name": name, "__doc__": base.__doc__, "__module__": base.__module__}
+    return type(base)(base.__name__, (base,), members, skip_registration=True)  # type: ignore
+
+
+def dataset_root(manual_dir: Path, name: str, landmark: str) -> Path:
+    """`manual_dir` if it holds the folder `landmark`, else its folder `name`, else itself."""
+    if find_dir(manual_dir, landmark) is None:
+        inner = find_dir(manual_dir, name)
+        if inner is not None:
+            return inner
+    return manual_dir
+
+
+def scan_pairs(
+    root: Path, subset: str, names: dict[str, list[CompositeName]], report: Report
+) -> dict[str, list[Item]]:
+    """Finds the three files of every listed composite of one tree in iHarmony4 layout."""
+    folders = [require_dir(root, report, f) for f in ("composite_images", "masks", "real_images")]
+    if None in folders:
+        return {}
+    indices = [FileIndex(folder, root, report) for folder in folders if folder]
+    composites, masks, reals = indices
+    splits = {}
+    for split in ordered_splits(set(names)):
+        splits[split] = items = []
+        for name in names[split]:
+            composite = locate(composites, name.file, "missing_composite", report)
+            mask = locate(masks, f"{name.mask_id}.png", "missing_mask", report)
+            real = locate(reals, f"{name.real_id}.jpg", "missing_real", report)
+            if composite and mask and real:
+                ids = (name.composite_id, name.mask_id, name.real_id)
+                items.append(Item(subset, *ids, composite, mask, real))
+    note_orphans(indices, report)
+    return splits
+
+
+def locate(index: FileIndex, name: str, absent: str, report: Report) -> Path | None:
+    """A file by name; notes the finding `absent` where there is none."""
+    path = index.find(name)
+    if path is None:
+        report.error(absent, str(index.folder / name))
+    return path
+
+
+def note_orphans(indices: Sequence[FileIndex], report: Report) -> None:
+    """Warns of files that no list names."""
+    for index in indices:
+        for path in index.orphans():
+            report.warn("orphan_file", str(path))
+
+
+def _lists(root: Path, name: str, report: Report) -> dict[str, Path]:
+    if not root.is_dir():
+        report.error("missing_root", str(root))
+        return {}
+    return lists_by_split(root, (name, root.name), report)
+
+

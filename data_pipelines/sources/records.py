@@ -1,0 +1,230 @@
+"""From an item's files to the record that is stored: checked, upright, otherwise byte for byte."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data_pipelines.sources.items import Item
+from data_pipelines.validation import Report
+from data_pipelines.validation_images import (
+    FOREGROUND,
+    Header,
+    ImageProblem,
+    check_mask,
+    decode_mask,
+    decode_rgb,
+    looks_inverted,
+    oriented_size,
+    read_header,
+    shared_orientations,
+)
+
+_CHECK_PIXELS = 2_000_000  # above this the check for inverted masks looks at a reduced image
+_ABSENT = {"composite": "missing_composite", "real": "missing_real", "mask": "missing_mask"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a build does to sizes.
+
+    Attributes:
+        max_side: longest side of a stored image; larger ones are scaled down. 0: never.
+        max_megapixels: larger files are refused.
+    """
+
+    max_side: int = 0
+    max_megapixels: float = 200.0
+
+
+class HeaderCheck:
+    """The check before a build: reads every file's header once, no pixels."""
+
+    def __init__(self, report: Report, limits: Limits) -> None:
+        self._report = report
+        self._limits = limits
+        self._known: dict[Path, Header | ImageProblem] = {}
+
+    def passes(self, item: Item) -> bool:
+        """Notes what the headers of an item's files show; True if nothing is wrong."""
+        headers, problems = {}, []
+        for role, path in item.files.items():
+            found = self._header(path, role)
+            if isinstance(found, ImageProblem):
+                problems.append(found)
+            else:
+                headers[role] = found
+        if not problems:
+            try:
+                shared_orientations(headers)
+            except ImageProblem as problem:
+                problems.append(ImageProblem(problem.kind, f"{item}: {problem}"))
+        for problem in problems:
+            self._report.error(problem.kind, str(problem))
+        return not problems
+
+    def _header(self, path: Path, role: str) -> Header | ImageProblem:
+        if path not in self._known:
+            try:
+                self._known[path] = read_header(
+                    path, is_mask=role == "mask", max_megapixels=self._limits.max_megapixels
+                )
+            except ImageProblem as problem:
+                self._known[path] = problem
+        return self._known[path]
+
+
+@dataclass
+class _Photo:
+    """A decoded photograph, perhaps at a fraction of its size, and its bytes to store."""
+
+    stored: bytes
+    pixels: np.ndarray
+
+
+@dataclass
+class _Mask:
+    stored: bytes
+    pixels: np.ndarray
+    share: float
+    binary: bool
+
+
+class RecordLoader:
+    """Reads items fully. Consecutive items of one photograph decode its files once."""
+
+    def __init__(self, report: Report, limits: Limits) -> None:
+        self._report = report
+        self._limits = limits
+        self._last: dict[str, tuple[Any, Any]] = {}
+        self._scaled: set[Path] = set()
+        self._inverted: set[Path] = set()
+
+    def load(self, item: Item) -> dict[str, Any] | None:
+        """The record of an item (see `sources.reading.RecordSource`), or None if it is unusable.
+
+        What is wrong is noted in the report.
+        """
+        try:
+            return self._load(item)
+        except ImageProblem as problem:
+            self._report.error(problem.kind, str(problem))
+        except FileNotFoundError as error:
+            role = next(r for r, path in item.files.items() if str(path) == error.filename)
+            self._report.error(_ABSENT[role], str(error.filename))
+        return None
+
+    def _load(self, item: Item) -> dict[str, Any]:
+        headers = {
+            role: read_header(
+                path, is_mask=role == "mask", max_megapixels=self._limits.max_megapixels
+            )
+            for role, path in item.files.items()
+        }
+        try:
+            turns = shared_orientations(headers)
+        except ImageProblem as problem:
+            raise ImageProblem(problem.kind, f"{item}: {problem}") from problem
+        native = oriented_size(headers["mask"].size, turns["mask"])
+        size = _limited(native, self._limits.max_side)
+        reduce = 1
+        if size == native and all(headers[r].plain and turns[r] == 1 for r in headers):
+            while native[0] * native[1] > _CHECK_PIXELS * reduce**2 and reduce < 8:
+                reduce *= 2
+        mask = self._mask(item.mask, headers["mask"], turns["mask"], size)
+        photos = {
+            role: self._photo(role, path, headers[role], turns[role], size, reduce)
+            for role, path in item.files.items()
+            if role != "mask"
+        }
+        if item.composite is not None:
+            self._check_inverted(item, photos["composite"], photos["real"], mask)
+        record: dict[str, Any] = {role: photo.stored for role, photo in photos.items()}
+        if item.composite is None:
+            record["photo_id"] = item.real_id
+        else:
+            ids = {key: getattr(item, key) for key in ("composite_id", "mask_id", "real_id")}
+            record.update(ids)
+        return record | {
+            "mask": mask.stored,
+            "subset": item.subset,
+            "height": size[0],
+            "width": size[1],
+            "fg_ratio": mask.share,
+            "mask_is_binary": mask.binary,
+        }
+
+    def _photo(
+        self,
+        role: str,
+        path: Path,
+        header: Header,
+        turn: int,
+        size: tuple[int, int],
+        reduce: int,
+    ) -> _Photo:
+        key = (path, turn, size, reduce)
+        if self._last.get(role, (None,))[0] != key:
+            data = path.read_bytes()
+            pixels = decode_rgb(path, data, orientation=turn, reduce=reduce)
+            resized = oriented_size(header.size, turn) != size
+            if resized or turn != 1:
+                image = Image.fromarray(pixels)
+                if resized:
+                    image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+                lossless = header.format == "PNG" and not resized
+                data, pixels = _encoded(image, lossless=lossless), np.asarray(image)
+            elif not header.plain:
+                data = _encoded(Image.fromarray(pixels), lossless=True)
+            self._last[role] = (key, _Photo(data, pixels))
+        return self._last[role][1]
+
+    def _mask(self, path: Path, header: Header, turn: int, size: tuple[int, int]) -> _Mask:
+        key = (path, turn, size)
+        if self._last.get("mask", (None,))[0] != key:
+            data = path.read_bytes()
+            pixels, was_zero_one = decode_mask(path, data, orientation=turn)
+            if was_zero_one and path not in self._scaled:
+                self._scaled.add(path)
+                self._report.warn("nonbinary_mask", f"{path}: values 0 and 1, scaled by 255")
+            share, binary = check_mask(path, pixels)
+            if pixels.shape != size:
+                soft = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+                pixels = np.where(np.asarray(soft) >= FOREGROUND, np.uint8(255), np.uint8(0))
+                binary = check_mask(path, pixels)[1]
+                data = _encoded(Image.fromarray(pixels), lossless=True)
+            elif turn != 1 or was_zero_one or not header.plain:
+                data = _encoded(Image.fromarray(pixels), lossless=True)
+            self._last["mask"] = (key, _Mask(data, pixels, share, binary))
+        return self._last["mask"][1]
+
+    def _check_inverted(self, item: Item, composite: _Photo, real: _Photo, mask: _Mask) -> None:
+        if composite.pixels.shape != real.pixels.shape or item.mask in self._inverted:
+            return
+        step = -(-mask.pixels.shape[0] // real.pixels.shape[0])
+        small = mask.pixels[::step, ::step]
+        if small.shape != real.pixels.shape[:2]:
+            return  # one of the two formats cannot be decoded at a fraction of its size
+        if looks_inverted(composite.pixels, real.pixels, small):
+            self._inverted.add(item.mask)
+            self._report.warn("inverted_mask", str(item.mask))
+
+
+def _limited(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """(height, width) scaled so that the longer side is at most `max_side` (0: any)."""
+    if not max_side or max(size) <= max_side:
+        return size
+    scale = max_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _encoded(image: Image.Image, *, lossless: bool) -> bytes:
+    buffer = io.BytesIO()
+    if lossless:
+        image.save(buffer, "PNG")
+    else:
+        image.save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()

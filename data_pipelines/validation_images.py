@@ -1,0 +1,245 @@
+"""Checks image files: by their header before a build, by a full decode while it writes."""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+_FORMATS = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".png": ("PNG",)}
+_RGB_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")
+_MASK_MODES = (*_RGB_MODES, "I;16", "I;16B", "I;16L", "I")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+FOREGROUND = 128  # an 8-bit mask value from here on counts as foreground
+MAX_SOFT_SHARE = 0.1  # of pixels with a value strictly between 16 and 239
+
+
+class ImageProblem(Exception):
+    """One thing that is wrong with one image; `kind` is a key of errors.KINDS."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image file says.
+
+    Attributes:
+        size: stored (height, width), before the EXIF orientation.
+        orientation: EXIF orientation, 1 if there is none.
+        plain: an 8-bit image with exactly the channels that a record stores (RGB, or grey for a
+            mask), so that its bytes can be copied.
+    """
+
+    format: str
+    size: tuple[int, int]
+    orientation: int
+    plain: bool
+
+
+@contextlib.contextmanager
+def _without_pixel_guard() -> Iterator[None]:
+    """Pillow's own limit is off: ours is checked on the header, with its own message."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def read_header(path: Path, *, is_mask: bool, max_megapixels: float) -> Header:
+    """Reads and checks the header of an image file.
+
+    Raises:
+        ImageProblem: of kind unreadable_image, bad_channels or too_large.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise ImageProblem("unreadable_image", f"{path}: zero bytes")
+        with _without_pixel_guard(), Image.open(path) as image:
+            header = _checked_header(path, image, is_mask)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageProblem("unreadable_image", f"{path}: {error}") from error
+    height, width = header.size
+    if height * width > max_megapixels * 1e6:
+        raise ImageProblem(
+            "too_large", f"{path}: {width}x{height} pixels, more than {max_megapixels:g} million"
+        )
+    return header
+
+
+def _checked_header(path: Path, image: Image.Image, is_mask: bool) -> Header:
+    if image.format not in _FORMATS[path.suffix.lower()]:
+        raise ImageProblem(
+            "unreadable_image", f"{path}: holds a {image.format} image, not what its ending says"
+        )
+    depth = _png_bit_depth(path) if image.format == "PNG" else 8
+    modes = _MASK_MODES if is_mask else _RGB_MODES
+    if image.mode not in modes or (depth > 8 and not is_mask):
+        what = f"{image.mode}, {depth} bits" if image.format == "PNG" else image.mode
+        raise ImageProblem("bad_channels", f"{path}: {what} per channel")
+    plain = image.mode == ("L" if is_mask else "RGB") and depth == 8
+    plain = plain and "transparency" not in image.info
+    if is_mask:
+        plain = plain and image.format == "PNG"
+    return Header(
+        str(image.format), (image.height, image.width), _exif_orientation(image), plain
+    )
+
+
+def _png_bit_depth(path: Path) -> int:
+    """Pillow reduces 16-bit colour to 8 bits on its own; the header still tells."""
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+        return 1  # a broken EXIF block says nothing about the pixels
+    return orientation if orientation in range(1, 9) else 1
+
+
+def shared_orientations(headers: dict[str, Header]) -> dict[str, int]:
+    """The orientation to apply to each file of an item.
+
+    Every file's own one, and for a mask without one that of the photographs where they agree and
+    the mask was drawn on their stored pixels (equal stored sizes).
+
+    Raises:
+        ImageProblem: size_mismatch, if the oriented sizes differ.
+
+    Source: datasets.md 2.4 point 4.
+    """
+    applied = {role: header.orientation for role, header in headers.items()}
+    photos = {applied[role] for role in headers if role != "mask"}
+    stored = {headers[role].size for role in headers}
+    if applied["mask"] == 1 and len(photos) == 1 and len(stored) == 1:
+        applied["mask"] = photos.pop()
+    sizes = {role: oriented_size(headers[role].size, applied[role]) for role in headers}
+    if len(set(sizes.values())) > 1:
+        shown = ", ".join(f"{role} {w}x{h}" for role, (h, w) in sizes.items())
+        raise ImageProblem("size_mismatch", shown)
+    return applied
+
+
+def oriented_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """(height, width) once an EXIF orientation is applied."""
+    return size[::-1] if orientation >= 5 else size
+
+
+def decode_rgb(path: Path, data: bytes, *, orientation: int = 1, reduce: int = 1) -> np.ndarray:
+    """Decodes a whole photograph.
+
+    Args:
+        data: the file's bytes.
+        orientation: EXIF orientation to apply.
+        reduce: 2, 4 or 8 lets a JPEG be decoded at that fraction of its size (for checks only).
+
+    Returns:
+        u8[h,w,3] RGB; h and w are divided by `reduce` (rounded up) where the decoder could.
+
+    Raises:
+        ImageProblem: unreadable_image, if the file is truncated or damaged.
+    """
+    with _decoding(path, data) as image:
+        if reduce > 1:
+            image.draft(None, (image.width // reduce, image.height // reduce))
+        image.load()
+        return np.asarray(_turn(image.convert("RGB"), orientation))
+
+
+def decode_mask(path: Path, data: bytes, *, orientation: int = 1) -> tuple[np.ndarray, bool]:
+    """Decodes a mask of any accepted kind to one 8-bit channel.
+
+    Colour masks give their first channel, alpha is ignored, 16 bits are divided by 257, values
+    {0, 1} are scaled to {0, 255}.
+
+    Returns:
+        The mask u8[h,w], and whether it was {0, 1}.
+
+    Raises:
+        ImageProblem: unreadable_image.
+    """
+    with _decoding(path, data) as image:
+        image.load()
+        if image.mode in ("P", "PA"):
+            image = image.convert("RGBA")
+        values = np.asarray(_turn(image, orientation))
+    values = values[..., 0] if values.ndim == 3 else values
+    if values.dtype == np.bool_:
+        return np.where(values, np.uint8(255), np.uint8(0)), False
+    if values.max() == 1:
+        return (values * 255).astype(np.uint8), True
+    if values.dtype != np.uint8:
+        values = np.rint(np.clip(values, 0, 65535) / 257.0).astype(np.uint8)
+    return np.ascontiguousarray(values), False
+
+
+@contextlib.contextmanager
+def _decoding(path: Path, data: bytes) -> Iterator[Image.Image]:
+    try:
+        with _without_pixel_guard(), Image.open(io.BytesIO(data)) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageProblem("unreadable_image", f"{path}: {error}") from error
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    return image if orientation == 1 else image.transpose(_TURNS[orientation])
+
+
+def check_mask(path: Path, mask: np.ndarray) -> tuple[float, bool]:
+    """Checks an 8-bit mask.
+
+    Returns:
+        Share of foreground pixels (128 or more), and whether all values are 0 or 255.
+
+    Raises:
+        ImageProblem: empty_mask, full_mask or nonbinary_mask.
+
+    Source: datasets.md 9.3.
+    """
+    counts = np.bincount(mask.ravel(), minlength=256)
+    share = float(counts[FOREGROUND:].sum() / mask.size)
+    if share in (0.0, 1.0):
+        raise ImageProblem(
+            "empty_mask" if share == 0 else "full_mask", f"{path}: foreground ratio {share:.4f}"
+        )
+    soft = counts[17:239].sum() / mask.size
+    if soft > MAX_SOFT_SHARE:
+        raise ImageProblem(
+            "nonbinary_mask",
+            f"{path}: values 0-16 {counts[:17].sum() / mask.size:.0%}, 17-238 {soft:.0%}, "
+            f"239-255 {counts[239:].sum() / mask.size:.0%}",
+        )
+    return share, bool(counts[1:255].sum() == 0)
+
+
+def looks_inverted(composite: np.ndarray, real: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether the images agree inside the mask (mean difference < 1) and not outside (> 5).
+
+    Args:
+        composite, real: u8[h,w,3].
+        mask: u8[h,w]; has foreground and background.
+    """
+    difference = np.abs(composite.astype(np.int16) - real).mean(-1)
+    inside = mask >= FOREGROUND
+    if not inside.any() or inside.all():
+        return False
+    return bool(difference[inside].mean() < 1 and difference[~inside].mean() > 5)

@@ -1,0 +1,183 @@
+"""Reads the split lists: what a line may be, and what it must not be."""
+
+import os
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_pipelines.validation import Report
+
+_COMPOSITE = re.compile(r"(.+)_([^_]+)_([^_]+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
+_IMAGE_ENDING = re.compile(r"\.(?:jpg|jpeg|png)$", re.IGNORECASE)
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One entry of a list: its text without blanks, and where it stands."""
+
+    text: str
+    path: Path
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.path.name}:{self.number}: {self.text[:120]!r}"
+
+
+@dataclass(frozen=True)
+class CompositeName:
+    """A composite's file name and what it is made of (`<real>_<fg>_<k>.jpg`)."""
+
+    file: str
+    composite_id: str
+    mask_id: str
+    real_id: str
+
+
+def parse_composite(name: str) -> CompositeName | None:
+    """Splits a bare composite file name from the right; None if it has another form.
+
+    Source: datasets.md 2.2.
+    """
+    match = _COMPOSITE.fullmatch(name)
+    if match is None or "/" in name:
+        return None
+    real, foreground, k = match.groups()
+    return CompositeName(name, f"{real}_{foreground}_{k}", f"{real}_{foreground}", real)
+
+
+def parse_id(name: str) -> str | None:
+    """A bare id, given with or without an image ending; None if it is a path or empty."""
+    stem = _IMAGE_ENDING.sub("", name)
+    return stem if stem and "/" not in stem else None
+
+
+def is_unsafe(text: str) -> bool:
+    """Whether a line could name something outside the data set or hides characters."""
+    return (
+        text.startswith("/")
+        or ".." in text
+        or "\\" in text
+        or _DRIVE.match(text) is not None
+        or any(unicodedata.category(char) == "Cc" for char in text)
+    )
+
+
+def read_lines(path: Path, report: Report) -> list[Line]:
+    """The entries of a list file: LF or CRLF, blanks and blank lines do not count.
+
+    Unsafe lines are noted as `path_traversal`, lines that are not UTF-8 as `bad_list_line`; both
+    are left out of the result.
+    """
+    lines = []
+    raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    for number, encoded in enumerate(raw.split(b"\n"), 1):
+        line = Line(encoded.decode("utf-8", errors="replace").strip(" \t\r"), path, number)
+        if not line.text:
+            continue
+        if is_unsafe(line.text):
+            report.error("path_traversal", str(line))
+        elif "\ufffd" in line.text:
+            report.error("bad_list_line", f"{line} is not UTF-8")
+        else:
+            lines.append(line)
+    return lines
+
+
+def drop_duplicates(keyed: list[tuple[str, Line]], report: Report) -> list[tuple[str, Line]]:
+    """Keeps the first line of every key and notes the others as `duplicate_entry`."""
+    first: dict[str, Line] = {}
+    kept = []
+    for key, line in keyed:
+        if key in first:
+            place = f"{line.path.name}:{first[key].number} and :{line.number}"
+            report.error("duplicate_entry", f"{key} at {place}")
+        else:
+            first[key] = line
+            kept.append((key, line))
+    return kept
+
+
+def read_composites(path: Path, report: Report) -> list[CompositeName]:
+    """The composites of a list of bare file names, each once."""
+    names, keyed = {}, []
+    for line in read_lines(path, report):
+        name = parse_composite(line.text)
+        if name is None:
+            report.error("bad_list_line", f"{line} is not <real>_<fg>_<k>.jpg")
+        else:
+            names.setdefault(name.composite_id, name)
+            keyed.append((name.composite_id, line))
+    return [names[key] for key, _ in drop_duplicates(keyed, report)]
+
+
+def read_ids(path: Path, report: Report) -> list[str]:
+    """The ids of a list of bare ids or file names, each once."""
+    keyed = []
+    for line in read_lines(path, report):
+        key = parse_id(line.text)
+        if key is None:
+            report.error("bad_list_line", f"{line} is not a bare id or file name")
+        else:
+            keyed.append((key, line))
+    return [key for key, _ in drop_duplicates(keyed, report)]
+
+
+def list_for_split(folder: Path, exact: str, split: str, report: Report) -> Path | None:
+    """The list of one split: `<exact>_<split>.txt`, else the only .txt whose stem ends with it.
+
+    Names are compared without regard to letter case. Several candidates are noted as
+    `missing_list`; none is not (the caller may know another source).
+
+    Source: datasets.md 2.1.
+    """
+    texts = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".txt")
+    wanted = f"{exact}_{split}".lower()
+    named = [path for path in texts if path.stem.lower() == wanted]
+    if named:
+        return named[0]
+    ending = [path for path in texts if path.stem.lower().endswith(split)]
+    if len(ending) > 1:
+        names = ", ".join(path.name for path in ending)
+        report.error(
+            "missing_list", f"{names} in {folder} could all be the list {exact}_{split}.txt"
+        )
+        return None
+    return ending[0] if ending else None
+
+
+def lists_by_split(folder: Path, names: tuple[str, ...], report: Report) -> dict[str, Path]:
+    """Every list `*_<split>.txt` of a folder whose split names are not known beforehand.
+
+    A list that starts with one of `names` wins over others of the same split; several others are
+    noted as `missing_list`, because nobody can tell which one is meant. Other text files whose
+    first line is no bare file name are passed over.
+    """
+    own = [name.lower() for name in names]
+    candidates: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        prefix, _, split = path.stem.rpartition("_")
+        if path.suffix.lower() != ".txt" or not prefix or not split.isidentifier():
+            continue
+        if prefix.lower() in own or _looks_like_list(path):
+            candidates.setdefault(split.lower(), []).append(path)
+    found = {}
+    for split, paths in candidates.items():
+        exact = [p for name in own for p in paths if p.stem.lower() == f"{name}_{split}"]
+        if len(paths) > 1 and not exact:
+            shown = ", ".join(path.name for path in paths)
+            report.error("missing_list", f"{shown} in {folder}: which one is the {split} list?")
+        else:
+            found[split] = (exact or paths)[0]
+    if not candidates:
+        report.error("missing_list", os.path.join(folder, f"{names[0]}_<split>.txt"))
+    return found
+
+
+def _looks_like_list(path: Path) -> bool:
+    """Whether the first entry has no blank inside: a sentence in a note has."""
+    with path.open("rb") as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    first = next((line.strip() for line in start if line.strip()), b"x x")
+    return b" " not in first
