@@ -1,0 +1,248 @@
+"""PIH: Semi-supervised Parametric Real-world Image Harmonization (CVPR 2023, arXiv 2303.00157).
+
+Two predictors at a low resolution and a parametric renderer that works at any resolution:
+
+1. curve net (ResNet-50, or MobileNetV3-Small if `light`) -> three curves of 32 knots;
+2. curves applied to the composite, blended over the background -> intermediate image;
+3. shading net -> a smooth gain map in [mask_offset, 1];
+4. output = intermediate * gain * mask + (1-mask) * background.
+
+Inputs and outputs are in [0,1], sRGB-encoded, without any normalisation. Parameters: 93,235,073
+(light: 5,964,857); the official state dicts hold 406,241 (25,529) more that are never used.
+
+Deviations, all off by default: `identity_start`, `single_alpha`. The official code upsamples the
+last 256 channels before its output convolution; here the two linear steps are exchanged, with the
+same result.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxharm.errors import InputError
+from jaxharm.models.pih_shading import ShadingNet, smallest_input, to_gain
+from jaxharm.nn.mobilenet import MobileNetV3Small
+from jaxharm.nn.resnet import ResNet
+from jaxharm.ops import apply_curves
+from jaxharm.types import Array, Output
+
+# Added to the shading logits by `identity_start`: a gain within 1 % of 1 at mask_offset 0.5.
+_OPEN_GAIN = 4.0
+
+
+@dataclass(frozen=True)
+class PIHConfig:
+    """Options; defaults are those of the paper's training script.
+
+    Attributes:
+        light: MobileNetV3-Small and a shading net of width 8 instead of ResNet-50 and 32.
+        knots: of each curve.
+        mask_offset: lower bound of the gain; the released weights are used with 0.6.
+        masking: whether there is a shading stage.
+        lowres: for 256x256 images: the shading net's first stride is 2 instead of 4.
+        joint: whether the losses train the curve net; if not, its curves are constants.
+        single_alpha: the foreground is un-premultiplied first and blended once, which avoids the
+            dark rim of soft masks (ours; needs the background the composite was made with).
+        identity_start: an untrained model returns nearly the composite: constants are added to
+            both nets' logits (ours). Not compatible with official weights.
+        shading_width: channels of the shading net's first layer; None: 32, light 8.
+        shading_strides: of its six encoder layers; None: (4, 4, 2, 4, 2, 2), lowres 2 first.
+        curve_width: factor on the channels of the curve net.
+        curve_blocks: blocks of the four stages of the ResNet.
+    """
+
+    light: bool = False
+    knots: int = 32
+    mask_offset: float = 0.5
+    masking: bool = True
+    lowres: bool = False
+    joint: bool = True
+    single_alpha: bool = False
+    identity_start: bool = False
+    shading_width: int | None = None
+    shading_strides: tuple[int, ...] | None = None
+    curve_width: float = 1.0
+    curve_blocks: tuple[int, ...] = (3, 4, 6, 3)
+
+    def __post_init__(self) -> None:
+        if self.knots < 2:
+            raise InputError(f"PIHConfig.knots={self.knots}: a curve needs at least 2 knots")
+        if not 0 <= self.mask_offset < 1:
+            raise InputError(f"PIHConfig.mask_offset={self.mask_offset} is not in [0, 1)")
+        if self.shading_strides is not None and len(self.shading_strides) != 6:
+            raise InputError(
+                f"PIHConfig.shading_strides={self.shading_strides}: six strides are needed"
+            )
+
+    @classmethod
+    def tiny(cls, *, light: bool = False) -> "PIHConfig":
+        """Every code path at 64x64, in about a hundred thousand parameters."""
+        return cls(
+            light=light,
+            shading_width=2,
+            shading_strides=(2,) * 6,
+            curve_width=0.125,
+            curve_blocks=(2, 1, 1, 1),
+        )
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of the shading net's encoder."""
+        return self.shading_strides or (2 if self.lowres else 4, 4, 2, 4, 2, 2)
+
+    @property
+    def size_multiple(self) -> int:
+        """Sides must be multiples of this."""
+        return 1
+
+    @property
+    def min_size(self) -> int:
+        """The smallest side the shading net can take (438; 220 with lowres)."""
+        return smallest_input(self.strides) if self.masking else 1
+
+    @property
+    def default_size(self) -> int:
+        """The side the networks are meant for (512; 256 with lowres)."""
+        return math.prod(self.strides)
+
+
+class PIH(nn.Module):
+    """The generator.
+
+    Attributes:
+        config: options.
+        axis_name: mapped axis of the batch statistics and of the dropout, or None.
+        dtype: of the convolutions; curves, gain and blending are float32.
+    """
+
+    config: PIHConfig
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, composite: Array, mask: Array, background: Array | None = None, *, train: bool = False
+    ) -> Output:
+        """Harmonizes the foreground.
+
+        Args:
+            composite: f32[b,h,w,3] in [0,1].
+            mask: f32[b,h,w,1] in [0,1], 1 = foreground.
+            background: f32[b,h,w,3] in [0,1], the plate without the foreground object.
+            train: batch statistics and dropout of training; b of at least 2 over all devices.
+
+        Returns:
+            Output; aux: curves f32[b,3,knots], shading f32[b,h,w,1], intermediate f32[b,h,w,3],
+            raw f32[b,h,w,3] (curves and gain applied to the whole composite).
+
+        Raises:
+            InputError: no background, images below `config.min_size`, or a training batch of 1.
+        """
+        config = self.config
+        background = self._check(composite, background, train)
+        x = jnp.concatenate([composite, background, mask], -1)
+        curves = self._curves(x, train)
+        if not config.joint:
+            curves = jax.lax.stop_gradient(curves)
+        foreground = unblend(composite, mask, background) if config.single_alpha else composite
+        intermediate = apply_curves(foreground, curves, mask=mask, background=background)
+        shading = jnp.ones(mask.shape, jnp.float32)
+        if config.masking:
+            shading = self._shading(jnp.concatenate([x, intermediate], -1), train)
+        raw = apply_curves(foreground, curves) * shading
+        if config.single_alpha:
+            image = raw * mask + (1 - mask) * background
+        elif config.masking:
+            image = intermediate * shading * mask + (1 - mask) * background
+        else:
+            image = intermediate
+        aux = {"curves": curves, "shading": shading, "intermediate": intermediate, "raw": raw}
+        return Output(image=image, aux=aux)
+
+    def _curves(self, x: Array, train: bool) -> Array:
+        """f[b,h,w,7] -> f32[b,3,knots] in (0,1)."""
+        config, outputs = self.config, 3 * self.config.knots
+        common = {"axis_name": self.axis_name, "dtype": self.dtype, "name": "curve_net"}
+        if config.light:
+            logits = MobileNetV3Small(outputs, config.curve_width, **common)(x, train=train)
+        else:
+            width = round(64 * config.curve_width)
+            logits = ResNet(outputs, width, config.curve_blocks, **common)(x, train=train)
+        logits = logits.reshape(-1, 3, config.knots)
+        if config.identity_start:
+            # A curve through its own knot positions is the identity (but for its flat ends).
+            positions = (jnp.arange(config.knots, dtype=jnp.float32) + 0.5) / config.knots
+            logits += jnp.log(positions / (1 - positions)).reshape(1, 1, -1)
+        return jax.nn.sigmoid(logits)
+
+    def _shading(self, x: Array, train: bool) -> Array:
+        """f[b,h,w,10] -> f32[b,h,w,1] in [mask_offset, 1]."""
+        config = self.config
+        logits = ShadingNet(
+            config.shading_width or (8 if config.light else 32),
+            config.strides,
+            self.axis_name,
+            self.dtype,
+            name="shading_net",
+        )(x, train=train)
+        return to_gain(logits + (_OPEN_GAIN if config.identity_start else 0.0), config.mask_offset)
+
+    def _check(self, composite: Array, background: Array | None, train: bool) -> Array:
+        if background is None:
+            raise InputError(
+                "PIH needs the background plate without the foreground object: pass background=, "
+                "or fill the hole with jaxharm.nn.plate.fill_plate (jaxharm.harmonize does)"
+            )
+        batch, height, width, _ = composite.shape
+        if min(height, width) < self.config.min_size:
+            raise InputError(
+                f"PIH with these strides needs sides of at least {self.config.min_size} pixels, "
+                f"not {height}x{width}"
+            )
+        if train and self.config.masking and not self.is_initializing():
+            total = batch * (1 if self.axis_name is None else jax.lax.psum(1, self.axis_name))
+            if total < 2:
+                raise InputError("PIH trains on batches of at least 2 images (batch norm of 1x1)")
+        return background
+
+
+def render(
+    composite: Array,
+    curves: Array,
+    mask: Array,
+    background: Array,
+    *,
+    shading: Array | None = None,
+    single_alpha: bool = False,
+) -> Array:
+    """The model's last step alone, at any resolution and on any tile.
+
+    Args:
+        composite: f32[b,h,w,3] in [0,1].
+        curves: f32[b,3,knots], `aux["curves"]`.
+        mask: f32[b,h,w,1].
+        background: f32[b,h,w,3].
+        shading: f32[b,h,w,1], `aux["shading"]` enlarged; None without a shading stage.
+        single_alpha: as in the config.
+
+    Returns:
+        f32[b,h,w,3]: the model's image.  Source: specs/pih 2 and 7.
+    """
+    if not single_alpha:
+        return apply_curves(composite, curves, mask=mask, background=background, shading=shading)
+    curved = apply_curves(unblend(composite, mask, background), curves)
+    return curved * mask * (1.0 if shading is None else shading) + (1 - mask) * background
+
+
+def unblend(composite: Array, mask: Array, background: Array) -> Array:
+    """The foreground F of composite = F*mask + (1-mask)*background, in [0,1]; where mask is 0, F = 0.
+
+    Args and result: f32[b,h,w,3] in [0,1] (mask [b,h,w,1]).
+    """
+    # Below one 8-bit step of opacity nothing of the foreground is known.
+    foreground = (composite - (1 - mask) * background) / jnp.maximum(mask, 1 / 255)
+    return jnp.clip(foreground, 0.0, 1.0)

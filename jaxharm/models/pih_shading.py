@@ -1,0 +1,116 @@
+"""The shading net of PIH: a strided encoder and a short decoder that stops at a coarse grid.
+
+Its output is a coarse map, bicubically enlarged: smoothness is built in, not penalised.
+Source: specs/pih 3.2.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxharm.nn.init import uniform_fan_in
+from jaxharm.nn.norm import BatchNorm
+from jaxharm.nn.resample import resize, resize_conv3x3
+from jaxharm.types import Array
+
+# Official layer names of the encoder; widths double from `width`.
+ENCODER = ("conv1", "conv2", "conv3", "conv3_1", "conv3_2", "conv3_3")
+# Decoder layer -> the encoder layer whose output it is enlarged to and added to.
+DECODER = (("conv4_1", "conv3_2"), ("conv4_2", "conv3_1"), ("conv4_3", "conv3"))
+_KERNEL, _PAD = 4, 1
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, batch norm, ReLU."""
+
+    features: int
+    kernel: int
+    stride: int
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """f[b,h,w,c] -> f[b,*,*,features]."""
+        x = nn.Conv(
+            self.features,
+            (self.kernel, self.kernel),
+            (self.stride, self.stride),
+            ((_PAD, _PAD), (_PAD, _PAD)),
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=uniform_fan_in(self.kernel**2 * x.shape[-1]),
+            name="conv",
+        )(x)
+        return nn.relu(BatchNorm(self.axis_name, name="bn")(x, train=train))
+
+
+class ShadingNet(nn.Module):
+    """Logits of the gain map.
+
+    Attributes:
+        width: channels of the first convolution.
+        strides: of the six encoder convolutions.
+        axis_name: mapped axis of the batch statistics.
+        dtype: of the convolutions.
+    """
+
+    width: int
+    strides: tuple[int, ...]
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """f[b,h,w,c] -> f32[b,h,w,1]; h and w at least `smallest_input(strides)`."""
+        size = x.shape[1:3]
+        init = uniform_fan_in(9 * x.shape[-1])
+        y = nn.Conv(
+            self.width,
+            (3, 3),
+            padding=((1, 1), (1, 1)),
+            dtype=self.dtype,
+            kernel_init=init,
+            bias_init=init,
+            name="conv0",
+        )(x)
+        y = nn.relu(y)
+        features, encoded = self.width, {}
+        for name, stride in zip(ENCODER, self.strides, strict=True):
+            features *= 2
+            y = ConvNorm(features, _KERNEL, stride, self.axis_name, self.dtype, name=name)(
+                y, train=train
+            )
+            encoded[name] = y
+        for name, skip in DECODER:
+            features //= 2
+            y = resize(y, encoded[skip].shape[1:3], "bilinear")
+            y = ConvNorm(features, 3, 1, self.axis_name, self.dtype, name=name)(y, train=train)
+            y = y + encoded[skip]
+        return _Head(name="out")(y, size)
+
+
+class _Head(nn.Module):
+    """Bicubic enlargement, then a 3x3 convolution to one channel; computed at the small size."""
+
+    @nn.compact
+    def __call__(self, x: Array, size: tuple[int, int]) -> Array:
+        init = uniform_fan_in(9 * x.shape[-1])
+        kernel = self.param("kernel", init, (3, 3, x.shape[-1], 1), jnp.float32)
+        bias = self.param("bias", init, (1,), jnp.float32)
+        return resize_conv3x3(x, kernel, size, "bicubic") + bias.reshape(1, 1, 1, 1)
+
+
+def smallest_input(strides: tuple[int, ...]) -> int:
+    """The smallest image side for which every encoder layer has at least one output."""
+    side = 1
+    for stride in reversed(strides):
+        side = (side - 1) * stride + _KERNEL - 2 * _PAD
+    return side
+
+
+def to_gain(logits: Array, offset: float) -> Array:
+    """Gain in [offset, 1]."""
+    return offset + (1 - offset) * jax.nn.sigmoid(logits)

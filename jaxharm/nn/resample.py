@@ -1,0 +1,99 @@
+"""Resizing with the numerics of PyTorch's `interpolate` (half-pixel centres, no antialiasing).
+
+A resize is two small matrices, one per axis, built in float64 when the shape is known.
+"""
+
+from functools import cache
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxharm.types import Array
+
+Kind = Literal["bilinear", "bicubic"]
+_CUBIC = -0.75  # PyTorch's Keys parameter; jax.image's "cubic" has -0.5
+
+
+def resize(x: Array, size: tuple[int, int], kind: Kind) -> Array:
+    """Resizes the two spatial axes.
+
+    Args:
+        x: f[b,h,w,c].
+        size: new (height, width).
+        kind: "bilinear", or "bicubic" with a = -0.75; indices beyond the border are clamped.
+
+    Returns:
+        f[b,*size,c] in the dtype of `x`; the arithmetic is float32.
+    """
+    rows, columns = (
+        jnp.asarray(interpolation_matrix(old, new, kind))
+        for old, new in zip(x.shape[1:3], size, strict=True)
+    )
+    y = x.astype(jnp.float32)
+    highest = jax.lax.Precision.HIGHEST
+    y = jnp.einsum("yh,bhwc->bywc", rows, y, precision=highest)
+    return jnp.einsum("xw,bywc->byxc", columns, y, precision=highest).astype(x.dtype)
+
+
+def resize_conv3x3(x: Array, kernel: Array, size: tuple[int, int], kind: Kind) -> Array:
+    """Resizes `x`, then convolves with a 3x3 kernel to one channel, without the large activation.
+
+    Equal to convolving `resize(x, size, kind)` with zero padding 1: both steps are linear, so the
+    kernel's nine taps are applied at the small size and their shifts go into the resize matrices
+    (rows shifted past the border are zero). Memory: 9 values per small pixel, 1 per large pixel.
+
+    Args:
+        x: f[b,h,w,c].
+        kernel: f[3,3,c,1].
+        size: (height, width) of the result.
+        kind: see `resize`.
+
+    Returns:
+        f32[b,*size,1].  Source: specs/pih 3.2.
+    """
+    b, h, w, c = x.shape
+    highest = jax.lax.Precision.HIGHEST
+    taps = jnp.einsum(
+        "bhwc,uvc->buhvw", x.astype(jnp.float32), kernel.reshape(3, 3, c), precision=highest
+    ).reshape(b, 3 * h, 3 * w)
+    rows, columns = (
+        jnp.asarray(_shifted_matrices(old, new, kind))
+        for old, new in zip((h, w), size, strict=True)
+    )
+    y = jnp.einsum("yp,bpq->byq", rows, taps, precision=highest)
+    return jnp.einsum("xq,byq->byx", columns, y, precision=highest)[..., None]
+
+
+@cache
+def interpolation_matrix(old: int, new: int, kind: Kind) -> np.ndarray:
+    """f32[new,old]: output pixel i is row i times the input line."""
+    source = (np.arange(new) + 0.5) * old / new - 0.5
+    if kind == "bilinear":
+        source = np.maximum(source, 0.0)
+        base = np.floor(source)
+        fraction = source - base
+        taps = [(0, 1 - fraction), (1, fraction)]
+    else:
+        base = np.floor(source)
+        fraction = source - base
+        taps = [(offset, _cubic(fraction - offset)) for offset in (-1, 0, 1, 2)]
+    matrix = np.zeros((new, old))
+    for offset, weight in taps:
+        column = np.clip(base + offset, 0, old - 1).astype(int)
+        np.add.at(matrix, (np.arange(new), column), weight)
+    return matrix.astype(np.float32)
+
+
+def _cubic(t: np.ndarray) -> np.ndarray:
+    t, a = np.abs(t), _CUBIC
+    near = (a + 2) * t**3 - (a + 3) * t**2 + 1
+    return np.where(t <= 1, near, a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a)
+
+
+@cache
+def _shifted_matrices(old: int, new: int, kind: Kind) -> np.ndarray:
+    """f32[new, 3*old]: the interpolation matrix seen from the pixel before, itself, the one after."""
+    matrix = np.pad(interpolation_matrix(old, new, kind), ((1, 1), (0, 0)))
+    return np.concatenate([matrix[tap : tap + new] for tap in range(3)], 1)
