@@ -1,0 +1,44 @@
+"""List the models: parameters, input sizes, memory, weights, licence."""
+
+import argparse
+from collections.abc import Sequence
+
+from jaxharm import registry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command."""
+    parser.add_argument("names", nargs="*", help="only these; default: all")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Runs the command; returns the exit status."""
+    names = arguments.names or registry.list_models()
+    rows = [("name", "parameters", "predicts at", "images", "background", "memory")]
+    rows += [_row(registry.get(name)) for name in names]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+    print(
+        "\nmemory: peak of the network at the size it predicts at, batch 1, float32, weights included"
+    )
+    for name in names:
+        entry = registry.get(name)
+        print(f"\n{name}\n  paper    {entry.paper}\n  weights  {entry.weights}")
+        print(f"  licence  {entry.licence}")
+    return 0
+
+
+def _row(entry: registry.Entry) -> Sequence[str]:
+    config = registry.model_config(entry.name)
+    parametric = entry.strategy == "parametric"
+    return (
+        entry.name,
+        f"{entry.parameters / 1e6:.2f} M",
+        f"{config.default_size}x{config.default_size}",
+        "any size" if parametric else f"any size from {config.min_size}",
+        ("optional" if parametric else "required") if entry.needs_background else "not used",
+        f"{entry.memory_mib} MiB",
+    )

@@ -1,0 +1,194 @@
+"""`harmonize` for one call, `Harmonizer` for many: composite and mask in, the same size out."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from jaxharm import registry
+from jaxharm.convert.weights import check_variables, load_variables
+from jaxharm.errors import InputError
+from jaxharm.inference import full_image
+from jaxharm.inference.pixels import Inputs, check_inputs
+from jaxharm.io import read_image, read_mask
+
+ImageLike = np.ndarray | str | os.PathLike
+
+
+def harmonize(
+    composite: ImageLike,
+    mask: ImageLike | None = None,
+    *,
+    background: ImageLike | None = None,
+    model: str | nn.Module | None = None,
+    variables: Mapping[str, Any] | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    size: int | None = None,
+    strength: float = 1.0,
+) -> np.ndarray:
+    """Adjusts the foreground of a composite so that it fits its background.
+
+    Weights are loaded on every call: use a `Harmonizer` for more than one image.
+
+    Args:
+        composite: u8, u16 or float (in [0,1]) [h,w,3] or [h,w,4], sRGB-encoded; or an image file.
+            With four channels and no mask it is a cut-out, pasted over `background` by its alpha.
+        mask: [h,w] or [h,w,1], 1 = foreground, soft edges welcome: bool, float in [0,1], or
+            integers scaled by their type (0 and 1 alone are labels); or an image file.
+        background: [h,w,3], the scene without the object (`pih`) or the painting (`propih`).
+            Where a parametric model is given none, it sees a filled-in plate.
+        model, variables, checkpoint, size: as for `Harmonizer`.
+        strength: 0 leaves the composite, 1 is the model's result.
+
+    Returns:
+        [h,w,3] or [h,w,4] in the composite's dtype and size. Pixels with mask 0 are those of the
+        composite, bit for bit; alpha is that of the composite (a pasted cut-out is opaque).
+
+    Raises:
+        InputError: no weights, or input that does not fit; the message says what to do.
+    """
+    run = Harmonizer(model, variables=variables, checkpoint=checkpoint, size=size)
+    return run(composite, mask, background=background, strength=strength)
+
+
+class Harmonizer:
+    """A model with its weights, loaded once; calls may come from several threads.
+
+    Compilations are cached per shape: a parametric model needs one network shape and three
+    rendering shapes whatever the images' sizes; others one per size rounded up to 32 pixels, or
+    a single one where `size` is set.
+
+    Attributes:
+        name: registry name of the model.
+        model: the Flax module.
+        size: side that the network predicts at, or None (chosen per image).
+    """
+
+    def __init__(
+        self,
+        model: str | nn.Module | None = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        size: int | None = None,
+    ) -> None:
+        """Loads and checks the weights.
+
+        Args:
+            model: a registered name or a module of `create_model`; with `checkpoint`, None takes
+                the model that the checkpoint names.
+            variables: {"params": ..., "batch_stats": ...} of that model.
+            checkpoint: a weights folder, or the folder of a run. Exactly one of the two is needed:
+                weights are never made up.
+            size: side that the network predicts at (the image is squashed to a square); None:
+                the model's own size, or the image's where the model gives pixels and the image
+                is small.
+
+        Raises:
+            InputError: no weights or two, weights of another model, a size the model refuses.
+        """
+        if (variables is None) == (checkpoint is None):
+            raise InputError(
+                "give exactly one of variables and checkpoint: without weights there is nothing to "
+                "run (python -m jaxharm models lists where to get them)"
+            )
+        if checkpoint is not None:
+            self.name, self.model, loaded = _load(Path(checkpoint), model)
+        else:
+            if model is None:
+                raise InputError("variables alone do not say which model they are of; give model=")
+            self.name, self.model = _name_and_module(model)
+            check_variables(variables, self.name, self.model.config)
+            loaded = variables
+        self.size = _check_size(size, self.model.config)
+        self._entry = registry.get(self.name)
+        self._variables = jax.device_put(loaded)
+
+    def __call__(
+        self,
+        composite: ImageLike,
+        mask: ImageLike | None = None,
+        *,
+        background: ImageLike | None = None,
+        strength: float = 1.0,
+    ) -> np.ndarray:
+        """Harmonizes one image; see `harmonize`."""
+        if not 0 <= strength <= 1:
+            raise InputError(f"strength {strength} is not between 0 and 1")
+        image = _pixels(composite)
+        inputs = check_inputs(
+            image,
+            None if mask is None else _mask_pixels(mask),
+            None if background is None else _pixels(background),
+        )
+        result = self._run(inputs, strength)
+        return result if inputs.alpha is None else np.concatenate([result, inputs.alpha], axis=2)
+
+    def warm_up(self, height: int, width: int, dtype: Any = np.uint8) -> None:
+        """Compiles what an image of this size and dtype needs, ahead of the first call."""
+        blank = np.zeros((height, width, 3), dtype)
+        mask = np.zeros((height, width), np.float32)
+        mask[: (height + 1) // 2] = 1
+        self(blank, mask, background=blank if self._entry.needs_background else None)
+
+    def _run(self, inputs: Inputs, strength: float) -> np.ndarray:
+        if self._entry.strategy == "parametric":
+            from jaxharm.inference import parametric
+
+            side = self.size or self.model.config.default_size
+            parameters = parametric.predict_parameters(self.model, self._variables, inputs, side)
+            return parametric.render(inputs, parameters, strength)
+        if self._entry.needs_background and inputs.background is None:
+            raise InputError(f"{self.name} needs a background image of the composite's size")
+        return full_image.run(self.model, self._variables, inputs, self.size, strength)
+
+
+def _load(path: Path, model: str | nn.Module | None) -> tuple[str, nn.Module, Mapping[str, Any]]:
+    if path.suffix in (".pth", ".pt", ".ckpt"):
+        raise InputError(
+            f"{path} is a PyTorch file; convert it first: python -m jaxharm convert NAME {path} OUT_DIR"
+        )
+    name, config, variables = load_variables(path)
+    if model is None:
+        return name, registry.resolve(registry.get(name).model)(config=config), variables
+    wanted, module = _name_and_module(model)
+    if wanted != name:
+        raise InputError(f"checkpoint {path} is of model {name}, not {wanted}")
+    if isinstance(model, nn.Module):
+        check_variables(variables, name, module.config)
+        return name, module, variables
+    return name, module.clone(config=config), variables
+
+
+def _name_and_module(model: str | nn.Module) -> tuple[str, nn.Module]:
+    if isinstance(model, str):
+        return model, registry.create_model(model)
+    reference = f"{type(model).__module__}:{type(model).__qualname__}"
+    names = [name for name in registry.list_models() if registry.get(name).model == reference]
+    if not names:
+        raise InputError(f"{reference} is no registered model; known: {registry.list_models()}")
+    exact = [name for name in names if registry.model_config(name) == model.config]
+    return (exact or names)[0], model
+
+
+def _check_size(size: int | None, config: Any) -> int | None:
+    if size is None:
+        return None
+    if size < config.min_size or size % config.size_multiple:
+        raise InputError(
+            f"size {size} does not suit the model: it needs a multiple of {config.size_multiple}, "
+            f"at least {config.min_size}"
+        )
+    return size
+
+
+def _pixels(image: ImageLike) -> np.ndarray:
+    return read_image(image).pixels if isinstance(image, str | os.PathLike) else np.asarray(image)
+
+
+def _mask_pixels(mask: ImageLike) -> np.ndarray:
+    return read_mask(mask) if isinstance(mask, str | os.PathLike) else np.asarray(mask)
