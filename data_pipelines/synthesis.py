@@ -60,7 +60,7 @@ def recolor(
     sample = _foreground_sample(real, mask)
     if len(sample) == 0:
         return composite
-    change = _draw(sample, reference, FAMILIES[families[rng.integers(len(families))]], rng)
+    change = _draw(sample, reference, FAMILIES[families[int(rng.integers(len(families)))]], rng)
     inside = mask > 0
     before = real[inside]
     weight = mask[inside][:, None]
@@ -91,11 +91,14 @@ def _draw(
     if reference is not None:
         reference = reference.reshape(-1, 3)
         reference = reference[:: max(1, len(reference) // _SAMPLE)] if len(reference) else None
-    best, least = color.unchanged, np.inf
+    best: color.ColorChange = color.unchanged
+    least = np.inf
     for attempt in range(_TRIES):
         # A reference of too different colours never fits: drawn statistics take over half way.
-        given = reference is not None and attempt < _TRIES // 2
-        goal = reference if given else color.random_reference(sample, rng)
+        if reference is None or attempt >= _TRIES // 2:
+            goal = color.random_reference(sample, rng)
+        else:
+            goal = reference
         change = family(sample, goal, rng)
         violation = _violation(sample, change(sample))
         if violation < least:
@@ -109,7 +112,7 @@ def _violation(before: np.ndarray, after: np.ndarray) -> float:
     """How far a change is outside the plausible ranges; 0 inside all of them."""
     clipped = np.mean((after <= 0.5) & (before > 0)) + np.mean((after >= 254.5) & (before < 255))
     after = np.clip(after, 0, 255)
-    mse = np.mean((after - before) ** 2)
+    mse = float(np.mean((after - before) ** 2))
     luma_before, luma_after = before @ color.LUMA, after @ color.LUMA
     ratio = (luma_after.std() + 1) / (luma_before.std() + 1)
     shift = after.mean(0) - before.mean(0)
@@ -119,11 +122,11 @@ def _violation(before: np.ndarray, after: np.ndarray) -> float:
         + _outside(tint, _TINT)
         + _outside(ratio, _DEVIATION_RATIO)
         + _outside(luma_after.mean(), _LUMINANCE)
-        + max(0.0, clipped - _CLIPPED) / _CLIPPED
+        + max(0.0, float(clipped) - _CLIPPED) / _CLIPPED
     )
 
 
 def _outside(value: float, limits: tuple[float, float]) -> float:
     """Relative distance to an interval, 0 inside."""
     low, high = limits
-    return max(0.0, low / max(value, 1e-6) - 1, value / high - 1)
+    return max(0.0, low / max(float(value), 1e-6) - 1, float(value) / high - 1)

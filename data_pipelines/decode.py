@@ -1,0 +1,88 @@
+"""Encoded bytes of a record -> arrays, with errors that name the record."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from data_pipelines.errors import DatasetValidationError
+
+_IMAGE_KEYS = ("composite", "real", "background")
+
+
+def record_id(record: Mapping[str, Any]) -> str:
+    """The id that a user knows the record by."""
+    return record.get("composite_id") or record.get("photo_id") or "without an id"
+
+
+def decode_image(record: Mapping[str, Any], key: str, *, reduce: int = 1) -> np.ndarray:
+    """Decodes an image of a record.
+
+    Orientation tags are ignored: the builders have applied them.
+
+    Args:
+        record: a record of `sources.open_source`.
+        key: "composite", "real" or "background".
+        reduce: 1, 2, 4 or 8; decodes at 1/reduce of the size, much faster for JPEG.
+
+    Returns:
+        u8[h,w,3], RGB.
+
+    Raises:
+        DatasetValidationError: the bytes are not an image; names the record and the key.
+    """
+    flags = {
+        1: cv2.IMREAD_COLOR,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }[reduce]
+    return cv2.cvtColor(_decode(record, key, flags), cv2.COLOR_BGR2RGB)
+
+
+def decode_mask(record: Mapping[str, Any]) -> np.ndarray:
+    """Decodes the mask of a record: u8[h,w], 0..255, not binarised; errors as `decode_image`."""
+    return _decode(record, "mask", cv2.IMREAD_GRAYSCALE)
+
+
+def decode_record(
+    record: Mapping[str, Any], *, skip: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """Decodes every image of a record and checks that the sizes agree.
+
+    Args:
+        record: with encoded `real`, `mask` and, where the set has them, `composite`, `background`.
+        skip: keys to leave out, for images that will not be used.
+
+    Returns:
+        The same keys -> u8[h,w,3], and `mask` u8[h,w].
+
+    Raises:
+        DatasetValidationError: unreadable bytes, or sizes that differ.
+    """
+    images = {k: decode_image(record, k) for k in _IMAGE_KEYS if k in record and k not in skip}
+    images["mask"] = decode_mask(record)
+    sizes = {key: image.shape[:2] for key, image in images.items()}
+    if len(set(sizes.values())) > 1:
+        raise DatasetValidationError(
+            f"record {record_id(record)!r}: image sizes (height, width) differ: {sizes}; build the "
+            f"data set again"
+        )
+    return images
+
+
+def _decode(record: Mapping[str, Any], key: str, flags: int) -> np.ndarray:
+    data = np.frombuffer(record[key], np.uint8)
+    image = None
+    if data.size:
+        try:
+            image = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error:
+            image = None  # reported below like any other unreadable file
+    if image is None:
+        raise DatasetValidationError(
+            f"record {record_id(record)!r}: its {key} ({data.size} bytes) is not a readable image; "
+            f"build the data set again"
+        )
+    return image

@@ -1,0 +1,123 @@
+"""Paired geometry: one drawn crop and flip for all images of a record, then the resize.
+
+Source: specs/datasets 9.4; the crop of the iSSAM family (specs/gknet 5, specs/giftnet 4).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_pipelines.resize import resize_image, resize_mask
+
+_CROP_TRIES = 50
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A crop (top, left, height, width) in native pixels, then perhaps a mirror image."""
+
+    box: tuple[int, int, int, int]
+    flip: bool = False
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Applies to any [h,w] or [h,w,c] array; returns a view."""
+        top, left, height, width = self.box
+        view = image[top : top + height, left : left + width]
+        return view[:, ::-1] if self.flip else view
+
+
+def draw_geometry(
+    mask: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    flip: float = 0.0,
+    crop_scale: tuple[float, float] | None = None,
+    crop_ratio: tuple[float, float] = (0.75, 4 / 3),
+    keep_background: float = 0.05,
+    image_size: int = 256,
+) -> Geometry:
+    """Draws a crop and a flip.
+
+    A crop is drawn again while its mask, resized to `image_size`, would sum to at most one pixel,
+    except with probability `keep_background` per draw; after `_CROP_TRIES` the whole image is kept.
+
+    Args:
+        mask: u8[h,w], the native mask.
+        rng: decides everything.
+        flip: probability of a horizontal flip.
+        crop_scale: range of the crop's share of the area; None keeps the whole image.
+        crop_ratio: range of width / height of the crop, log-uniform.
+        keep_background: see above.
+        image_size: side of the square that the crop is resized to.
+    """
+    flipped = bool(rng.random() < flip)
+    whole = (0, 0, *mask.shape)
+    if crop_scale is None:
+        return Geometry(whole, flipped)
+    for _ in range(_CROP_TRIES):
+        box = draw_crop(mask.shape, rng, scale=crop_scale, ratio=crop_ratio)
+        top, left, height, width = box
+        total = mask[top : top + height, left : left + width].sum(dtype=np.int64) / 255
+        if total * image_size**2 > height * width or rng.random() < keep_background:
+            return Geometry(box, flipped)
+    return Geometry(whole, flipped)
+
+
+def draw_crop(
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+) -> tuple[int, int, int, int]:
+    """A random resized crop's box.
+
+    Args:
+        size: (height, width) of the image.
+        rng: decides everything.
+        scale: range of the share of the area, uniform.
+        ratio: range of width / height, log-uniform.
+
+    Returns:
+        (top, left, height, width) inside the image. If ten draws do not fit, the largest centred
+        box whose aspect is in range.
+    """
+    height, width = size
+    for _ in range(10):
+        area = rng.uniform(*scale) * height * width
+        aspect = np.exp(rng.uniform(np.log(ratio[0]), np.log(ratio[1])))
+        h, w = round(np.sqrt(area / aspect)), round(np.sqrt(area * aspect))
+        if 0 < h <= height and 0 < w <= width:
+            return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+    aspect = np.clip(width / height, *ratio)
+    h, w = min(height, round(width / aspect)), min(width, round(height * aspect))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def apply_geometry(
+    images: Mapping[str, np.ndarray],
+    geometry: Geometry,
+    size: tuple[int, int],
+    *,
+    image_resize: str,
+    mask_resize: str,
+) -> dict[str, np.ndarray]:
+    """Crops, flips and resizes all images of a record alike.
+
+    Args:
+        images: `mask` u8[h,w] and any others u8[h,w,3], all of one size.
+        geometry: from `draw_geometry`.
+        size: (height, width) of the result.
+        image_resize, mask_resize: modes of `data_pipelines.resize`.
+
+    Returns:
+        The same keys: u8[height,width,3], and `mask` f32[height,width,1].
+    """
+    views = {key: np.ascontiguousarray(geometry(image)) for key, image in images.items()}
+    return {
+        key: resize_mask(view, size, mask_resize)
+        if key == "mask"
+        else resize_image(view, size, image_resize)
+        for key, view in views.items()
+    }

@@ -1,0 +1,139 @@
+"""Crops, flips and resizes act alike on image and mask."""
+
+import numpy as np
+import pytest
+from memory_source import MemorySource
+
+from data_pipelines.decode import decode_image, decode_mask, decode_record
+from data_pipelines.errors import DatasetValidationError
+from data_pipelines.transforms import Geometry, apply_geometry, draw_crop, draw_geometry
+
+MODES = {"image_resize": "linear_noaa", "mask_resize": "linear_binary"}
+
+
+def disc(height: int = 60, width: int = 90, row: int = 20, column: int = 60) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    return np.where(np.hypot(y - row, x - column) < 9, 255, 0).astype(np.uint8)
+
+
+def test_decoded_records_are_the_encoded_pixels() -> None:
+    source = MemorySource(background=True)
+    decoded, expected = decode_record(source[3]), source.images(3)
+    assert set(decoded) == set(expected)
+    for key, image in expected.items():
+        np.testing.assert_array_equal(decoded[key], image, err_msg=key)
+    assert "composite" not in decode_record(source[3], skip=("composite",))
+    assert decode_image(source[3], "real", reduce=2).shape == (20, 28, 3)
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8\xff\xe0 cut short"])
+@pytest.mark.parametrize("key", ["real", "mask"])
+def test_unreadable_bytes_name_the_record(key: str, data: bytes) -> None:
+    record = {**MemorySource(name="park")[2], key: data}
+    with pytest.raises(DatasetValidationError, match=rf"'park2_1_1': its {key} .* not a readable"):
+        decode_record(record)
+
+
+def test_differing_sizes_name_the_record() -> None:
+    small = MemorySource(height=20)[1]
+    with pytest.raises(DatasetValidationError, match=r"'memory1_1_1': image sizes .*differ"):
+        decode_record({**MemorySource()[1], "mask": small["mask"]})
+
+
+def test_masks_keep_their_soft_values() -> None:
+    import cv2
+
+    soft = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    encoded = cv2.imencode(".png", soft)[1].tobytes()
+    np.testing.assert_array_equal(decode_mask({"mask": encoded}), soft)
+    equal = cv2.imencode(".png", np.stack([soft] * 3, -1))[1].tobytes()
+    np.testing.assert_array_equal(decode_mask({"mask": equal}), soft)
+
+
+def test_crop_and_flip_take_the_right_pixels() -> None:
+    image = np.arange(6 * 8 * 3).reshape(6, 8, 3)
+    box = (1, 2, 4, 5)
+    np.testing.assert_array_equal(Geometry(box)(image), image[1:5, 2:7])
+    np.testing.assert_array_equal(Geometry(box, flip=True)(image), image[1:5, 2:7][:, ::-1])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("box", [(0, 0, 60, 90), (5, 31, 41, 47)])
+@pytest.mark.parametrize("image_resize", ["linear_noaa", "linear_aa", "cubic_aa"])
+def test_mask_and_images_stay_aligned(image_resize: str, box: tuple, flip: bool) -> None:
+    mask = disc()
+    white = np.repeat(mask[..., None], 3, axis=2)
+    images = {"mask": mask, "real": white, "composite": white, "background": white}
+    result = apply_geometry(
+        images, Geometry(box, flip), (48, 48), image_resize=image_resize, mask_resize="linear"
+    )
+    soft = result["mask"] * 255
+    assert result["mask"].shape == (48, 48, 1)
+    assert result["mask"].max() > 0.9
+    for key in ("real", "composite", "background"):
+        # Kernels of different widths differ on the disc's edge only, and around it evenly.
+        difference = result[key][..., :1].astype(np.float32) - soft
+        assert np.mean(np.abs(difference)) < 4
+        assert np.all(difference[(soft == 0) | (soft == 255)] ** 2 < 90**2)
+        centres = [np.argwhere(image[..., 0] > 127).mean(0) for image in (result[key], soft)]
+        np.testing.assert_allclose(*centres, atol=0.15)
+
+
+def test_flips_are_drawn_with_their_probability() -> None:
+    flips = [
+        draw_geometry(disc(), np.random.default_rng(seed), flip=0.3).flip for seed in range(400)
+    ]
+    assert 0.22 < np.mean(flips) < 0.38
+    assert not draw_geometry(disc(), np.random.default_rng(0)).flip
+    assert draw_geometry(disc(), np.random.default_rng(0), flip=1.0).flip
+
+
+@pytest.mark.parametrize("size", [(60, 90), (90, 60), (33, 257)])
+def test_drawn_crops_lie_inside_with_area_and_aspect_in_range(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    areas = []
+    for _ in range(200):
+        top, left, height, width = draw_crop(size, rng, scale=(0.5, 1.0), ratio=(0.75, 4 / 3))
+        assert min(top, left) >= 0
+        assert top + height <= size[0]
+        assert left + width <= size[1]
+        assert 0.75 - 0.05 <= width / height <= 4 / 3 + 0.05  # rounded to whole pixels
+        areas.append(height * width / (size[0] * size[1]))
+    if size != (33, 257):  # there, half the area does not fit: the largest square-like box is taken
+        assert min(areas) > 0.48
+        assert np.ptp(areas) > 0.2
+
+
+def test_crops_without_foreground_are_drawn_again() -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:6, :6] = 255  # many crops of a quarter of the area miss the corner
+    options = {"crop_scale": (0.25, 0.3), "image_size": 64}
+
+    def share_with_foreground(keep_background: float) -> float:
+        geometries = [
+            draw_geometry(
+                mask, np.random.default_rng(seed), keep_background=keep_background, **options
+            )
+            for seed in range(80)
+        ]
+        return float(np.mean([geometry(mask).any() for geometry in geometries]))
+
+    assert share_with_foreground(0.0) == 1.0
+    assert share_with_foreground(1.0) < 0.4
+
+
+def test_the_whole_image_is_kept_where_no_crop_can_hold_foreground() -> None:
+    empty = np.zeros((32, 48), np.uint8)
+    geometry = draw_geometry(
+        empty, np.random.default_rng(0), crop_scale=(0.5, 0.9), keep_background=0.0
+    )
+    assert geometry.box == (0, 0, 32, 48)
+
+
+def test_equal_generators_draw_equal_geometry() -> None:
+    drawn = [
+        draw_geometry(disc(), np.random.default_rng(seed), flip=0.5, crop_scale=(0.5, 1.0))
+        for seed in (3, 3, 4)
+    ]
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
