@@ -24,6 +24,11 @@ class System(Protocol):
         """The run this system was made for."""
         ...
 
+    @property
+    def total_steps(self) -> int:
+        """Length of that run in optimisation steps."""
+        ...
+
     @classmethod
     def from_config(cls, config: TrainConfig, *, total_steps: int) -> "System":
         """Builds the system; `total_steps` is the length of the run, for schedules."""

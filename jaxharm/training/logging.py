@@ -1,0 +1,235 @@
+"""What a run tells: console lines, metrics.jsonl, TensorBoard, run.json. Process 0 only."""
+
+import importlib.metadata
+import json
+import math
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tensorboardX import SummaryWriter
+
+from jaxharm.config import TrainConfig, to_json
+
+_PACKAGES = ("jaxharm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
+_SHOWN_ELSEWHERE = ("loss", "lr", "images_per_second", "data_wait")
+_GRID_ROWS = 4
+
+
+class Window:
+    """Metrics and times since the last report; sums and counts, so that means are exact."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts a new window now; also called after pauses, which then count nowhere."""
+        self._sums: dict[str, list[float]] = {}
+        self._start, self._waited, self._steps = time.perf_counter(), 0.0, 0
+
+    def add_wait(self, seconds: float) -> None:
+        """Notes time the loop spent waiting for data."""
+        self._waited += seconds
+
+    def add(self, metrics: Mapping[str, tuple[Any, Any]]) -> None:
+        """Adds one step's name -> (sum, count)."""
+        self._steps += 1
+        for name, (total, count) in metrics.items():
+            sums = self._sums.setdefault(name, [0.0, 0.0])
+            sums[0] += float(total)
+            sums[1] += float(count)
+
+    def seconds_per_step(self) -> float:
+        """Mean duration of this window's steps."""
+        return (time.perf_counter() - self._start) / max(self._steps, 1)
+
+    def means(self) -> dict[str, float]:
+        """Mean of every metric, images per second and the share of time spent waiting for data."""
+        elapsed = max(time.perf_counter() - self._start, 1e-9)
+        values = {
+            k: total / count if count else math.nan for k, (total, count) in self._sums.items()
+        }
+        values["images_per_second"] = self._steps * self._batch_size / elapsed
+        values["data_wait"] = min(self._waited / elapsed, 1.0)
+        return values
+
+
+class RunLog:
+    """Writers of one run. `active` is False on every process but the first: nothing is written.
+
+    After a resume at step `start`, later rows of an interrupted attempt are removed, so that
+    metrics.jsonl holds every step once.
+    """
+
+    def __init__(self, workdir: Path, config: TrainConfig, total: int, start: int, *, active: bool):
+        self._total, self._active = total, active
+        self._board: SummaryWriter | None = None
+        if not active:
+            return
+        self._rows_file = workdir / "metrics.jsonl"
+        _drop_rows_after(self._rows_file, start)
+        if config.log.tensorboard:
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
+
+    def message(self, text: str) -> None:
+        """One line on the console."""
+        if self._active:
+            print(text, flush=True)
+
+    def training(self, step: int, window: Window) -> None:
+        """Reports a window of steps that ends at `step`."""
+        values = window.means()
+        left = (self._total - step) * window.seconds_per_step()
+        terms = "  ".join(
+            f"{k} {v:.4g}"
+            for k, v in values.items()
+            if k not in _SHOWN_ELSEWHERE and "norm" not in k
+        )
+        self.message(
+            f"step {step}/{self._total}  loss {values.get('loss', math.nan):.5g}  {terms}  "
+            f"lr {values.get('lr', math.nan):.3g}  {values['images_per_second']:.1f} images/s  "
+            f"data wait {values['data_wait']:.0%}  ETA {_clock(left)}"
+        )
+        self._write(step, "train", values)
+
+    def evaluation(
+        self, step: int, summary: Mapping[str, Mapping[str, Any]], *, best: bool
+    ) -> None:
+        """Reports an evaluation: subset -> metric -> value."""
+        flat = {
+            f"{subset}/{name}": float(value)
+            for subset, row in summary.items()
+            for name, value in row.items()
+            if isinstance(value, int | float)
+        }
+        shown = "  ".join(f"{k} {v:.4g}" for k, v in flat.items() if k.startswith("All/"))
+        self.message(f"eval at step {step}: {shown}{'  (best so far)' if best else ''}")
+        self._write(step, "eval", flat)
+
+    def images(self, step: int, batch: Mapping[str, np.ndarray], predicted: np.ndarray) -> None:
+        """A grid for TensorBoard: rows of composite, mask, prediction, target."""
+        if self._board is not None:
+            grid = image_grid(batch, predicted)
+            self._board.add_image("samples", grid, step, dataformats="HWC")
+            self._board.flush()
+
+    def close(self) -> None:
+        """Flushes TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+
+    def _write(self, step: int, kind: str, values: Mapping[str, float]) -> None:
+        if not self._active:
+            return
+        row = {"step": step, "kind": kind, **{k: _json_number(v) for k, v in values.items()}}
+        with self._rows_file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+            self._board.flush()
+
+
+def image_grid(batch: Mapping[str, np.ndarray], predicted: np.ndarray) -> np.ndarray:
+    """u8[rows*h, 4*w, 3]: composite, mask, prediction, target of the first samples."""
+    rows = []
+    for i in range(min(_GRID_ROWS, len(predicted))):
+        mask = np.repeat(_to_uint8(batch["mask"][i]), 3, axis=-1)
+        cells = [batch["composite"][i], mask, _to_uint8(predicted[i]), batch["target"][i]]
+        rows.append(np.concatenate(cells, axis=1))
+    return np.concatenate(rows, axis=0)
+
+
+def write_run_record(
+    workdir: Path,
+    config: TrainConfig,
+    mesh: Mesh,
+    start: int,
+    dataset: Mapping[str, Any] | None,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Writes run.json; a resumed run keeps its first record and adds to "resumed".
+
+    Args:
+        start: step at which this session begins.
+        dataset: fingerprint of the training data, as its loader gives it.
+        argv: the command, default this process's.
+    """
+    session = {
+        "step": start,
+        "argv": list(sys.argv if argv is None else argv),
+        "devices": {
+            "kind": mesh.devices.flat[0].device_kind,
+            "platform": mesh.devices.flat[0].platform,
+            "count": mesh.size,
+            "processes": jax.process_count(),
+        },
+        "versions": {"python": platform.python_version(), **_versions()},
+        "git_revision": _git_revision(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    file = workdir / "run.json"
+    if start and file.is_file():
+        record = json.loads(file.read_text())
+        record.setdefault("resumed", []).append(session)
+    else:
+        record = {
+            "config": to_json(config),
+            "seed": config.seed,
+            "dataset": dict(dataset) if dataset else None,
+            **session,
+        }
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(file)
+
+
+def _drop_rows_after(file: Path, step: int) -> None:
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # the line that a killed run was writing
+        if row["step"] <= step:
+            kept.append(line + "\n")
+    partial = file.with_suffix(".partial")
+    partial.write_text("".join(kept))
+    partial.replace(file)
+
+
+def _versions() -> dict[str, str]:
+    installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    return {name: installed[name] for name in _PACKAGES if name in installed}
+
+
+def _git_revision() -> str | None:
+    """Revision of the checkout this file lies in; None outside one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
+
+
+def _json_number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)

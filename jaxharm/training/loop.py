@@ -1,0 +1,285 @@
+"""The training loop. It knows the `System` interface and no paper.
+
+Step n is dispatched before the metrics of step n-1 are fetched, so that the device never waits
+for logging; evaluation and checkpoints are the only points where it may.
+"""
+
+import contextlib
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import jax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from jaxharm.config import TrainConfig
+from jaxharm.convert.weights import RUN_WEIGHTS, save_weights
+from jaxharm.systems.base import System
+from jaxharm.training import parallel
+from jaxharm.training.checkpoint import Checkpoints, check_writable, init_from
+from jaxharm.training.logging import RunLog, Window, write_run_record
+from jaxharm.training.prefetch import HostBatch, Placed, Prefetcher
+from jaxharm.types import Metrics, TrainState
+
+_DEVICE_KEYS = ("composite", "mask", "target", "background", "index")
+_LOWER_IS_BETTER = ("fmse", "mse")
+
+
+class Evaluation(Protocol):
+    """What the loop reads of an evaluation: subset -> metric -> value, "All" among the subsets."""
+
+    summary: Mapping[str, Mapping[str, Any]]
+
+
+class DivergedError(RuntimeError):
+    """A loss, gradient or statistic stopped being finite."""
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A dispatched step whose metrics have not been read yet."""
+
+    step: int
+    metrics: Metrics
+    batch: Placed
+
+
+def train(
+    config: TrainConfig,
+    system: System,
+    workdir: str | Path,
+    make_batches: Callable[[int], Iterator[HostBatch]],
+    evaluate: Callable[[Callable[[HostBatch], Any]], Evaluation] | None = None,
+    *,
+    dataset: Mapping[str, Any] | None = None,
+) -> TrainState:
+    """Trains to `system.total_steps`, resuming from `workdir` where it holds a checkpoint.
+
+    Args:
+        config: the run; `system` was made from it.
+        workdir: folder of the run: last/, best/, weights/, metrics.jsonl, run.json, tensorboard/.
+        make_batches: steps already taken -> this process's rows of the following global batches.
+        evaluate: predict (host batch -> Output) -> evaluation; every process calls it.
+        dataset: fingerprint of the training data for run.json.
+
+    Returns:
+        The last state. After SIGTERM that is the state of the step then under way, saved.
+
+    Raises:
+        InputError: the batch does not fit the devices, the folder is not writable, a checkpoint
+            is damaged or of another run, or the disk is full.
+        DivergedError: a metric is not finite; the last finite state is saved in failed/.
+    """
+    workdir = Path(workdir)
+    mesh = parallel.make_mesh()
+    parallel.check_batch_size(config.data.batch_size, config.accumulate, mesh)
+    check_writable(workdir)
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(Checkpoints(workdir, config, mesh))
+        start = checkpoints.latest_step() or 0
+        batches = Prefetcher(
+            make_batches(start),
+            lambda batch: parallel.put_batch(_device_arrays(batch), config.parallel, mesh),
+        )
+        stack.callback(batches.close)
+        log = RunLog(workdir, config, system.total_steps, start, active=jax.process_index() == 0)
+        stack.callback(log.close)
+        sample = _device_arrays(batches.peek().host)
+        state, best = _start(config, system, checkpoints, start, sample, mesh, log)
+        if start >= system.total_steps:
+            log.message(f"the run in {workdir} is finished ({start} steps); nothing to do")
+            return state
+        if jax.process_index() == 0:
+            write_run_record(workdir, config, mesh, start, dataset)
+        run = _Run(config, system, workdir, mesh, checkpoints, log, evaluate, best)
+        return run.steps(state, start, batches, stack.enter_context(_Preemption()))
+
+
+class _Run:
+    """One session of a run: the loop and what it does between steps."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        system: System,
+        workdir: Path,
+        mesh: Mesh,
+        checkpoints: Checkpoints,
+        log: RunLog,
+        evaluate: Callable[..., Evaluation] | None,
+        best: Mapping[str, Any] | None,
+    ):
+        self._config, self._system, self._workdir = config, system, workdir
+        self._checkpoints, self._log, self._evaluate, self._best = checkpoints, log, evaluate, best
+        self._step = parallel.launch(system.step, config.parallel, mesh)
+        self._predict = parallel.make_predict(system, mesh)
+        self._total = system.total_steps
+        self._window = Window(config.data.batch_size)
+
+    def steps(
+        self, state: TrainState, start: int, batches: Prefetcher, preemption: "_Preemption"
+    ) -> TrainState:
+        """Runs from `start` to the end, or to the step at which the process is asked to stop."""
+        previous: _Done | None = None
+        self._window.reset()
+        for step in range(start + 1, self._total + 1):
+            batch = next(batches)
+            self._window.add_wait(batch.waited)
+            state, metrics = self._step(state, batch.arrays)
+            if previous is not None:
+                self._account(previous, state)
+            previous = _Done(step, metrics, batch)
+            stop = preemption.reached(step)
+            if stop or step == self._total or self._due(step):
+                self._account(previous, state)
+                previous = None
+                self._between_steps(state, step, batch, stop=stop)
+                self._window.reset()
+            if stop and step < self._total:
+                self._checkpoints.wait()
+                self._log.message(
+                    f"stopped at step {step} on request, everything is saved; run the same command "
+                    "again to resume"
+                )
+                return state
+        self._checkpoints.wait()
+        self._log.message(f"finished {self._total} steps; weights in {self._workdir / RUN_WEIGHTS}")
+        return state
+
+    def _due(self, step: int) -> bool:
+        """Whether evaluation, a checkpoint or images follow this step."""
+        every = (
+            self._config.checkpoint.every,
+            self._config.eval.every if self._evaluate else 0,
+            self._config.log.images_every,
+        )
+        return any(n and step % n == 0 for n in every)
+
+    def _account(self, done: _Done, state: TrainState) -> None:
+        """Reads the metrics of a step that has been dispatched; waits until it is done."""
+        metrics = jax.device_get(done.metrics)
+        bad = sorted(
+            name
+            for name, (total, count) in metrics.items()
+            if not (math.isfinite(total) and math.isfinite(count))
+        )
+        if bad:
+            self._diverged(done, bad, state)
+        self._window.add(metrics)
+        if done.step % self._config.log.every == 0 or done.step in (1, self._total):
+            self._log.training(done.step, self._window)
+            self._window.reset()
+
+    def _diverged(self, done: _Done, bad: list[str], state: TrainState) -> None:
+        folder = self._checkpoints.save_failed(state, done.step)
+        indices = done.batch.host["index"].tolist()
+        raise DivergedError(
+            f"{', '.join(bad)} not finite at step {done.step} (samples {indices}); the last finite "
+            f"state is in {folder}, the last regular checkpoint in {self._workdir / 'last'}"
+        )
+
+    def _between_steps(self, state: TrainState, step: int, batch: Placed, *, stop: bool) -> None:
+        last, config = step == self._total, self._config
+        if config.log.images_every and (last or step % config.log.images_every == 0):
+            self._log.images(step, batch.host, self._predict(state, batch.host).image)
+        due = last or (config.eval.every and step % config.eval.every == 0)
+        if self._evaluate is not None and due:
+            self._evaluate_and_keep_best(state, step)
+        elif last:
+            self._export(state, step)
+        if last or stop or (config.checkpoint.every and step % config.checkpoint.every == 0):
+            self._checkpoints.save(state, step, self._best)
+
+    def _evaluate_and_keep_best(self, state: TrainState, step: int) -> None:
+        assert self._evaluate is not None
+        summary = self._evaluate(lambda batch: self._predict(state, batch)).summary
+        metric = self._config.checkpoint.best
+        value = float(summary["All"][metric])
+        sign = 1 if metric in _LOWER_IS_BETTER else -1
+        better = self._best is None or sign * value < sign * self._best["value"]
+        if better and math.isfinite(value):
+            self._best = {"step": step, "metric": metric, "value": value}
+            self._checkpoints.save_best(state, step, self._best)
+            self._export(state, step)
+        self._log.evaluation(
+            step, summary, best=self._best is not None and self._best["step"] == step
+        )
+
+    def _export(self, state: TrainState, step: int) -> None:
+        if jax.process_index() == 0:
+            training = {"step": step, "best": self._best, "notes": dict(self._config.notes)}
+            save_weights(
+                self._workdir / RUN_WEIGHTS,
+                self._system.name,
+                self._config.model,
+                jax.device_get(self._system.variables(state)),
+                {"source": "trained by jaxharm", "training": training},
+            )
+
+
+class _Preemption:
+    """Notices SIGTERM, on any process; all processes agree on the step to stop at."""
+
+    def __enter__(self) -> "_Preemption":
+        self._asked, self._old = False, None
+        # With several processes the distributed service catches the signal instead.
+        self._own = (
+            jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
+        )
+        if self._own:
+            self._old = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._own:
+            signal.signal(signal.SIGTERM, self._old)
+
+    def reached(self, step: int) -> bool:
+        """Whether to stop after `step`."""
+        if jax.process_count() > 1:
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self._asked
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._asked = True
+
+
+def _start(
+    config: TrainConfig,
+    system: System,
+    checkpoints: Checkpoints,
+    start: int,
+    batch: HostBatch,
+    mesh: Mesh,
+    log: RunLog,
+) -> tuple[TrainState, Mapping[str, Any] | None]:
+    """The state to go on from: own checkpoint, else `init_from`, else random; and the best so far."""
+    log.message(
+        f"{mesh.size} x {mesh.devices.flat[0].device_kind} in {jax.process_count()} processes, "
+        f"batch {config.data.batch_size} ({config.data.batch_size // mesh.size} per device, "
+        f"accumulate {config.accumulate}), {config.parallel}, {config.precision}"
+    )
+    if start:
+        target = parallel.abstract_state(system, batch, mesh)
+        state, record = checkpoints.restore(start, target)
+        log.message(f"resumed at step {start}")
+        return state, record["best"]
+    state = parallel.init_state(system, config.seed, batch, mesh)
+    if config.init_from:
+        state = init_from(config.init_from, system, state, batch, mesh)
+        log.message(f"started from the weights of {config.init_from}")
+    else:
+        count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+        log.message(f"started from random weights ({count:,} parameters, seed {config.seed})")
+    return state, None
+
+
+def _device_arrays(batch: HostBatch) -> HostBatch:
+    return {key: batch[key] for key in _DEVICE_KEYS if key in batch}
