@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jaxharm.nn.init import uniform_fan_in
+from jaxharm.nn.init import he_normal_fan_out, uniform_fan_in
 from jaxharm.types import Array
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -249,3 +249,20 @@ class ConvTranspose(nn.Module):
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         y = conv2d(x, kernel, 1, ((1, 1), (1, 1))) if k == 3 else conv_transpose2d(x, kernel)
         return y + bias.reshape(1, 1, 1, -1)
+
+
+def he_conv(
+    features: int, size: int, stride: int = 1, *, name: str, dtype: Any = jnp.float32
+) -> nn.Conv:
+    """A size x size convolution without bias, padding (size-1)/2, He-normal by outgoing fan."""
+    pad = (size - 1) // 2
+    return nn.Conv(
+        features,
+        (size, size),
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        use_bias=False,
+        dtype=dtype,
+        kernel_init=he_normal_fan_out(size, features),
+        name=name,
+    )
