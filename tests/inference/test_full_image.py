@@ -1,5 +1,7 @@
 """Carrying a small image's change to full size, checked on changes that are known."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ def test_row_tiles_cover_the_rows_once():
     tiles = list(row_tiles(slice(3, 5000), 1000))
     assert tiles[0].start == 3
     assert tiles[-1].stop == 5000
-    assert all(a.stop == b.start for a, b in zip(tiles, tiles[1:], strict=False))
+    assert all(a.stop == b.start for a, b in itertools.pairwise(tiles))
     assert max((t.stop - t.start) * 1000 for t in tiles) <= 1 << 20
 
 
