@@ -9,6 +9,7 @@ number of steps taken.
 
 import os
 import sys
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,30 +27,35 @@ class Batches(Iterator[Batch]):
     """An iterator of batches that owns reading threads or processes; close it when done."""
 
     def __init__(self, iterator: Any, *, evaluation: bool = False) -> None:
-        self._iterator: Any = iterator
+        self._readers = [iterator]
         self._evaluation = evaluation
+        # Runs at the latest before the interpreter shuts down: readers that outlive it are noisy.
+        self._stop = weakref.finalize(self, _close_all, self._readers)
 
     def __iter__(self) -> "Batches":
         return self
 
     def __next__(self) -> Batch:
-        if self._iterator is None:
+        if not self._readers:
             raise StopIteration
-        batch = next(self._iterator)
+        batch = next(self._readers[0])
         schema.validate(batch, evaluation=self._evaluation)
         return batch
 
     def close(self) -> None:
         """Stops the threads and processes; the iterator is then at its end."""
-        if self._iterator is not None:
-            self._iterator.close()
-            self._iterator = None
+        self._stop()
 
     def __enter__(self) -> "Batches":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _close_all(readers: list[Any]) -> None:
+    while readers:
+        readers.pop().close()
 
 
 def train_batches(
