@@ -1,5 +1,7 @@
 """Pure functions that may have kernels; each takes `implementation` (see `dispatch`)."""
 
 from jaxharm.ops.apply_curves import apply_curves
+from jaxharm.ops.masked_moments.api import masked_moments
+from jaxharm.ops.patch_norm.api import patch_norm
 
-__all__ = ["apply_curves"]
+__all__ = ["apply_curves", "masked_moments", "patch_norm"]

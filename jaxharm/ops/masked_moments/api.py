@@ -1,0 +1,39 @@
+"""The public function: checks and choice of implementation."""
+
+from jaxharm.errors import InputError
+from jaxharm.ops import dispatch
+from jaxharm.ops.masked_moments import reference
+from jaxharm.types import Array
+
+
+def masked_moments(
+    x: Array, mask: Array, *, eps: float = 1e-5, implementation: str | None = None
+) -> tuple[Array, Array]:
+    """Mean and standard deviation over the pixels of each image, weighted by a mask.
+
+    With n = sum m:  mean = sum(x*m) / (n + eps),  std = sqrt(sum ((x-mean)*m)^2 / (n + eps) + eps):
+    biased, and a soft mask enters the deviation squared. Both have gradients towards x and mask.
+    Degenerate cases are finite: an empty mask gives mean 0 and std sqrt(eps), a constant region
+    std sqrt(eps).
+
+    Args:
+        x: f[b,h,w,c].
+        mask: f[b,h,w,1] in [0,1].
+        eps: added to the mask's sum and to the variance.
+        implementation: see `jaxharm.ops.dispatch`.
+
+    Returns:
+        (mean, std), each f32[b,1,1,c] whatever the dtype of `x`.
+
+    Raises:
+        InputError: shapes that do not fit, or an implementation that does not exist.
+
+    Source: PHNet, specs/phnet 1.5; ProPIH, specs/propih 2.3.
+    """
+    if x.ndim != 4 or mask.shape != (*x.shape[:3], 1):
+        raise InputError(
+            f"masked_moments: x is {list(x.shape)} and mask {list(mask.shape)}, "
+            "not [b,h,w,c] and [b,h,w,1]"
+        )
+    chosen = dispatch.choose("masked_moments", implementation, {"reference": reference.moments})
+    return chosen(x, mask, eps=eps)
