@@ -96,9 +96,7 @@ def _checked_header(path: Path, image: Image.Image, is_mask: bool) -> Header:
     plain = plain and "transparency" not in image.info
     if is_mask:
         plain = plain and image.format == "PNG"
-    return Header(
-        str(image.format), (image.height, image.width), _exif_orientation(image), plain
-    )
+    return Header(str(image.format), (image.height, image.width), _exif_orientation(image), plain)
 
 
 def _png_bit_depth(path: Path) -> int:

@@ -7,6 +7,7 @@ a build that was stopped leaves nothing that could be taken for whole.
 
 import functools
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,12 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_pipelines.errors import DatasetValidationError
 from data_pipelines.sources.items import Item, Kind, Tree, check_overlap
 from data_pipelines.sources.records import HeaderCheck, Limits, RecordLoader
-from data_pipelines.validation import OnError, Report
+from data_pipelines.validation import OnError, Report, logger
 
 # TFDS holds the encoded records of one shard in memory while it writes them.
 SHARD_BYTES = 256 * 2**20
+_PROGRESS_SECONDS = 30.0
 Examples = Iterator[tuple[str, dict[str, Any]]]
 
 
@@ -57,6 +60,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         self._limits = Limits(max_side, max_megapixels)
         self._on_error: OnError = on_error
         self.report = Report("", on_error=on_error)
+        self._checked: dict[Path, Tree] = {}
         super().__init__(**kwargs)
 
     @property
@@ -93,9 +97,11 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
     def _shard_iterators_per_split(
         self, dl_manager: Any
     ) -> Mapping[str, Sequence[Callable[[], Examples]]]:
-        tree = self.checked_tree(self._source_dir(dl_manager))
+        source_dir = self._source_dir(dl_manager)
+        tree = self.checked_tree(source_dir)
         self._hash = hashlib.sha256()
         self._loader = RecordLoader(self.report, self._limits)
+        self._progress = _Progress(sum(len(items) for items in tree.splits.values()))
         self.info.metadata.update(
             {
                 "kind": self.kind,
@@ -104,10 +110,13 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
                 "on_error": self._on_error,
                 "licence": self.licence,
                 "held_out": tree.held_out,
+                "signature": self.signature(source_dir),
             }
         )
         return {
-            split: [functools.partial(self._examples, split, shard) for shard in self._shards(items)]
+            split: [
+                functools.partial(self._examples, split, shard) for shard in self._shards(items)
+            ]
             for split, items in tree.splits.items()
         }
 
@@ -120,7 +129,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         return Path(dl_manager.manual_dir)
 
     def checked_tree(self, source_dir: Path) -> Tree:
-        """Scans and checks a tree: lists, files and headers.
+        """Scans and checks a tree (once): lists, files and headers.
 
         Returns:
             The usable items; splits without any are left out.
@@ -128,10 +137,25 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         Raises:
             DatasetValidationError: naming everything that was found.
         """
-        self.report = Report(f"{self.name} in {source_dir}", on_error=self._on_error)
-        tree = scan_checked(self.scan, source_dir, self.report, self._limits)
-        self.report.raise_errors()
-        return tree
+        if source_dir not in self._checked:
+            self.report = Report(f"{self.name} in {source_dir}", on_error=self._on_error)
+            tree = scan_checked(self.scan, source_dir, self.report, self._limits)
+            self.report.raise_errors()
+            if not tree.splits:
+                raise DatasetValidationError(f"{self.report.where} has no usable item")
+            self._checked[source_dir] = tree
+        return self._checked[source_dir]
+
+    def signature(self, source_dir: Path) -> str:
+        """A hash of what a build would read: items, file sizes and times, options."""
+        digest = hashlib.sha256(repr((self._limits, self._on_error)).encode())
+        for split, items in self.checked_tree(source_dir).splits.items():
+            for item in items:
+                digest.update(f"{split}\0{item}\0".encode())
+                for path in item.files.values():
+                    stat = path.stat()
+                    digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        return digest.hexdigest()
 
     def _shards(self, items: Sequence[Item]) -> list[list[Item]]:
         """Cuts a split into runs of about SHARD_BYTES."""
@@ -148,9 +172,10 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         return shards
 
     def _examples(self, split: str, items: Sequence[Item]) -> Examples:
-        """Yields the records of a shard. After an error only the checks go on."""
+        """Yields the records of a shard. Unusable items are noted; the checks go on."""
         for item in items:
             record = self._loader.load(item)
+            self._progress.advance()
             if record is not None:
                 add_to_fingerprint(self._hash, split, record)
                 yield str(item), record
@@ -204,3 +229,20 @@ def add_to_fingerprint(digest: Any, split: str, record: Mapping[str, Any]) -> No
     for key in ("composite", "real", "mask"):
         if key in record:
             digest.update(hashlib.sha256(record[key]).digest())
+
+
+class _Progress:
+    """Logs how far a long build is, every half minute."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+        self._start = self._said = time.monotonic()
+
+    def advance(self) -> None:
+        self._done += 1
+        now = time.monotonic()
+        if now - self._said > _PROGRESS_SECONDS:
+            self._said = now
+            left = (now - self._start) / self._done * (self._total - self._done)
+            logger.info("%d of %d records, %.0f min left", self._done, self._total, left / 60)

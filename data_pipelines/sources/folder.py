@@ -137,5 +137,3 @@ def _lists(root: Path, name: str, report: Report) -> dict[str, Path]:
         report.error("missing_root", str(root))
         return {}
     return lists_by_split(root, (name, root.name), report)
-
-

@@ -1,6 +1,7 @@
 """`iharmony4`: the four sub-datasets HCOCO, HAdobe5k, HFlickr and Hday2night (DoveNet, CVPR 2020)."""
 
 import dataclasses
+import functools
 import zlib
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,6 +43,7 @@ class Iharmony4Config(tfds.core.BuilderConfig):
     max_side: int = 0
 
 
+@functools.cache  # TFDS knows a configuration again by identity
 def config_for(part: str = "all", max_side: int = 0) -> Iharmony4Config:
     """The configuration `<part>` or `<part>_<max_side>`.
 
@@ -123,9 +125,7 @@ def is_validation(real_id: str) -> bool:
     return zlib.crc32(real_id.encode()) % 100 < VALIDATION_PERCENT
 
 
-def _lists(
-    root: Path, folder: Path, subset: str, report: Report
-) -> dict[str, list[CompositeName]]:
+def _lists(root: Path, folder: Path, subset: str, report: Report) -> dict[str, list[CompositeName]]:
     """The train and test lists of a sub-dataset, from its own files or from IHD_*.txt."""
     names = {}
     for split, published in zip(("train", "test"), PUBLISHED[subset], strict=True):

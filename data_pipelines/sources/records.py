@@ -129,7 +129,7 @@ class RecordLoader:
         except ImageProblem as problem:
             raise ImageProblem(problem.kind, f"{item}: {problem}") from problem
         native = oriented_size(headers["mask"].size, turns["mask"])
-        size = _limited(native, self._limits.max_side)
+        size = limited_size(native, self._limits.max_side)
         reduce = 1
         if size == native and all(headers[r].plain and turns[r] == 1 for r in headers):
             while native[0] * native[1] > _CHECK_PIXELS * reduce**2 and reduce < 8:
@@ -213,7 +213,7 @@ class RecordLoader:
             self._report.warn("inverted_mask", str(item.mask))
 
 
-def _limited(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+def limited_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     """(height, width) scaled so that the longer side is at most `max_side` (0: any)."""
     if not max_side or max(size) <= max_side:
         return size

@@ -1,0 +1,221 @@
+"""Builds a data set: `python -m data_pipelines.build DATASET --manual-dir DIR --data-dir DIR`."""
+
+import argparse
+import contextlib
+import fcntl
+import io
+import logging
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from data_pipelines.errors import DatasetValidationError, MissingDatasetError
+from data_pipelines.sources.builder import TreeBuilder
+from data_pipelines.sources.demo import Demo
+from data_pipelines.sources.ffhqh import Ffhqh
+from data_pipelines.sources.folder import Folder, Photos, named_builder
+from data_pipelines.sources.iharmony4 import Iharmony4, config_for
+from data_pipelines.sources.reading import BuiltInfo, dataset_info, resolve_data_dir
+from data_pipelines.validation import OnError, logger
+
+NAMED: dict[str, type[TreeBuilder]] = {"folder": Folder, "photos": Photos}
+FIXED: dict[str, type[TreeBuilder]] = {"demo": Demo, "ffhqh": Ffhqh, "iharmony4": Iharmony4}
+_STAGING = ".building"
+
+
+def build(
+    dataset: str,
+    *,
+    manual_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike | None = None,
+    name: str | None = None,
+    max_side: int = 0,
+    on_error: OnError = "raise",
+    max_megapixels: float = 200.0,
+) -> BuiltInfo:
+    """Builds a data set, unless the same files were built with the same options before.
+
+    The new data set takes its place only when it is whole; an earlier build of other files or
+    options is replaced then.
+
+    Args:
+        dataset: iharmony4[/hcoco, /hadobe5k, /hflickr, /hday2night], ffhqh, folder, photos, demo.
+        manual_dir: the user's files; default <data_dir>/downloads/manual.
+        data_dir: where built data sets lie; default TFDS_DATA_DIR, then ~/tensorflow_datasets.
+        name: what to call a `folder` or `photos` data set; default the name of its folder.
+        max_side: longest side of stored images, 0 for native.
+        on_error: "skip" leaves unusable items out where their kind allows it.
+        max_megapixels: larger files are refused.
+
+    Returns:
+        What was built.
+
+    Raises:
+        DatasetValidationError: naming everything that is wrong with the files or the arguments.
+    """
+    root = resolve_data_dir(data_dir).absolute()
+    source_dir = Path(manual_dir).absolute() if manual_dir else root / "downloads" / "manual"
+    if max_side < 0 or max_megapixels <= 0:
+        raise DatasetValidationError(
+            f"max_side {max_side} and max_megapixels {max_megapixels} must not be negative"
+        )
+    cls, full_name, options = _builder_class(dataset, name, source_dir, max_side)
+    if cls is not Demo and not source_dir.is_dir():
+        raise DatasetValidationError(
+            f"missing_root: no folder {source_dir}; --manual-dir names the folder of your files:"
+            f"\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+        )
+    options |= {"max_side": max_side, "on_error": on_error, "max_megapixels": max_megapixels}
+    with _staging(root, full_name) as staging:
+        builder = cls(data_dir=staging, **options)
+        before = _earlier(full_name, root, cls)
+        signature = builder.signature(source_dir)  # checks everything that can be checked first
+        if before and before.metadata["signature"] == signature:
+            logger.info("%s is built already, from the same files", full_name)
+            return before
+        config = tfds.download.DownloadConfig(manual_dir=source_dir)
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS speaks of downloads
+            builder.download_and_prepare(download_config=config)
+        _replace(Path(builder.data_dir), root / Path(builder.data_dir).relative_to(staging))
+    return dataset_info(full_name, root)
+
+
+def _builder_class(
+    dataset: str, name: str | None, source_dir: Path, max_side: int
+) -> tuple[type[TreeBuilder], str, dict]:
+    """The builder, the name under which its data set is opened, and its constructor arguments."""
+    base, _, part = dataset.partition("/")
+    if (base not in NAMED and base not in FIXED) or (part and base != "iharmony4"):
+        known = ", ".join(sorted([*NAMED, *FIXED, "iharmony4/<sub-dataset>"]))
+        raise DatasetValidationError(f"there is no builder {dataset!r}; choose one of {known}")
+    if base in NAMED:
+        name = name or source_dir.name
+        if name in NAMED or name in FIXED:
+            raise DatasetValidationError(
+                f"--name {name!r} is the name of a builder; choose another one"
+            )
+        return named_builder(NAMED[base], name), name, {}
+    if name:
+        raise DatasetValidationError(f"--name is for folder and photos, {base} has its own name")
+    if base != "iharmony4":
+        return FIXED[base], base, {}
+    try:
+        config = config_for(part or "all", max_side)
+    except ValueError as error:
+        raise DatasetValidationError(str(error)) from error
+    return Iharmony4, f"iharmony4/{config.name}", {"config": config}
+
+
+@contextlib.contextmanager
+def _staging(root: Path, full_name: str) -> Iterator[Path]:
+    """An empty folder on the same disk; leftovers of a build that was killed are removed.
+
+    A lock keeps two builds of one data set apart; it ends with its process.
+    """
+    holder = root / _STAGING / full_name.replace("/", "-")
+    try:
+        holder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetValidationError(f"--data-dir {root} cannot be written: {error}") from error
+    with (holder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DatasetValidationError(
+                f"another process is building {full_name} in {root}; wait for it"
+            ) from error
+        staging = holder / "data"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(holder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another build may be at work in it
+                holder.parent.rmdir()
+
+
+def _earlier(full_name: str, root: Path, cls: type[TreeBuilder]) -> BuiltInfo | None:
+    """The data set of that name that is there already."""
+    try:
+        before = dataset_info(full_name, root)
+    except MissingDatasetError:
+        return None
+    kind = before.metadata.get("builder")
+    if kind != cls.builder_name():
+        raise DatasetValidationError(
+            f"{before.path} holds a data set {full_name!r} of builder {kind}; choose another "
+            f"--name or delete it"
+        )
+    return before
+
+
+def _replace(new: Path, final: Path) -> None:
+    """Moves a finished data set into place; an earlier one is removed after that."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    old = final.with_name(f".replaced-{final.name}")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        final.rename(old)
+    new.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status: 0 done, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m data_pipelines.build", description=__doc__)
+    parser.add_argument("dataset", help="iharmony4[/<sub-dataset>] ffhqh folder photos demo")
+    parser.add_argument("--manual-dir", help="your files; default <data-dir>/downloads/manual")
+    parser.add_argument("--data-dir", help="default TFDS_DATA_DIR, then ~/tensorflow_datasets")
+    parser.add_argument("--name", help="what to call a folder or photos data set")
+    parser.add_argument("--max-side", type=int, default=0, help="longest stored side, 0: native")
+    parser.add_argument("--on-error", choices=("raise", "skip"), default="raise")
+    parser.add_argument("--max-megapixels", type=float, default=200.0)
+    args = parser.parse_args(argv)
+    with _log_to_stderr():
+        try:
+            info = build(**vars(args))
+        except DatasetValidationError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    counts = ", ".join(f"{split} {count}" for split, count in info.splits.items())
+    print(f"{info.name}: {counts} records in {info.path}")
+    if info.metadata["held_out"]:
+        print(f"held out: {info.metadata['held_out']}")
+    if info.metadata["skipped"]:
+        left = ", ".join(f"{kind} {n}" for kind, n in info.metadata["skipped"].items())
+        print(f"left out: {left}")
+    data_dir = shlex.quote(str(resolve_data_dir(args.data_dir)))
+    print(f"next: python -m data_pipelines.verify {info.name} --data-dir {data_dir}")
+    print(
+        f"then: python train.py --config configs/<model>/<run>.py --workdir DIR "
+        f"--set data.name={info.name} --set data.data_dir={data_dir}"
+    )
+    return 0
+
+
+@contextlib.contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Shows our warnings and progress, and nothing of TFDS below an error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    noisy = logging.getLogger("absl")
+    before = logger.level, logger.propagate, noisy.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    noisy.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate, noisy.level = before
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""Makes FFHQH from FFHQ and portrait masks: `python -m data_pipelines.make_ffhqh`.
+
+The published set was made with recolourings whose list and ranges are not public. The recipe here
+is this project's own: on the person only, in random order, each with probability 0.5 and at least
+two of: brightness, contrast, saturation, hue, gamma, colour temperature. Composites whose
+foreground differs too little or too much from the photograph are drawn again.
+
+Source: specs, phnet.md 3.3.
+"""
+
+import argparse
+import json
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_pipelines.errors import DatasetValidationError
+from data_pipelines.sources.ffhqh import SPLIT_RANGES, FfhqPhotos, split_of
+from data_pipelines.sources.files import FileIndex, find_dir
+from data_pipelines.sources.folder import locate
+from data_pipelines.validation import OnError, Report
+from data_pipelines.validation_images import (
+    FOREGROUND,
+    ImageProblem,
+    check_mask,
+    decode_mask,
+    decode_rgb,
+    read_header,
+)
+
+FMSE_RANGE = (30.0, 6000.0)  # 0-255 scale
+_LUMA = np.array([0.299, 0.587, 0.114])
+_MAX_DRAWS = 200
+_RECIPE = "make_ffhqh.json"
+Edit = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def _brightness(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rgb * rng.uniform(0.6, 1.4)
+
+
+def _contrast(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    mean = (rgb @ _LUMA).mean()
+    return mean + (rgb - mean) * rng.uniform(0.6, 1.4)
+
+
+def _saturation(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    grey = (rgb @ _LUMA)[:, None]
+    return grey + (rgb - grey) * rng.uniform(0.5, 1.5)
+
+
+def _hue(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    hsv = cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + 360 * rng.uniform(-0.06, 0.06)) % 360
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0].astype(np.float64)
+
+
+def _gamma(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rgb ** rng.uniform(0.7, 1.4)
+
+
+def _temperature(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    shift = rng.uniform(-0.2, 0.2)
+    return rgb * np.array([1 + shift, 1.0, 1 - shift])
+
+
+EDITS: tuple[Edit, ...] = (_brightness, _contrast, _saturation, _hue, _gamma, _temperature)
+
+
+def recolour(real: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A composite: the photograph with its foreground recoloured.
+
+    Args:
+        real: u8[h,w,3].
+        mask: bool[h,w], with at least one True.
+        rng: decides which edits, their order and strengths.
+
+    Returns:
+        u8[h,w,3], equal to `real` outside the mask, with a foreground MSE within FMSE_RANGE.
+
+    Raises:
+        DatasetValidationError: if no draw falls into the range (a foreground of one flat colour
+            at the end of the scale).
+    """
+    before = real[mask]
+    for _ in range(_MAX_DRAWS):
+        chosen: list[int] = []
+        while len(chosen) < 2:
+            chosen = [i for i in rng.permutation(len(EDITS)) if rng.random() < 0.5]
+        pixels = before / 255.0
+        for i in chosen:
+            pixels = np.clip(EDITS[i](pixels, rng), 0.0, 1.0)
+        after = np.rint(pixels * 255).astype(np.uint8)
+        error = np.mean((after.astype(np.float64) - before) ** 2)
+        if FMSE_RANGE[0] <= error <= FMSE_RANGE[1]:
+            composite = real.copy()
+            composite[mask] = after
+            return composite
+    raise DatasetValidationError(f"no recolouring in {_MAX_DRAWS} draws changes the foreground")
+
+
+def make(
+    ffhq: Path, masks: Path, out: Path, *, seed: int = 0, on_error: OnError = "raise"
+) -> dict[str, int]:
+    """Writes comp/, alpha/ and the split lists of FFHQH into `out`.
+
+    Photographs without a mask are left out. Files that are already there are kept, so that a
+    stopped run can be repeated; another seed needs another folder.
+
+    Args:
+        ffhq: the folder images1024x1024 of FFHQ, or its parent.
+        masks: 8-bit portrait masks `<id>.png`; 128 and more is the person.
+        seed: together with a photograph's id it decides its recolouring.
+        on_error: "skip" leaves unusable photographs and masks out.
+
+    Returns:
+        Number of composites per split.
+
+    Raises:
+        DatasetValidationError: naming everything that cannot be used.
+    """
+    report = Report(f"FFHQ in {ffhq} with masks in {masks}", on_error=on_error)
+    for folder in (ffhq, masks):
+        if not folder.is_dir():
+            report.error("missing_root", str(folder))
+    report.raise_errors()
+    pairs = list(_pairs(ffhq, masks, report))
+    report.raise_errors()
+    _claim(out, seed)
+    made: dict[str, list[str]] = {split: [] for split in SPLIT_RANGES}
+    for name, photo, mask in pairs:
+        try:
+            _make_one(name, photo, mask, out, seed)
+            made[str(split_of(name))].append(name)
+        except ImageProblem as problem:
+            report.error(problem.kind, str(problem))
+    report.raise_errors()
+    report.log()
+    for split, names in made.items():
+        (out / f"{split}_split.txt").write_text("".join(f"{name}.png\n" for name in names))
+    return {split: len(names) for split, names in made.items()}
+
+
+def _pairs(ffhq: Path, masks: Path, report: Report) -> Iterator[tuple[str, Path, Path]]:
+    """Id, photograph and mask of every mask that has an FFHQ index for a name."""
+    photos = FfhqPhotos(find_dir(ffhq, "images1024x1024") or ffhq, report)
+    index = FileIndex(masks, masks, report)
+    names = [name for name in index.stems() if split_of(name)]
+    if not names:
+        report.error("missing_mask", f"{masks}{os.sep}00000.png (or any other FFHQ index)")
+    for name in names:
+        mask = locate(index, f"{name}.png", "missing_mask", report)
+        photo = photos.find(name)
+        if photo is None:
+            report.error("missing_real", f"{ffhq / name}.png")
+        elif mask:
+            yield name, photo, mask
+
+
+def _claim(out: Path, seed: int) -> None:
+    """Notes the seed in the folder, so that files of two seeds are never mixed."""
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = out / _RECIPE
+    if recipe.exists():
+        before = json.loads(recipe.read_text())["seed"]
+        if before != seed:
+            raise DatasetValidationError(
+                f"{out} was made with seed {before}, not {seed}; choose another --out"
+            )
+    recipe.write_text(json.dumps({"seed": seed}) + "\n")
+    for folder in ("comp", "alpha"):
+        (out / folder).mkdir(exist_ok=True)
+
+
+def _make_one(name: str, photo: Path, mask_path: Path, out: Path, seed: int) -> None:
+    targets = [out / folder / f"{name}.png" for folder in ("alpha", "comp")]
+    if all(path.exists() for path in targets):
+        return
+    for path, is_mask in ((photo, False), (mask_path, True)):
+        read_header(path, is_mask=is_mask, max_megapixels=200)
+    real = decode_rgb(photo, photo.read_bytes())
+    mask, _ = decode_mask(mask_path, mask_path.read_bytes())
+    if mask.shape != real.shape[:2]:
+        sizes = f"real {real.shape[1]}x{real.shape[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
+        raise ImageProblem("size_mismatch", f"{name}: {sizes}")
+    check_mask(mask_path, mask)
+    person = mask >= FOREGROUND
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    composite = recolour(real, person, rng)
+    images = (np.where(person, np.uint8(255), np.uint8(0)), composite[..., ::-1])
+    for path, image in zip(targets, images, strict=True):
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        partial.replace(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m data_pipelines.make_ffhqh")
+    parser.add_argument("--ffhq", type=Path, required=True, help="images1024x1024 or its parent")
+    parser.add_argument("--masks", type=Path, required=True, help="portrait masks <id>.png")
+    parser.add_argument("--out", type=Path, required=True, help="gets comp/, alpha/ and the lists")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--on-error", choices=("raise", "skip"), default="raise")
+    args = parser.parse_args(argv)
+    try:
+        counts = make(args.ffhq, args.masks, args.out, seed=args.seed, on_error=args.on_error)
+    except DatasetValidationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.out}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
+    print(
+        "next: put it as ffhqh/ beside ffhq/images1024x1024/ and run "
+        "python -m data_pipelines.build ffhqh --manual-dir <their parent>"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""Checks a built data set: `python -m data_pipelines.verify NAME --data-dir DIR`."""
+
+import argparse
+import csv
+import gzip
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.errors import DatasetValidationError, MissingDatasetError
+from data_pipelines.sources.builder import add_to_fingerprint
+from data_pipelines.sources.reading import BuiltInfo, dataset_info, open_source
+from data_pipelines.sources.records import limited_size
+from data_pipelines.validation_images import FOREGROUND, ImageProblem, decode_mask, decode_rgb
+
+AREA_TOLERANCE = 0.005
+_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """What an index says of a composite: its native size and the sum of mask / 255."""
+
+    height: int
+    width: int
+    mask_area: float
+
+
+Index = dict[tuple[str, str], IndexRow]
+
+
+def verify(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    index: str | os.PathLike | None = None,
+) -> list[str]:
+    """Reads and decodes every record of a built data set.
+
+    Checks the counts, that every image decodes whole to the recorded size, that mask and images
+    agree in size, that ids occur once and belong together, the foreground ratios, and the
+    fingerprint of all bytes.
+
+    Args:
+        index: a CSV file (or .csv.gz) with the columns subset, composite, height, width,
+            mask_area; the `test` split must hold the composites of its sub-datasets with these
+            sizes and, within 0.5 %, these mask areas.
+
+    Returns:
+        What is wrong, one line each; empty if nothing is.
+
+    Raises:
+        MissingDatasetError: if the data set is not built.
+        DatasetValidationError: if the index cannot be read.
+    """
+    try:
+        info = dataset_info(name, data_dir)
+    except MissingDatasetError:
+        raise
+    except DatasetValidationError as error:
+        return [str(error)]
+    rows = read_index(Path(index)) if index else {}
+    return list(_problems(info, data_dir, rows))
+
+
+def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) -> Iterator[str]:
+    digest = hashlib.sha256()
+    seen: dict[tuple[str, str], str] = {}
+    areas: Index = {}
+    whole = True
+    for split, count in info.splits.items():
+        source = open_source(info.name, data_dir, split)
+        for i in range(count):
+            try:
+                record = source[i]
+            except Exception as error:  # the reader's errors have no common type
+                yield f"{split}[{i}]: the record cannot be read: {error}"
+                whole = False
+                continue
+            add_to_fingerprint(digest, split, record)
+            label = f"{split}[{i}] {record_id(record)}"
+            first = seen.setdefault((record["subset"], record_id(record)), label)
+            if first != label:
+                yield f"{label}: the same id as {first}"
+            try:
+                mask = _checked_mask(record)
+            except ImageProblem as problem:
+                yield f"{label}: {problem}"
+                continue
+            yield from (f"{label}: {text}" for text in _record_problems(record, mask))
+            if rows and split == "test":
+                area = float(mask.sum(dtype=np.int64)) / 255
+                areas[record["subset"], record_id(record)] = IndexRow(*mask.shape, area)
+    if whole and digest.hexdigest() != info.fingerprint:
+        yield "the fingerprint of the records is not the one noted at the build"
+    if rows:
+        yield from _index_problems(rows, areas, int(info.metadata["max_side"]))
+
+
+def record_id(record: dict[str, Any]) -> str:
+    """A record's own id: of its composite, or of its photograph where there is none."""
+    return str(record.get("composite_id", record.get("photo_id")))
+
+
+def _checked_mask(record: dict[str, Any]) -> np.ndarray:
+    return decode_mask(Path("mask"), record["mask"])[0]
+
+
+def _record_problems(record: dict[str, Any], mask: np.ndarray) -> Iterator[str]:
+    size = (record["height"], record["width"])
+    if mask.shape != size:
+        yield f"mask is {mask.shape[1]}x{mask.shape[0]}, recorded {size[1]}x{size[0]}"
+    for role in ("composite", "real"):
+        if role in record:
+            try:
+                shape = decode_rgb(Path(role), record[role]).shape[:2]
+            except ImageProblem as problem:
+                yield str(problem)
+                continue
+            if shape != size:
+                yield f"{role} is {shape[1]}x{shape[0]}, recorded {size[1]}x{size[0]}"
+    share = float((mask >= FOREGROUND).mean())
+    # The ratio is that of the native mask; scaling a mask moves it a little.
+    if abs(share - record["fg_ratio"]) > 0.02 or share in (0.0, 1.0):
+        yield f"foreground ratio {share:.4f}, recorded {record['fg_ratio']:.4f}"
+
+
+def read_index(path: Path) -> Index:
+    """Reads an index file; keys are (subset, composite id).
+
+    Raises:
+        DatasetValidationError: if it is not there or lacks a column.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", newline="") as file:
+            return {
+                (row["subset"], os.path.splitext(row["composite"])[0]): IndexRow(
+                    int(row["height"]), int(row["width"]), float(row["mask_area"])
+                )
+                for row in csv.DictReader(file)
+            }
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetValidationError(
+            f"index {path} cannot be read ({error!r}); it needs the columns subset, composite, "
+            f"height, width, mask_area"
+        ) from error
+
+
+def _index_problems(rows: Index, found: Index, max_side: int) -> Iterator[str]:
+    subsets = {subset for subset, _ in found}
+    if not subsets:
+        yield "the index cannot be compared: there is no test split"
+    for key, row in rows.items():
+        if key[0] not in subsets:
+            continue
+        label = "/".join(key)
+        ours = found.get(key)
+        if ours is None:
+            yield f"{label}: in the index, not in the test split"
+            continue
+        native = (row.height, row.width)
+        expected = limited_size(native, max_side)
+        if (ours.height, ours.width) != expected:
+            yield (f"{label}: {ours.width}x{ours.height}, by the index {expected[1]}x{expected[0]}")
+            continue
+        wanted = row.mask_area / (row.height * row.width)
+        share = ours.mask_area / (ours.height * ours.width)
+        if abs(share - wanted) > AREA_TOLERANCE * wanted:
+            yield f"{label}: mask covers {share:.4%}, by the index {wanted:.4%}"
+    for key in found:
+        if key not in rows:
+            yield f"{'/'.join(key)}: in the test split, not in the index"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status: 0 all right, 1 something is wrong, 2 bad input."""
+    parser = argparse.ArgumentParser(prog="python -m data_pipelines.verify", description=__doc__)
+    parser.add_argument("name", help="data set, as given to data_pipelines.build")
+    parser.add_argument("--data-dir", help="default TFDS_DATA_DIR, then ~/tensorflow_datasets")
+    parser.add_argument(
+        "--index", help="CSV of sizes and mask areas to compare the test split with"
+    )
+    args = parser.parse_args(argv)
+    try:
+        problems = verify(args.name, args.data_dir, index=args.index)
+        if not problems:
+            info = dataset_info(args.name, args.data_dir)
+    except DatasetValidationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if problems:
+        print("\n".join(problems[:_SHOWN]))
+        if len(problems) > _SHOWN:
+            print(f"and {len(problems) - _SHOWN} more")
+        print(f"{args.name}: {len(problems)} problems; build it again")
+        return 1
+    counts = ", ".join(f"{split} {count}" for split, count in info.splits.items())
+    print(f"{info.name}: {counts} records, all sound; fingerprint {info.fingerprint[:16]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
