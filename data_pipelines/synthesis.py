@@ -55,17 +55,17 @@ def recolor(
         ValueError: no or unknown family.
     """
     check_families(families)
-    mask = mask.reshape(mask.shape[0], mask.shape[1])
+    pixels = real.reshape(-1, 3)
+    inside = np.flatnonzero(mask.reshape(-1) > 0)
+    weight = mask.reshape(-1).take(inside)
     composite = real.copy()
-    sample = _foreground_sample(real, mask)
+    sample = _spread(pixels, inside[weight >= 0.5])
     if len(sample) == 0:
         return composite
     change = _draw(sample, reference, FAMILIES[families[int(rng.integers(len(families)))]], rng)
-    inside = mask > 0
-    before = real[inside]
-    weight = mask[inside][:, None]
+    before = pixels.take(inside, axis=0)
     after = np.clip(change(before), 0, 255)
-    composite[inside] = color.quantise(before + weight * (after - before))
+    composite.reshape(-1, 3)[inside] = color.quantise(before + weight[:, None] * (after - before))
     return composite
 
 
@@ -78,10 +78,9 @@ def check_families(families: Sequence[str]) -> None:
         )
 
 
-def _foreground_sample(real: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Evenly spaced foreground pixels, u8[n,3] with n <= about 2 * _SAMPLE."""
-    pixels = real[mask >= 0.5]
-    return pixels[:: max(1, len(pixels) // _SAMPLE)]
+def _spread(pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """At most about 2 * _SAMPLE evenly spaced ones of the chosen pixels, u8[n,3]."""
+    return pixels.take(chosen[:: max(1, len(chosen) // _SAMPLE)], axis=0)
 
 
 def _draw(
@@ -90,7 +89,7 @@ def _draw(
     """The first plausible change of a family, or the least implausible of `_TRIES`."""
     if reference is not None:
         reference = reference.reshape(-1, 3)
-        reference = reference[:: max(1, len(reference) // _SAMPLE)] if len(reference) else None
+        reference = _spread(reference, np.arange(len(reference))) if len(reference) else None
     best: color.ColorChange = color.unchanged
     least = np.inf
     for attempt in range(_TRIES):
