@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("jaxharm.nn.plate")
 from jaxharm.inference import parametric, tiles
 from jaxharm.inference.parametric import Parameters, render
 from jaxharm.inference.pixels import Inputs

@@ -1,0 +1,254 @@
+"""The commands, called in process: results, resuming, and one sentence per kind of bad input."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import toy_system
+from PIL import Image
+
+from jaxharm.__main__ import main
+from jaxharm.convert.weights import save_weights
+from jaxharm.io import read_image, write_image
+
+RANDOM = np.random.default_rng(0)
+IMAGE = RANDOM.integers(0, 255, (40, 30, 3), np.uint8)
+MASK = np.zeros((40, 30, 1), np.uint8)
+MASK[10:30, 8:20] = 255
+MASK[9, 8:20] = 100
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A weights folder of the toy model."""
+    random = np.random.default_rng(1)
+    variables = {
+        "params": {
+            "in": {"kernel": np.float32(random.normal(0, 0.3, (3, 3, 4, 4)))},
+            "norm": {"scale": np.ones(4, np.float32), "bias": np.zeros(4, np.float32)},
+            "out": {
+                "kernel": np.float32(random.normal(0, 0.3, (1, 1, 4, 3))),
+                "bias": np.float32([0.1, -0.1, 0.2]),
+            },
+        },
+        "batch_stats": {"norm": {"mean": np.zeros(4, np.float32), "var": np.ones(4, np.float32)}},
+    }
+    folder = tmp_path_factory.mktemp("weights")
+    save_weights(folder, "toy", toy_system.ToyConfig(), variables)
+    return folder
+
+
+def write_pair(folder, name, image=IMAGE, mask=MASK, mask_name=None):
+    write_image(folder / f"{name}.png", image)
+    mask_file = folder / (mask_name or f"{name}_mask.png")
+    mask_file.parent.mkdir(exist_ok=True)
+    write_image(mask_file, mask) if mask.dtype == np.uint16 else Image.fromarray(mask[..., 0]).save(
+        mask_file
+    )
+
+
+def harmonize(*arguments):
+    return main(["harmonize", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("image", "suffix"),
+    [
+        (IMAGE, ".png"),
+        (IMAGE.astype(np.uint16) * 257, ".png"),
+        (IMAGE.astype(np.uint16) * 257, ".tif"),
+        (np.dstack([IMAGE, IMAGE[..., :1]]), ".png"),
+    ],
+    ids=["8-bit", "16-bit png", "16-bit tiff", "alpha"],
+)
+def test_one_image(tmp_path, weights, image, suffix):
+    write_image(tmp_path / f"a{suffix}", image, icc_profile=b"profile bytes")
+    Image.fromarray(MASK[..., 0]).save(tmp_path / "m.png")
+    output = tmp_path / f"out{suffix}"
+    assert (
+        harmonize(
+            tmp_path / f"a{suffix}", tmp_path / "m.png", "-o", output, "--checkpoint", weights
+        )
+        == 0
+    )
+    result = read_image(output)
+    assert result.pixels.dtype == image.dtype
+    assert result.icc_profile == b"profile bytes"
+    outside = MASK[..., 0] == 0
+    np.testing.assert_array_equal(result.pixels[outside], image[outside])
+    assert (result.pixels[~outside] != image[~outside]).mean() > 0.3
+    if image.shape[2] == 4:
+        np.testing.assert_array_equal(result.pixels[..., 3], image[..., 3])
+
+
+def test_cut_out_strength_and_profile(tmp_path, weights, capsys):
+    write_image(tmp_path / "cut.png", np.dstack([IMAGE, MASK]))
+    write_image(tmp_path / "plate.png", IMAGE[::-1])
+    status = harmonize(
+        tmp_path / "cut.png", "--background", tmp_path / "plate.png", "-o", tmp_path / "out.png",
+        "--checkpoint", weights, "--strength", "0", "--profile",
+    )  # fmt: skip
+    assert status == 0
+    result = read_image(tmp_path / "out.png").pixels
+    solid = MASK[..., 0] == 255
+    np.testing.assert_array_equal(result[solid], IMAGE[solid])
+    np.testing.assert_array_equal(result[MASK[..., 0] == 0], IMAGE[::-1][MASK[..., 0] == 0])
+    assert "peak memory" in capsys.readouterr().out
+
+
+def folder_of_pairs(folder):
+    folder.mkdir()
+    write_pair(folder, "beside")
+    write_pair(folder, "below", mask_name="masks/below.png")
+    write_pair(folder, "a0001_1_2", mask_name="masks/a0001_1.png")
+    write_pair(folder, "scene_composite", mask_name="scene_mask.png")
+    write_image(folder / "scene_bg.png", IMAGE[::-1])
+    write_image(folder / "scene_real.png", IMAGE)
+    write_image(folder / "cut.png", np.dstack([IMAGE, MASK]))
+    (folder / "backgrounds").mkdir()
+    write_image(folder / "backgrounds/cut.png", IMAGE[::-1])
+    (folder / "notes.txt").write_text("no image")
+
+
+def test_folder_pairs_by_name_and_resumes(tmp_path, weights, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    folder_of_pairs(source)
+    arguments = ["--folder", source, "-o", out, "--checkpoint", weights]
+    assert harmonize(*arguments) == 0
+    made = {"beside.png", "below.png", "a0001_1_2.png", "scene.png", "cut.png"}
+    assert {file.name for file in out.iterdir()} == made
+    assert "5 made, 0 kept, 0 failed" in capsys.readouterr().out
+    outside = MASK[..., 0] == 0
+    for name in ("beside", "below", "a0001_1_2", "scene"):
+        result = read_image(out / f"{name}.png").pixels
+        np.testing.assert_array_equal(result[outside], IMAGE[outside])
+        assert (result[~outside] != IMAGE[~outside]).any()
+
+    (out / "below.png").unlink()
+    kept = {file.name: file.stat().st_mtime_ns for file in out.iterdir()}
+    assert harmonize(*arguments) == 0
+    assert "1 made, 4 kept, 0 failed" in capsys.readouterr().out
+    assert all((out / name).stat().st_mtime_ns == time for name, time in kept.items())
+    assert harmonize(*arguments, "--overwrite") == 0
+    assert "5 made, 0 kept, 0 failed" in capsys.readouterr().out
+
+
+def test_iharmony4_layout(tmp_path, weights):
+    for name in ("composite_images", "masks"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+    write_image(tmp_path / "in/composite_images/a1_2_3.tif", IMAGE)
+    Image.fromarray(MASK[..., 0]).save(tmp_path / "in/masks/a1_2.png")
+    assert (
+        harmonize("--folder", tmp_path / "in", "-o", tmp_path / "o", "--checkpoint", weights) == 0
+    )
+    assert [file.name for file in (tmp_path / "o").iterdir()] == ["a1_2_3.tif"]
+
+
+def test_bad_pairs_are_reported_and_the_others_done(tmp_path, weights, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    folder_of_pairs(source)
+    write_pair(source, "empty", mask=MASK * 0)
+    write_pair(source, "larger", mask=np.pad(MASK, ((0, 1), (0, 0), (0, 0))))
+    write_image(source / "lonely.png", IMAGE)
+    write_pair(source, "broken")
+    (source / "broken.png").write_bytes((source / "broken.png").read_bytes()[:500])
+    write_image(source / "beside.bmp", IMAGE)
+    assert harmonize("--folder", source, "-o", out, "--checkpoint", weights) == 2
+    printed = capsys.readouterr()
+    assert "5 made, 0 kept, 5 failed" in printed.out
+    for line in (
+        "failed: broken.png: cannot read image",
+        "failed: empty.png: the mask is empty",
+        "failed: larger.png: the mask is 30x41 pixels and the composite 30x40",
+        "failed: lonely.png: no mask",
+        "failed: beside.png: its result would replace that of beside.bmp",
+    ):
+        assert line in printed.err
+    assert len(list(out.iterdir())) == 5
+
+
+def test_errors_are_one_sentence_and_status_2(tmp_path, weights, capsys):
+    write_pair(tmp_path, "a")
+    write_pair(tmp_path, "empty", mask=MASK * 0)
+    (tmp_path / "broken.png").write_bytes((tmp_path / "a.png").read_bytes()[:500])
+    Image.fromarray(MASK[1:, :, 0]).save(tmp_path / "small.png")
+    (tmp_path / "void").mkdir()
+    a, mask, out = tmp_path / "a.png", tmp_path / "a_mask.png", ("-o", tmp_path / "o.png")
+    good = ("--checkpoint", weights)
+    cases = {
+        (a, mask, *out): "--checkpoint is missing",
+        (a, mask, "--folder", tmp_path, *out, *good): "give either COMPOSITE and MASK, or --folder",
+        (*out, *good): "give either COMPOSITE and MASK, or --folder",
+        (tmp_path / "none.png", mask, *out, *good): "none.png does not exist",
+        (tmp_path / "broken.png", mask, *out, *good): "broken.png: the file is truncated",
+        (a, tmp_path / "empty_mask.png", *out, *good): "the mask is empty",
+        (a, tmp_path / "small.png", *out, *good): "the mask is 30x39 pixels",
+        (a, *out, *good): "no mask given",
+        (a, mask, "--background", tmp_path / "small.png", *out, *good): "the background is 30x39",
+        (a, mask, "-o", tmp_path / "o.xyz", *good): "unknown suffix",
+        (a, mask, "-o", tmp_path / "no/o.png", *good): "its folder does not exist",
+        (a, mask, *out, "--checkpoint", tmp_path / "none"): "no weights at",
+        (a, mask, *out, "--checkpoint", tmp_path / "void"): "no weights in",
+        (a, mask, *out, *good, "--model", "pih"): "is of model toy, not pih",
+        (a, mask, *out, *good, "--model", "phi"): "unknown model 'phi'",
+        (a, mask, *out, *good, "--size", "0"): "size 0 does not suit the model",
+        (a, mask, *out, *good, "--strength", "2"): "--strength 2.0 is not between 0 and 1",
+        ("--folder", tmp_path / "none", *out, *good): "none does not exist",
+        ("--folder", tmp_path / "void", *out, *good): "no composite in",
+        ("--folder", tmp_path, "-o", a / "sub", *good): "cannot write to folder",
+    }
+    for arguments, sentence in cases.items():
+        assert harmonize(*arguments) == 2, arguments
+        error = capsys.readouterr().err
+        assert error.startswith("error: "), arguments
+        assert sentence in error
+        assert error.count("\n") == 1
+
+
+def test_damaged_and_foreign_weights_are_refused(tmp_path, weights, capsys):
+    write_pair(tmp_path, "a")
+    damaged = tmp_path / "w"
+    damaged.mkdir()
+    data = (weights / "weights.safetensors").read_bytes()
+    (damaged / "weights.safetensors").write_bytes(data[: len(data) // 2])
+    manifest = json.loads((weights / "manifest.json").read_text())
+    (damaged / "manifest.json").write_text(json.dumps(manifest))
+    call = (tmp_path / "a.png", tmp_path / "a_mask.png", "-o", tmp_path / "o.png", "--checkpoint")
+    assert harmonize(*call, damaged) == 2
+    assert "incomplete or damaged" in capsys.readouterr().err
+    (damaged / "weights.safetensors").write_bytes(data)
+    manifest["config"]["features"] = 5
+    (damaged / "manifest.json").write_text(json.dumps(manifest))
+    assert harmonize(*call, damaged) == 2
+    assert "does not fit model 'toy'" in capsys.readouterr().err
+
+
+def test_warnings_take_one_line(tmp_path, weights, capsys):
+    write_pair(tmp_path, "a", mask=np.full_like(MASK, 255))
+    arguments = (tmp_path / "a.png", tmp_path / "a_mask.png", "-o", tmp_path / "o.jpg")
+    assert harmonize(*arguments, "--checkpoint", weights) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("warning: JPEG is lossy")
+    assert lines[1].startswith("warning: the mask covers 100%")
+
+
+def test_models_lists_every_model(capsys):
+    assert main(["models"]) == 0
+    printed = capsys.readouterr().out
+    assert "pih_light" in printed
+    assert "5.96 M" in printed
+    assert "512x512" in printed
+    assert "arXiv 2402.17561" in printed
+    assert main(["models", "nonsense"]) == 2
+    assert "unknown model 'nonsense'" in capsys.readouterr().err
+
+
+def test_module_runs_and_lists_its_commands():
+    result = subprocess.run(
+        [sys.executable, "-m", "jaxharm", "--help"], capture_output=True, text=True, check=True
+    )
+    for command in ("harmonize", "convert", "models"):
+        assert command in result.stdout
