@@ -1,10 +1,7 @@
 """Checkpoints of a run: `last/` to resume from, `best/` to use; both complete and atomic."""
 
 import contextlib
-import gc
-import logging
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -18,14 +15,21 @@ from jaxharm.config import TrainConfig, to_json
 from jaxharm.convert.weights import MANIFEST_FILE, load_variables
 from jaxharm.errors import InputError
 from jaxharm.systems.base import System
+from jaxharm.training.checkpoint_checks import (
+    check_model,
+    check_same_run,
+    check_shapes,
+    quiet_orbax,
+    reading,
+    saved_tree,
+    state_shapes,
+)
 from jaxharm.training.parallel import on_mesh
 from jaxharm.types import TrainState
 
 LAST, BEST, FAILED = "last", "best", "failed"
 _ITEMS = ("state", "record")
 _NETWORKS = ("params", "collections", "ema")
-# What must not change within one run: another value would silently make it another experiment.
-_FIXED = ("system", "model", "seed", "data.name", "data.split", "data.weights", "data.batch_size")
 _FULL = ("No space left", "File too large", "Disk quota exceeded", "ENOSPC", "EFBIG", "EDQUOT")
 
 
@@ -42,13 +46,18 @@ class Checkpoints:
         self._best = _manager(self._workdir / BEST, 1)
 
     def __enter__(self) -> Self:
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(quiet_orbax())
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is None:
-            self.wait()
-        self._last.close()
-        self._best.close()
+        with self._quiet:
+            if error is None:
+                self.wait()
+            for manager in (self._last, self._best):
+                # What a failed save left behind is raised again here; `error` tells it already.
+                with contextlib.suppress(Exception) if error else contextlib.nullcontext():
+                    manager.close()
 
     def latest_step(self) -> int | None:
         """The newest committed step of `last/`; None where there is none."""
@@ -61,15 +70,15 @@ class Checkpoints:
             InputError: the checkpoint is of another run (config) or shape, or is damaged.
         """
         folder = self._workdir / LAST / str(step)
-        with _reading(folder):
+        with reading(folder):
             record = self._last.restore(
                 step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
             ).record
-        _check_same_run(folder, record["config"], to_json(self._config))
-        with _reading(folder):
-            saved = _shapes(_metadata(folder))
-        _check_shapes(folder, saved, _shapes(target))
-        with _reading(folder):
+        check_same_run(folder, record["config"], to_json(self._config))
+        with reading(folder):
+            saved = state_shapes(saved_tree(folder))
+        check_shapes(folder, saved, state_shapes(target))
+        with reading(folder):
             state = self._last.restore(
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
             ).state
@@ -124,7 +133,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            cause = next((text for text in _FULL if text in _chain(error)), None)
+            cause = disk_full_cause(error)
             if cause is None:
                 raise
             with contextlib.suppress(OSError):
@@ -151,6 +160,16 @@ def check_writable(workdir: Path) -> None:
         ) from error
 
 
+def disk_full_cause(error: BaseException | None) -> str | None:
+    """What the system said where `error`, or an error behind it, means a full disk; else None."""
+    while error is not None:
+        cause = next((text for text in _FULL if text in str(error)), None)
+        if cause is not None:
+            return cause
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def load_for_eval(
     path: str | Path, system: System, sample_batch: Mapping[str, np.ndarray]
 ) -> TrainState:
@@ -173,18 +192,18 @@ def load_for_eval(
     folder = find_checkpoint(path)
     if folder is None:
         name, model_config, variables = load_variables(path)
-        _check_model(path, (name, to_json(model_config)), system)
+        check_model(path, (name, to_json(model_config)), system)
         return jax.device_put(system.with_variables(state, variables))
-    with _reading(folder):
+    with reading(folder):
         manager = ocp.CheckpointManager(folder.parent, options=_options(None, read_only=True))
         record = manager.restore(
             int(folder.name), args=ocp.args.Composite(record=ocp.args.JsonRestore())
         ).record
         manager.close()
         networks = _read_networks(folder)
-    _check_model(folder, (record["config"]["system"], record["config"]["model"]), system)
+    check_model(folder, (record["config"]["system"], record["config"]["model"]), system)
     for name in ("params", "collections"):
-        _check_shapes(folder, _shapes(networks[name]), _shapes(getattr(target, name)))
+        check_shapes(folder, state_shapes(networks[name]), state_shapes(getattr(target, name)))
     state = state.replace(step=np.int32(record["step"]), **networks)
     return jax.device_put(state)
 
@@ -222,95 +241,11 @@ def _options(keep: int | None, *, read_only: bool = False) -> ocp.CheckpointMana
     )
 
 
-def _metadata(folder: Path) -> Any:
-    """Tree of shapes and dtypes of a checkpoint's state."""
-    return ocp.StandardCheckpointer().metadata(folder / "state").item_metadata.tree
-
-
 def _read_networks(folder: Path) -> dict[str, Any]:
     """Parameters, collections and averages as numpy arrays; the optimiser is not read."""
-    tree = {name: value for name, value in _metadata(folder).items() if name in _NETWORKS}
+    tree = {name: value for name, value in saved_tree(folder).items() if name in _NETWORKS}
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
     arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         return reader.restore(folder / "state", args=arguments)
-
-
-@contextlib.contextmanager
-def _reading(folder: Path) -> Iterator[None]:
-    """Turns whatever a damaged checkpoint raises into one sentence."""
-    level, hook = logging.getLogger("absl").level, sys.unraisablehook
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    try:
-        yield
-    except Exception as error:
-        # Orbax leaves half-run coroutines; what they print when collected says nothing new.
-        sys.unraisablehook = lambda _: None
-        reason = str(error).split("\n")[0][:160] or type(error).__name__
-        older = [p.name for p in folder.parent.iterdir() if p.name.isdigit() and p != folder]
-        instead = f" to go on from step {max(map(int, older))}" if older else " to start again"
-        raise InputError(
-            f"checkpoint {folder} is damaged or incomplete ({reason}); delete that folder{instead}"
-        ) from None
-    finally:
-        gc.collect()
-        sys.unraisablehook = hook
-        logging.getLogger("absl").setLevel(level)
-
-
-def _check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
-    for key in _FIXED:
-        old, new = saved, config
-        for part in key.split("."):
-            old, new = old[part], new[part]
-        if key == "model" and old != new:
-            key, old, new = next(
-                (f"model.{k}", old.get(k), new.get(k))
-                for k in {**old, **new}
-                if old.get(k) != new.get(k)
-            )
-        if old != new:
-            raise InputError(
-                f"checkpoint {folder} is of another run: its {key} is {old!r}, this config's is "
-                f"{new!r}; choose another --workdir (or start from its weights with init_from)"
-            )
-
-
-def _check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System) -> None:
-    wanted = (system.name, to_json(system.config.model))
-    if saved != wanted:
-        raise InputError(
-            f"{folder} holds a model {saved[0]!r} of {saved[1]}, the config asks for {wanted[0]!r} "
-            f"of {wanted[1]}"
-        )
-
-
-def _check_shapes(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    different = sorted(k for k in {**saved, **wanted} if saved.get(k) != wanted.get(k))
-    if different:
-        key = different[0]
-        raise InputError(
-            f"checkpoint {folder} does not fit this config: {len(different)} arrays differ, such as "
-            f"{key} ({saved.get(key, 'absent')} there, {wanted.get(key, 'absent')} here)"
-        )
-
-
-def _shapes(tree: Any) -> dict[str, list[int]]:
-    """Path of every leaf and its shape, the same for a state and for the metadata of a saved one."""
-    shapes = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.eval_shape(jax.random.key_data, leaf)
-        parts = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
-        shapes["/".join(map(str, parts))] = list(leaf.shape)
-    return shapes
-
-
-def _chain(error: BaseException | None) -> str:
-    """Messages of an error and of those that caused it."""
-    texts = []
-    while error is not None:
-        texts.append(f"{type(error).__name__}: {error}")
-        error = error.__cause__ or error.__context__
-    return " ".join(texts)

@@ -14,9 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from tensorboardX import SummaryWriter
 
 from jaxharm.config import TrainConfig, to_json
+from jaxharm.training.tensorboard import EventFile
 
 _PACKAGES = ("jaxharm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 _SHOWN_ELSEWHERE = ("loss", "lr", "images_per_second", "data_wait")
@@ -71,13 +71,13 @@ class RunLog:
 
     def __init__(self, workdir: Path, config: TrainConfig, total: int, start: int, *, active: bool):
         self._total, self._active = total, active
-        self._board: SummaryWriter | None = None
+        self._board: EventFile | None = None
         if not active:
             return
         self._rows_file = workdir / "metrics.jsonl"
         _drop_rows_after(self._rows_file, start)
         if config.log.tensorboard:
-            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=start + 1)
+            self._board = EventFile(workdir / "tensorboard", start)
 
     def message(self, text: str) -> None:
         """One line on the console."""
@@ -117,12 +117,10 @@ class RunLog:
     def images(self, step: int, batch: Mapping[str, np.ndarray], predicted: np.ndarray) -> None:
         """A grid for TensorBoard: rows of composite, mask, prediction, target."""
         if self._board is not None:
-            grid = image_grid(batch, predicted)
-            self._board.add_image("samples", grid, step, dataformats="HWC")
-            self._board.flush()
+            self._board.image(step, "samples", image_grid(batch, predicted))
 
     def close(self) -> None:
-        """Flushes TensorBoard's file."""
+        """Closes TensorBoard's file."""
         if self._board is not None:
             self._board.close()
 
@@ -133,9 +131,7 @@ class RunLog:
         with self._rows_file.open("a") as file:
             file.write(json.dumps(row) + "\n")
         if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
-            self._board.flush()
+            self._board.scalars(step, {f"{kind}/{name}": v for name, v in values.items()})
 
 
 def image_grid(batch: Mapping[str, np.ndarray], predicted: np.ndarray) -> np.ndarray:

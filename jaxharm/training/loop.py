@@ -6,24 +6,27 @@ for logging; evaluation and checkpoints are the only points where it may.
 
 import contextlib
 import math
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import jax
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxharm.config import TrainConfig
 from jaxharm.convert.weights import RUN_WEIGHTS, save_weights
+from jaxharm.errors import InputError
 from jaxharm.systems.base import System
 from jaxharm.training import parallel
-from jaxharm.training.checkpoint import Checkpoints, check_writable, init_from
+from jaxharm.training.checkpoint import (
+    Checkpoints,
+    check_writable,
+    disk_full_cause,
+    init_from,
+)
 from jaxharm.training.logging import RunLog, Window, write_run_record
+from jaxharm.training.preemption import Preemption
 from jaxharm.training.prefetch import HostBatch, Placed, Prefetcher
 from jaxharm.types import Metrics, TrainState
 
@@ -80,7 +83,8 @@ def train(
     mesh = parallel.make_mesh()
     parallel.check_batch_size(config.data.batch_size, config.accumulate, mesh)
     check_writable(workdir)
-    with contextlib.ExitStack() as stack:
+    with _disk_full_explained(workdir), contextlib.ExitStack() as stack:
+        preemption = stack.enter_context(Preemption())
         checkpoints = stack.enter_context(Checkpoints(workdir, config, mesh))
         start = checkpoints.latest_step() or 0
         batches = Prefetcher(
@@ -98,7 +102,7 @@ def train(
         if jax.process_index() == 0:
             write_run_record(workdir, config, mesh, start, dataset)
         run = _Run(config, system, workdir, mesh, checkpoints, log, evaluate, best)
-        return run.steps(state, start, batches, stack.enter_context(_Preemption()))
+        return run.steps(state, start, batches, preemption)
 
 
 class _Run:
@@ -123,7 +127,7 @@ class _Run:
         self._window = Window(config.data.batch_size)
 
     def steps(
-        self, state: TrainState, start: int, batches: Prefetcher, preemption: "_Preemption"
+        self, state: TrainState, start: int, batches: Prefetcher, preemption: Preemption
     ) -> TrainState:
         """Runs from `start` to the end, or to the step at which the process is asked to stop."""
         previous: _Done | None = None
@@ -223,34 +227,6 @@ class _Run:
             )
 
 
-class _Preemption:
-    """Notices SIGTERM, on any process; all processes agree on the step to stop at."""
-
-    def __enter__(self) -> "_Preemption":
-        self._asked, self._old = False, None
-        # With several processes the distributed service catches the signal instead.
-        self._own = (
-            jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
-        )
-        if self._own:
-            self._old = signal.signal(signal.SIGTERM, self._ask)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._own:
-            signal.signal(signal.SIGTERM, self._old)
-
-    def reached(self, step: int) -> bool:
-        """Whether to stop after `step`."""
-        if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
-        return self._asked
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._asked = True
-
-
 def _start(
     config: TrainConfig,
     system: System,
@@ -279,6 +255,23 @@ def _start(
         count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         log.message(f"started from random weights ({count:,} parameters, seed {config.seed})")
     return state, None
+
+
+@contextlib.contextmanager
+def _disk_full_explained(workdir: Path) -> Iterator[None]:
+    """Any error of a full disk, such as a log's, as a sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        cause = disk_full_cause(error)
+        if cause is None:
+            raise
+        raise InputError(
+            f"cannot write to {workdir} ({cause}); free space there and run the same command again "
+            "to resume from the last checkpoint"
+        ) from error
 
 
 def _device_arrays(batch: HostBatch) -> HostBatch:

@@ -1,0 +1,105 @@
+"""Whether a checkpoint is whole and belongs to the run at hand; else one sentence saying why."""
+
+import contextlib
+import gc
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from jaxharm.config import to_json
+from jaxharm.errors import InputError
+from jaxharm.systems.base import System
+
+# What must not change within one run: another value would silently make it another experiment.
+_FIXED = ("system", "model", "seed", "data.name", "data.split", "data.weights", "data.batch_size")
+
+
+@contextlib.contextmanager
+def quiet_orbax() -> Iterator[None]:
+    """Keeps orbax from logging, with a traceback, the errors that it raises as well."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turns whatever a damaged checkpoint raises into one sentence."""
+    hook = sys.unraisablehook
+    try:
+        with quiet_orbax():
+            yield
+    except Exception as error:
+        # Orbax leaves half-run coroutines; what they print when collected says nothing new.
+        sys.unraisablehook = lambda _: None
+        reason = str(error).split("\n")[0][:160] or type(error).__name__
+        older = [p.name for p in folder.parent.iterdir() if p.name.isdigit() and p != folder]
+        instead = f" to go on from step {max(map(int, older))}" if older else " to start again"
+        raise InputError(
+            f"checkpoint {folder} is damaged or incomplete ({reason}); delete that folder{instead}"
+        ) from None
+    finally:
+        gc.collect()
+        sys.unraisablehook = hook
+
+
+def check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
+    for key in _FIXED:
+        old, new = saved, config
+        for part in key.split("."):
+            old, new = old[part], new[part]
+        if key == "model" and old != new:
+            key, old, new = next(
+                (f"model.{k}", old.get(k), new.get(k))
+                for k in {**old, **new}
+                if old.get(k) != new.get(k)
+            )
+        if old != new:
+            raise InputError(
+                f"checkpoint {folder} is of another run: its {key} is {old!r}, this config's is "
+                f"{new!r}; choose another --workdir (or start from its weights with init_from)"
+            )
+
+
+def check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System) -> None:
+    wanted = (system.name, to_json(system.config.model))
+    if saved != wanted:
+        raise InputError(
+            f"{folder} holds a model {saved[0]!r} of {saved[1]}, the config asks for {wanted[0]!r} "
+            f"of {wanted[1]}"
+        )
+
+
+def check_shapes(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    different = sorted(k for k in {**saved, **wanted} if saved.get(k) != wanted.get(k))
+    if different:
+        key = different[0]
+        raise InputError(
+            f"checkpoint {folder} does not fit this config: {len(different)} arrays differ, such as "
+            f"{key} ({saved.get(key, 'absent')} there, {wanted.get(key, 'absent')} here)"
+        )
+
+
+def state_shapes(tree: Any) -> dict[str, list[int]]:
+    """Path of every leaf and its shape, the same for a state and for the metadata of a saved one."""
+    shapes = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.eval_shape(jax.random.key_data, leaf)
+        parts = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
+        shapes["/".join(map(str, parts))] = list(leaf.shape)
+    return shapes
+
+
+def saved_tree(folder: Path) -> Any:
+    """Tree of shapes and dtypes of a checkpoint's state."""
+    return ocp.StandardCheckpointer().metadata(folder / "state").item_metadata.tree
