@@ -1,0 +1,74 @@
+"""The resizing kernels that published protocols use; they are part of a protocol, not a detail.
+
+Images: `linear_noaa` (OpenCV INTER_LINEAR: half-pixel bilinear, no antialiasing), `linear_aa`
+(Pillow BILINEAR) and `cubic_aa` (Pillow BICUBIC), both antialiased. Masks: `linear` (INTER_LINEAR
+on floats, stays soft), `linear_binary` (the same, then > 0.5) and `nearest_binary` (Pillow's 1-bit
+conversion at the native size, which dithers intermediate values, then nearest).
+"""
+
+import cv2
+import numpy as np
+from PIL import Image
+
+IMAGE_MODES = ("linear_noaa", "linear_aa", "cubic_aa")
+MASK_MODES = ("linear", "linear_binary", "nearest_binary")
+_PILLOW = {"linear_aa": Image.Resampling.BILINEAR, "cubic_aa": Image.Resampling.BICUBIC}
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarray:
+    """Resizes an image.
+
+    Args:
+        image: u8[h,w,3].
+        size: (height, width) wanted; the same size returns the image itself.
+        mode: one of `IMAGE_MODES`.
+
+    Returns:
+        u8[height,width,3].
+
+    Raises:
+        ValueError: unknown mode, or an image of another type or shape.
+    """
+    _check(image, (3,), mode, IMAGE_MODES)
+    if image.shape[:2] == tuple(size):
+        return image
+    if mode == "linear_noaa":
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(Image.fromarray(image).resize(size[::-1], _PILLOW[mode]))
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarray:
+    """Resizes a mask; at the same size only the conversion to floats (or to 0 and 1) remains.
+
+    Args:
+        mask: u8[h,w], 0 = background, 255 = foreground.
+        size: (height, width) wanted.
+        mode: one of `MASK_MODES`.
+
+    Returns:
+        f32[height,width,1] in [0,1].
+
+    Raises:
+        ValueError: unknown mode, or a mask of another type or shape.
+    """
+    _check(mask, (), mode, MASK_MODES)
+    if mode == "nearest_binary":
+        bits = Image.fromarray(mask).convert("1")
+        if mask.shape != tuple(size):
+            bits = bits.resize(size[::-1], Image.Resampling.NEAREST)
+        return np.asarray(bits, np.float32)[..., None]
+    soft = mask.astype(np.float32) / np.float32(255)
+    if mask.shape != tuple(size):
+        soft = cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR)
+    if mode == "linear_binary":
+        soft = (soft > 0.5).astype(np.float32)
+    return soft[..., None]
+
+
+def _check(array: np.ndarray, trailing: tuple[int, ...], mode: str, modes: tuple) -> None:
+    if mode not in modes:
+        raise ValueError(f"unknown resize mode {mode!r}; one of {', '.join(modes)} is needed")
+    if array.dtype != np.uint8 or array.ndim != 2 + len(trailing) or array.shape[2:] != trailing:
+        raise ValueError(
+            f"an array uint8{['h', 'w', *trailing]} is needed, not {array.dtype}{list(array.shape)}"
+        )
