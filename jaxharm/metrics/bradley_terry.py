@@ -1,0 +1,211 @@
+"""Bradley-Terry scores of a user study: which method do people prefer, from pairwise votes.
+
+P(i preferred to j) = e^si / (e^si + e^sj) (Bradley and Terry, 1952). The scores are the maximum
+likelihood ones, found by minorise-maximise steps (Hunter, 2004) and centred to sum 0. For real
+composites there is no ground truth, so this is how methods are ranked on them.
+
+    python -m jaxharm.metrics.bradley_terry votes.csv
+
+The CSV file has the columns image, method_a, method_b, winner; `winner` is one of the two methods,
+or `tie`, which counts half for each.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxharm.errors import InputError, run_command
+
+COLUMNS = ("image", "method_a", "method_b", "winner")
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One comparison; `winner` is `method_a`, `method_b` or "tie"."""
+
+    image: str
+    method_a: str
+    method_b: str
+    winner: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Result of a user study.
+
+    Attributes:
+        methods: sorted by name.
+        scores: s per method, sum 0; higher is preferred.
+        low: lower ends of the 95 % intervals (bootstrap over images).
+        high: upper ends.
+        comparisons: number of votes per method.
+        smoothing: what was added to each ordered pair's win count.
+    """
+
+    methods: tuple[str, ...]
+    scores: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    comparisons: np.ndarray
+    smoothing: float
+
+
+def read_votes(path: str | Path) -> list[Vote]:
+    """Reads a CSV file of votes.
+
+    Raises:
+        InputError: no such file, missing columns, an empty field, a winner that was not compared,
+            or no vote at all; the message names the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"file of votes {path} does not exist")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = sorted(set(COLUMNS) - set(reader.fieldnames or ()))
+        if missing:
+            raise InputError(f"{path} lacks the columns {', '.join(missing)} in its first line")
+        votes = []
+        for row in reader:
+            values = {key: (row[key] or "").strip() for key in COLUMNS}
+            vote = Vote(**values)
+            if not all(values.values()) or vote.method_a == vote.method_b:
+                raise InputError(f"{path} line {reader.line_num}: two methods and a winner needed")
+            if vote.winner not in (vote.method_a, vote.method_b, "tie"):
+                raise InputError(
+                    f"{path} line {reader.line_num}: winner {vote.winner!r} is neither "
+                    f"{vote.method_a!r} nor {vote.method_b!r} nor 'tie'"
+                )
+            votes.append(vote)
+    if not votes:
+        raise InputError(f"{path} holds no vote")
+    return votes
+
+
+def fit_votes(
+    votes: Sequence[Vote], *, smoothing: float = 0.5, draws: int = 1000, seed: int = 0
+) -> Scores:
+    """Scores with 95 % intervals.
+
+    Args:
+        votes: the comparisons.
+        smoothing: added to every ordered pair of methods, so that scores stay finite; 0 turns it
+            off.
+        draws: bootstrap draws over images.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: without smoothing, where some methods never lost to the others (the scores
+            would be infinite).
+    """
+    methods = tuple(sorted({m for v in votes for m in (v.method_a, v.method_b)}))
+    images = sorted({v.image for v in votes})
+    place = {name: i for i, name in enumerate(methods)}
+    row = {name: i for i, name in enumerate(images)}
+    wins = np.zeros((len(images), len(methods), len(methods)))
+    for vote in votes:
+        a, b, image = place[vote.method_a], place[vote.method_b], row[vote.image]
+        share = 0.5 if vote.winner == "tie" else float(vote.winner == vote.method_a)
+        wins[image, a, b] += share
+        wins[image, b, a] += 1 - share
+    counts = wins.sum(axis=0)
+    scores = fit(counts, smoothing=smoothing, methods=methods)
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(draws):
+        sample = wins[rng.integers(0, len(images), len(images))].sum(axis=0)
+        if smoothing or _connected(sample):  # a draw without a finite fit says nothing
+            drawn.append(fit(sample, smoothing=smoothing))
+    low, high = (
+        np.percentile(drawn, [2.5, 97.5], axis=0) if drawn else np.full((2, len(methods)), np.nan)
+    )
+    comparisons = (counts.sum(axis=0) + counts.sum(axis=1)).astype(int)
+    return Scores(methods, scores, low, high, comparisons, smoothing)
+
+
+def fit(
+    wins: np.ndarray,
+    *,
+    smoothing: float = 0.5,
+    tolerance: float = 1e-10,
+    methods: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Maximum likelihood scores of a matrix of wins.
+
+    Args:
+        wins: f64[n,n], wins[i, j] = how often i was preferred to j (ties half and half).
+        smoothing: added to every off-diagonal entry.
+        tolerance: relative change of the strengths at which the iteration stops.
+        methods: names for the error message.
+
+    Returns:
+        f64[n], mean 0.
+
+    Raises:
+        InputError: a win graph that is not strongly connected, without smoothing.
+    """
+    n = len(wins)
+    counts = np.where(np.eye(n, dtype=bool), 0.0, np.asarray(wins, np.float64) + smoothing)
+    if not _connected(counts):
+        raise InputError(
+            f"the votes do not connect all of {', '.join(methods or map(str, range(n)))}: some "
+            "method never won, or never lost, against the rest; use smoothing or more votes"
+        )
+    games, won = counts + counts.T, counts.sum(axis=1)
+    strength = np.ones(n)
+    for _ in range(100_000):
+        new = won / (games / (strength[:, None] + strength[None, :])).sum(axis=1)
+        new /= np.exp(np.log(new).mean())
+        change = np.max(abs(new - strength) / strength)
+        strength = new
+        if change < tolerance:
+            break
+    scores = np.log(strength)
+    return scores - scores.mean()
+
+
+def _connected(wins: np.ndarray) -> bool:
+    """Whether every method can be reached from every other along wins."""
+    n = len(wins)
+    reach = (wins > 0) | np.eye(n, dtype=bool)
+    for _ in range(n):
+        reach = reach @ reach
+    return bool(reach.all())
+
+
+def table(result: Scores) -> str:
+    """The scores as a Markdown table, best first."""
+    lines = ["| method | B-T score | 95 % interval | comparisons |", "|---|---|---|---|"]
+    for i in np.argsort(-result.scores):
+        interval = f"{result.low[i]:+.3f} .. {result.high[i]:+.3f}"
+        lines.append(
+            f"| {result.methods[i]} | {result.scores[i]:+.3f} | {interval} | {result.comparisons[i]} |"
+        )
+    lines += ["", f"Smoothing: {result.smoothing:g} added to each ordered pair of methods."]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table of a file of votes; the exit status."""
+    parser = argparse.ArgumentParser(description="Bradley-Terry scores from pairwise votes.")
+    parser.add_argument("votes", help="CSV file: image,method_a,method_b,winner (or tie)")
+    parser.add_argument("--smoothing", type=float, default=0.5)
+    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws over images")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+
+    def command() -> None:
+        votes = read_votes(args.votes)
+        result = fit_votes(votes, smoothing=args.smoothing, draws=args.draws, seed=args.seed)
+        print(table(result))
+
+    return run_command(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
