@@ -130,7 +130,11 @@ register(
     Entry(
         name="phnet_iharmony4",
         parameters=9_994_110,
-        preset={"grid_counts": (10, 5, 1), "channels": (3, 16, 32, 64, 128, 256, 512)},
+        preset={
+            "grid_counts": (10, 5, 1),
+            "channels": (3, 16, 32, 64, 128, 256, 512),
+            "trained_size": 512,
+        },
         **_PHNET,
     )
 )

@@ -1,5 +1,7 @@
 """Normalisation layers with the numerics of the official (PyTorch) implementations."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -61,3 +63,43 @@ class BatchNorm(nn.Module):
         if reduce:
             var = jax.lax.pmean(var, self.axis_name)
         return mean, var, count
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
+    """(x - mean) / sqrt(var + epsilon) per image and channel; biased variance in two passes.
+
+    Has no parameters and no running statistics. Only x and two numbers per image and channel are
+    kept for the gradient.
+
+    Args:
+        x: f[b,h,w,c].
+        epsilon: added to the variance.
+
+    Returns:
+        The same shape and dtype; the arithmetic is float32. A constant channel gives 0.
+    """
+    return _instance_norm_fwd(x, epsilon)[0]
+
+
+def _instance_norm_fwd(x: Array, epsilon: float) -> tuple[Array, tuple[Array, Array, Array]]:
+    wide = x.astype(jnp.float32)
+    mean = jnp.mean(wide, (1, 2), keepdims=True)
+    var = jnp.mean(jnp.square(wide - mean), (1, 2), keepdims=True)
+    inverse = jax.lax.rsqrt(var + epsilon)
+    return ((wide - mean) * inverse).astype(x.dtype), (x, mean, inverse)
+
+
+def _instance_norm_bwd(
+    epsilon: float, residuals: tuple[Array, Array, Array], grad: Array
+) -> tuple[Array]:
+    del epsilon  # is in the inverse
+    x, mean, inverse = residuals
+    unit = (x.astype(jnp.float32) - mean) * inverse
+    wide = grad.astype(jnp.float32)
+    offset = jnp.mean(wide, (1, 2), keepdims=True)
+    slope = jnp.mean(wide * unit, (1, 2), keepdims=True)
+    return (((wide - offset - unit * slope) * inverse).astype(x.dtype),)
+
+
+instance_norm.defvjp(_instance_norm_fwd, _instance_norm_bwd)

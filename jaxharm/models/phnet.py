@@ -1,0 +1,275 @@
+"""PHNet: Patch-based Normalization for Portrait Harmonization (arXiv 2402.17561).
+
+One U-shaped convolutional network of stride 8 that returns a whole image; the foreground of it is
+blended over the composite. Blocks:
+
+- encoder: six `EncoderLayer` (convolution, instance normalisation, ReLU) on the RGB composite;
+- bottleneck: `PatchFeatureExtractor` (PFE) and `SqueezeExcitation` in phnet_bottleneck.py;
+- decoder: six `DecoderStep`; the last ones normalise their skip feature by `PatchNorm` (PN).
+
+Input and output are in [0,1], sRGB-encoded, without any normalisation. Parameters: 39,921,456
+(phnet_ffhqh), 9,994,110 (phnet_iharmony4). The official state dicts hold 185 more, of a PN block
+and a fusion convolution that never run; they are not created here.
+
+Peculiarities of the release that its weights need, all kept: the mask is no input channel; PFE
+statistics count the zeros of the other region; PFE passes on the composite with its background
+divided by 255; the patch part of PN is one weighted background mean per channel, initially c times
+too small. `grid_weights_init="mean"` and `pfe_background_divisor` undo the last two.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxharm.errors import InputError
+from jaxharm.models.phnet_bottleneck import PatchFeatureExtractor, SqueezeExcitation
+from jaxharm.nn.conv import Conv, ConvTranspose
+from jaxharm.nn.norm import BatchNorm, instance_norm
+from jaxharm.ops import patch_norm
+from jaxharm.types import Array, Output
+
+STEPS = 6  # layers of the encoder, steps of the decoder
+BATCH_NORM_STEPS = 3  # of the decoder, from the bottleneck
+_STRIDE = 8
+
+
+@dataclass(frozen=True)
+class PHNetConfig:
+    """Options; defaults are those of the released FFHQH configuration.
+
+    Attributes:
+        channels: of the image and of the six encoder layers.
+        grid_counts: patches per side of the PN blocks, coarsest feature first. The last entry
+            stands for a block that never runs; the second is also the grid of the PFE.
+        mix_init: initial weights of PN's whole-image and patch parts.
+        scale_init: initial scale of PN's regions.
+        grid_weights_init: patch weights start at 1/(g*g*c) ("official") or 1/(g*g) ("mean").
+        pfe_mix_init: initial weights of PFE's patch and whole-image transfers.
+        se_reduction: channel reduction of the squeeze-and-excitation gate.
+        pn_eps, pfe_eps: added to PN's mask sums and variances, to PFE's deviations.
+        pfe_background_divisor: of the background that PFE's head sees.
+        trained_size: side of the training images; results at others are not equivalent.
+    """
+
+    channels: tuple[int, ...] = (3, 16, 64, 128, 256, 512, 1024)
+    grid_counts: tuple[int, ...] = (4, 3, 2, 1)
+    mix_init: tuple[float, float] = (0.5, 0.5)
+    scale_init: float = 0.8
+    grid_weights_init: Literal["official", "mean"] = "official"
+    pfe_mix_init: tuple[float, float] = (0.9, 0.1)
+    se_reduction: int = 8
+    pn_eps: float = 1e-7
+    pfe_eps: float = 1e-8
+    pfe_background_divisor: float = 255.0
+    trained_size: int = 256
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != STEPS + 1 or self.channels[0] != 3:
+            raise InputError(
+                f"PHNetConfig.channels={self.channels}: seven numbers are needed, the first 3"
+            )
+        if not 2 <= len(self.grid_counts) <= STEPS + 1 or min(self.grid_counts) < 1:
+            raise InputError(
+                f"PHNetConfig.grid_counts={self.grid_counts}: two to seven positive numbers are needed"
+            )
+        if self.channels[-1] < self.se_reduction:
+            raise InputError(
+                f"PHNetConfig.se_reduction={self.se_reduction} exceeds the last of channels={self.channels}"
+            )
+
+    @classmethod
+    def tiny(cls) -> "PHNetConfig":
+        """Every code path in about fifty thousand parameters."""
+        return cls(channels=(3, 4, 8, 8, 16, 16, 32), trained_size=64)
+
+    @property
+    def pn_grids(self) -> dict[int, int]:
+        """Decoder step -> grid of its PN block."""
+        first = STEPS + 1 - len(self.grid_counts)
+        return dict(zip(range(first, STEPS), self.grid_counts, strict=False))
+
+    @property
+    def size_multiple(self) -> int:
+        """Sides must be multiples of this."""
+        return _STRIDE
+
+    @property
+    def min_size(self) -> int:
+        """The smallest side."""
+        return 64
+
+    @property
+    def default_size(self) -> int:
+        """The side the network is meant for."""
+        return self.trained_size
+
+
+class EncoderLayer(nn.Module):
+    """Convolution, instance normalisation, ReLU.
+
+    Attributes:
+        features: output channels.
+        stride: 2 (4x4 kernel) or 1 (3x3).
+        dtype: of the arithmetic; statistics are float32.
+    """
+
+    features: int
+    stride: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """f[b,h,w,c] -> f[b,h/stride,w/stride,features]."""
+        conv = Conv(
+            self.features,
+            kernel_size=4 if self.stride == 2 else 3,
+            stride=self.stride,
+            padding=1,
+            dtype=self.dtype,
+            name="conv",
+        )
+        return nn.relu(instance_norm(conv(x)))
+
+
+class PatchNorm(nn.Module):
+    """The PN block: `ops.patch_norm` with its parameters.
+
+    Attributes:
+        grid: patches per side.
+        config: initial values and eps.
+    """
+
+    grid: int
+    config: PHNetConfig
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array) -> Array:
+        """f[b,h,w,c], f[b,h,w,1] -> f[b,h,w,c]."""
+        config, channels = self.config, x.shape[-1]
+        patch_weight = 1.0 / self.grid**2
+        if config.grid_weights_init == "official":
+            patch_weight /= channels
+        zeros, scale = nn.initializers.zeros, nn.initializers.constant(config.scale_init)
+        params = {"weights": self.param("weights", lambda _: jnp.asarray(config.mix_init))}
+        for region in ("fg", "patched_fg", "bg"):
+            params[f"{region}_var"] = self.param(f"{region}_var", scale, (channels,), jnp.float32)
+            params[f"{region}_bias"] = self.param(f"{region}_bias", zeros, (channels,), jnp.float32)
+        params["grid_weights"] = self.param(
+            "grid_weights",
+            nn.initializers.constant(patch_weight),
+            (self.grid, self.grid, channels),
+            jnp.float32,
+        )
+        return patch_norm(x, mask, params, grid=self.grid, eps=config.pn_eps)
+
+
+class DecoderStep(nn.Module):
+    """Fuses the decoder feature with its skip feature and goes one step towards the image.
+
+    Attributes:
+        step: 0 (bottleneck) to 5 (image).
+        config: channels and PN grids.
+        axis_name: of the batch statistics.
+        dtype: of the arithmetic.
+    """
+
+    step: int
+    config: PHNetConfig
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, skip: Array, mask: Array, *, train: bool) -> Array:
+        """f[b,h,w,c], the same, mask f[b,h,w,1] -> f[b,s*h,s*w,c'], s = 2 at odd steps, else 1."""
+        step, config = self.step, self.config
+        if step in config.pn_grids:
+            skip = PatchNorm(config.pn_grids[step], config, name="norm")(skip, mask)
+        fuse = Conv(
+            skip.shape[-1], kernel_size=3, padding=1, use_bias=False, dtype=self.dtype, name="fuse"
+        )
+        x = nn.relu(fuse(x, skip))
+        self.sow("intermediates", "fused", x)
+        features = config.channels[STEPS - 1 - step]
+        x = ConvTranspose(features, kernel_size=4 if step % 2 else 3, dtype=self.dtype, name="up")(
+            x
+        )
+        if step < BATCH_NORM_STEPS:
+            x = BatchNorm(axis_name=self.axis_name, name="bn")(x, train=train)
+        return nn.leaky_relu(x, 0.01) if step < STEPS - 1 else x
+
+
+class PHNet(nn.Module):
+    """The network.
+
+    Attributes:
+        config: options.
+        axis_name: mapped axis of the batch statistics, or None.
+        dtype: of the convolutions; statistics, PN, PFE and the output are float32.
+    """
+
+    config: PHNetConfig
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, composite: Array, mask: Array, background: Array | None = None, *, train: bool = False
+    ) -> Output:
+        """Harmonizes the foreground.
+
+        Args:
+            composite: f32[b,h,w,3] in [0,1].
+            mask: f32[b,h,w,1] in [0,1], 1 = foreground.
+            background: ignored.
+            train: batch statistics of this batch instead of the running ones.
+
+        Returns:
+            Output; image is the composite with its foreground replaced; aux: raw f32[b,h,w,3],
+            the network's whole image.
+
+        Raises:
+            InputError: sides that are no multiples of 8, or below 64.
+        """
+        del background
+        _check_size(self.config, composite, mask)
+        config = self.config
+        image, mask = composite.astype(jnp.float32), mask.astype(jnp.float32)
+        x = image.astype(self.dtype)
+        skips, masks = [], [mask]
+        for i in range(1, STEPS + 1):
+            stride = 2 if i % 2 else 1
+            layer = EncoderLayer(config.channels[i], stride, self.dtype, name=f"encoder{i}")
+            x = layer(x)
+            skips.append(x)
+            masks.append(masks[-1][:, ::stride, ::stride])
+        extractor = PatchFeatureExtractor(
+            config.grid_counts[1],
+            config.pfe_mix_init,
+            config.pfe_eps,
+            config.pfe_background_divisor,
+            self.dtype,
+            name="pfe",
+        )
+        x = SqueezeExcitation(config.se_reduction, name="se")(x, extractor(image, mask)[0])
+        for i in range(STEPS):
+            step = DecoderStep(i, config, self.axis_name, self.dtype, name=f"decoder{i}")
+            x = step(x, skips.pop(), masks[STEPS - i], train=train)
+        raw = nn.sigmoid(x.astype(jnp.float32))
+        return Output(image=raw * mask + image * (1 - mask), aux={"raw": raw})
+
+
+def _check_size(config: PHNetConfig, composite: Array, mask: Array) -> None:
+    if composite.ndim != 4 or composite.shape[-1] != 3 or mask.shape != (*composite.shape[:3], 1):
+        raise InputError(
+            f"PHNet: composite is {list(composite.shape)} and mask {list(mask.shape)}, "
+            "not [b,h,w,3] and [b,h,w,1]"
+        )
+    height, width = composite.shape[1:3]
+    multiple, smallest = config.size_multiple, config.min_size
+    if height % multiple or width % multiple or min(height, width) < smallest:
+        raise InputError(
+            f"PHNet needs sides that are multiples of {multiple} and at least {smallest}, "
+            f"not {height}x{width}"
+        )

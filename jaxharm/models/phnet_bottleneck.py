@@ -1,0 +1,111 @@
+"""PHNet's bottleneck: the patch-based feature extractor and the squeeze-and-excitation gate.
+
+Source: specs/phnet 1.3 and 1.4 (patch-based feature extraction and SE block of the paper).
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxharm.nn.conv import Conv
+from jaxharm.nn.init import uniform_fan_in
+from jaxharm.ops.patch_norm import patches
+from jaxharm.types import Array
+
+
+def _sqrt(x: Array) -> Array:
+    """Square root whose gradient at 0 is 0, not infinite."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+
+
+def _transfer(image: Array, mask: Array, grid: int, epsilon: float) -> Array:
+    """The foreground with its patches' mean and deviation replaced by the background's.
+
+    Statistics are those of image*mask and image*(1-mask) with their zeros, as released; the
+    standard deviation is unbiased.
+
+    Args:
+        image: f32[b,h,w,3] in [0,1].
+        mask: f32[b,h,w,1].
+        grid: patches per side; 1 for the statistics of the whole image.
+        epsilon: added to the foreground's deviation.
+
+    Returns:
+        f32[b,h,w,3].
+    """
+    height, width = image.shape[1:3]
+    both = jnp.concatenate([image * mask, image * (1 - mask)], axis=-1)
+    count = jnp.asarray(patches.counts(height, width, grid))
+    mean = patches.patch_sums(both, grid) / count
+    deviation = both - patches.spread(mean, height, width)
+    square = patches.patch_sums(jnp.square(deviation), grid)
+    std = _sqrt(square / jnp.maximum(count - 1, 1))
+    gain = std[..., 3:] / (std[..., :3] + epsilon)
+    return deviation[..., :3] * patches.spread(gain, height, width) + patches.spread(
+        mean[..., 3:], height, width
+    )
+
+
+class PatchFeatureExtractor(nn.Module):
+    """Transfers background statistics to the foreground, in patches and as a whole.
+
+    Attributes:
+        grid: patches per side.
+        mix_init: initial weights of the patches' and of the whole image's transfer.
+        epsilon: of the transfer.
+        background_divisor: the background of the composite is divided by it before the head.
+        dtype: of the head convolution; everything else is float32.
+    """
+
+    grid: int
+    mix_init: tuple[float, float]
+    epsilon: float
+    background_divisor: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Array, mask: Array) -> tuple[Array, Array, Array]:
+        """Features of the transfer.
+
+        Args:
+            image: f32[b,h,w,3] in [0,1].
+            mask: f32[b,h,w,1].
+
+        Returns:
+            Head features, the composite the head saw, and the transferred foreground: f[b,h,w,3].
+        """
+        mix = self.param("weights", lambda _: jnp.asarray(self.mix_init, jnp.float32))
+        transferred = mix[0] * _transfer(image, mask, self.grid, self.epsilon)
+        transferred += mix[1] * _transfer(image, mask, 1, self.epsilon)
+        rest = 1 - mask
+        composite = transferred * mask + image * (rest * rest / self.background_divisor)
+        head = Conv(3, kernel_size=3, padding=1, dtype=self.dtype, name="head")
+        return nn.relu(head(image * mask, composite)), composite, transferred
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales features by a gate per channel plus one gate per image from the extractor.
+
+    Attributes:
+        reduction: of the channels between the two dense layers.
+    """
+
+    reduction: int
+
+    @nn.compact
+    def __call__(self, x: Array, features: Array) -> Array:
+        """f[b,h,w,c], extractor features f[b,H,W,3] -> f[b,h,w,c]; gates are float32."""
+        channels = x.shape[-1]
+        squeezed = jnp.mean(x.astype(jnp.float32), (1, 2))
+        gate = nn.relu(self._dense(channels // self.reduction, channels, "squeeze")(squeezed))
+        gate = nn.sigmoid(self._dense(channels, channels // self.reduction, "excite")(gate))
+        extra = jnp.mean(jnp.max(features.astype(jnp.float32), (1, 2)), -1, keepdims=True)
+        extra = nn.sigmoid(extra)
+        self.sow("intermediates", "gates", (gate, extra))
+        return (x * (gate + extra)[:, None, None]).astype(x.dtype)
+
+    def _dense(self, features: int, fan_in: int, name: str) -> nn.Dense:
+        init = uniform_fan_in(fan_in)
+        return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
