@@ -141,6 +141,10 @@ def main():
         return toy_evaluate(predict)
 
     config = run_config(parallel=arguments.parallel)
+    if arguments.disk_full_at_evaluation is not None:  # so that the checkpoint is what fails
+        config = dataclasses.replace(
+            config, log=LogConfig(every=1, images_every=0, tensorboard=False)
+        )
     return run_command(
         lambda: run(config, arguments.workdir, stream=stream, evaluate=evaluate) and 0
     )
