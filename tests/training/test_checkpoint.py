@@ -1,0 +1,150 @@
+"""Checkpoints: other topologies, other models, damage, and use without the optimiser."""
+
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from toy_run import run, run_config, saved, toy_batch
+from toy_system import ToyConfig
+
+from jaxharm.config import OptimConfig
+from jaxharm.errors import InputError
+from jaxharm.systems import make_system
+from jaxharm.training import parallel
+from jaxharm.training.checkpoint import Checkpoints, init_from, load_for_eval
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run whose best step (4) is not its last (6), with averaged parameters."""
+    workdir = tmp_path_factory.mktemp("finished")
+    values = iter([3.0, 1.0, 2.0])
+
+    class Fake:
+        def __init__(self, predict):
+            self.summary = {"All": {"fmse": next(values)}}
+
+    config = run_config(ema_decay=0.9)
+    return workdir, config, run(config, workdir, evaluate=Fake)
+
+
+def system_of(config):
+    return make_system(config, total_steps=config.steps)
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_state_saved_on_8_devices_is_restored_on_fewer(finished, count):
+    workdir, config, state = finished
+    mesh = parallel.make_mesh(jax.devices()[:count])
+    target = parallel.abstract_state(system_of(config), toy_batch(0, 8), mesh)
+    with Checkpoints(workdir, config, mesh) as checkpoints:
+        restored, record = checkpoints.restore(6, target)
+    assert record["records"] == 6 * 8
+    assert record["best"] == {"step": 4, "metric": "fmse", "value": 1.0}
+    assert all(len(leaf.sharding.device_set) == count for leaf in jax.tree.leaves(restored))
+    restored, state = (
+        jax.tree.map(np.asarray, s.replace(key=jax.random.key_data(s.key)))
+        for s in (restored, state)
+    )
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": ToyConfig(features=5)}, "its model.features is 4, this config's is 5"),
+        ({"seed": 3}, "its seed is 0, this config's is 3"),
+        ({"optim": OptimConfig(name="sgd")}, "arrays differ, such as opt_state/model"),
+        ({"ema_decay": None}, "arrays differ, such as ema/model/in/kernel"),
+    ],
+)
+def test_checkpoint_of_another_run_is_refused(finished, tmp_path, changes, words):
+    shutil.copytree(finished[0], tmp_path / "run")
+    before = saved(tmp_path / "run")
+    with pytest.raises(InputError, match="last/6") as error:
+        run(dataclasses.replace(finished[1], **changes), tmp_path / "run")
+    assert words in str(error.value)
+    assert saved(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("file", ["state/_METADATA", "state/manifest.ocdbt", "record/metadata"])
+@pytest.mark.parametrize("damage", ["truncate", "delete"])
+def test_damaged_checkpoint_is_refused(finished, tmp_path, capfd, file, damage):
+    workdir, config, _ = finished
+    shutil.copytree(workdir, tmp_path / "run")
+    broken = tmp_path / "run" / "last" / "6" / file
+    if damage == "delete":
+        broken.unlink()
+    else:
+        broken.write_bytes(broken.read_bytes()[:20])
+    with pytest.raises(InputError) as error:
+        run(config, tmp_path / "run")
+    assert f"{tmp_path / 'run' / 'last' / '6'} is damaged or incomplete" in str(error.value)
+    assert "delete that folder to go on from step 4" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_deleting_the_damaged_checkpoint_goes_on_from_the_one_before(finished, tmp_path, capsys):
+    workdir, config, _ = finished
+    shutil.copytree(workdir, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "last" / "6")
+    run(config, tmp_path / "run")
+    assert "resumed at step 4" in capsys.readouterr().out
+    assert saved(tmp_path / "run") == saved(workdir)
+
+
+@pytest.mark.parametrize(
+    ("path", "step"), [(".", 4), ("best", 4), ("last", 6), ("last/4", 4), ("weights", 4)]
+)
+def test_load_for_eval(finished, path, step):
+    workdir, config, _ = finished
+    folder = {4: "best", 6: "last"}[step]
+    state = load_for_eval(workdir / path, system_of(config), toy_batch(0, 3))
+    arrays = saved(workdir, step, folder=folder)
+    variables = system_of(config).variables(state)
+    kernel, mean = variables["params"]["in"]["kernel"], variables["batch_stats"]["norm"]["mean"]
+    assert np.asarray(kernel).tobytes() == arrays["['ema']['model']['in']['kernel']"]
+    assert (
+        np.asarray(mean).tobytes()
+        == arrays["['collections']['model']['batch_stats']['norm']['mean']"]
+    )
+    output = system_of(config).predict(state, toy_batch(0, 3))
+    assert output.image.shape == (3, 8, 8, 3)
+
+
+def test_load_for_eval_refuses_another_model_and_an_empty_folder(finished, tmp_path):
+    config = dataclasses.replace(finished[1], model=ToyConfig(features=5))
+    for path in ("last", "weights"):
+        with pytest.raises(InputError, match="holds a model 'toy'"):
+            load_for_eval(finished[0] / path, system_of(config), toy_batch(0, 3))
+    with pytest.raises(InputError, match="no weights in"):
+        load_for_eval(tmp_path, system_of(config), toy_batch(0, 3))
+    with pytest.raises(InputError, match="it is not a folder"):
+        load_for_eval(tmp_path / "absent", system_of(config), toy_batch(0, 3))
+
+
+@pytest.mark.parametrize("path", [".", "weights", "last/6"])
+def test_init_from_takes_the_weights_only(finished, path):
+    workdir, _, _ = finished
+    config = run_config(seed=9, ema_decay=0.5, optim=OptimConfig(name="sgd"))
+    system, mesh, batch = system_of(config), parallel.make_mesh(), toy_batch(0, 8)
+    fresh = parallel.init_state(system, config.seed, batch, mesh)
+    state = init_from(workdir / path, system, fresh, batch, mesh)
+    source = load_for_eval(workdir / path, system, batch)
+    expected = system.variables(source)
+    assert int(state.step) == 0
+    jax.tree.map(np.testing.assert_array_equal, state.params["model"], expected["params"])
+    jax.tree.map(np.testing.assert_array_equal, state.ema["model"], expected["params"])
+    jax.tree.map(np.testing.assert_array_equal, state.opt_state, fresh.opt_state)
+    step = parallel.launch(system.step, "shard_map", mesh)
+    state, metrics = step(state, parallel.put_batch(batch, "shard_map", mesh))
+    assert np.isfinite(metrics["loss"][0])
+
+
+def test_init_from_in_a_run(finished, tmp_path, capsys):
+    run(run_config(steps=1, init_from=str(finished[0])), tmp_path)
+    assert "started from the weights of" in capsys.readouterr().out
