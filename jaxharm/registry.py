@@ -33,6 +33,8 @@ class Entry:
         needs_background: whether the model reads a background plate (or painting).
         strategy: how inference treats full-size images: "parametric" models are rendered at any
             size from what they predict small, "image" models give pixels.
+        memory_mib: weights and buffers of the network at the size it predicts at (batch 1, float32),
+            as XLA reports them for CPU; 0 where nobody measured.
         paper, weights, licence: shown by `jaxharm models`.
     """
 
@@ -49,6 +51,7 @@ class Entry:
     official: Mapping[str, Any] = field(default_factory=dict)
     needs_background: bool = False
     strategy: Literal["parametric", "image"] = "image"
+    memory_mib: int = 0
 
 
 _ENTRIES: dict[str, Entry] = {}
@@ -123,13 +126,16 @@ _PIH = dict(
     strategy="parametric",
     official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
 )
-register(Entry(name="pih", parameters=93_235_073, preset={}, **_PIH))
-register(Entry(name="pih_light", parameters=5_964_857, preset={"light": True}, **_PIH))
-register(Entry(name="phnet_ffhqh", parameters=39_921_456, preset={}, **_PHNET))
+register(Entry(name="pih", parameters=93_235_073, memory_mib=636, **_PIH))
+register(
+    Entry(name="pih_light", parameters=5_964_857, memory_mib=58, preset={"light": True}, **_PIH)
+)
+register(Entry(name="phnet_ffhqh", parameters=39_921_456, memory_mib=287, **_PHNET))
 register(
     Entry(
         name="phnet_iharmony4",
         parameters=9_994_110,
+        memory_mib=141,
         preset={
             "grid_counts": (10, 5, 1),
             "channels": (3, 16, 32, 64, 128, 256, 512),

@@ -1,5 +1,6 @@
 """The commands, called in process: results, resuming, and one sentence per kind of bad input."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import pytest
 import toy_system
 from PIL import Image
 
+from jaxharm import registry
 from jaxharm.__main__ import main
-from jaxharm.convert.weights import save_weights
+from jaxharm.convert.name_map import NameMap, Rule, conv
+from jaxharm.convert.weights import load_weights, save_weights
 from jaxharm.io import read_image, write_image
 
 RANDOM = np.random.default_rng(0)
@@ -233,6 +236,84 @@ def test_warnings_take_one_line(tmp_path, weights, capsys):
     assert len(lines) == 2
     assert lines[0].startswith("warning: JPEG is lossy")
     assert lines[1].startswith("warning: the mask covers 100%")
+
+
+def toy_names(config):
+    """An official layout for the toy model."""
+    return NameMap(
+        [
+            Rule("in.weight", ("params", "in", "kernel"), conv),
+            Rule("norm.weight", ("params", "norm", "scale")),
+            Rule("norm.bias", ("params", "norm", "bias")),
+            Rule("norm.running_mean", ("batch_stats", "norm", "mean")),
+            Rule("norm.running_var", ("batch_stats", "norm", "var")),
+            Rule("out.weight", ("params", "out", "kernel"), conv),
+            Rule("out.bias", ("params", "out", "bias")),
+        ],
+        dropped=["norm.num_batches_tracked"],
+    )
+
+
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    """An official file of the toy model, whose released weights go with dropout 0.2."""
+    torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
+    entry = dataclasses.replace(
+        registry.get("toy"), torch_names="test_cli:toy_names", official={"dropout": 0.2}
+    )
+    monkeypatch.setitem(registry._ENTRIES, "toy", entry)
+    state = {
+        "in.weight": torch.arange(144.0).reshape(4, 4, 3, 3),
+        "out.weight": torch.ones(3, 4, 1, 1),
+        "out.bias": torch.ones(3),
+        "norm.num_batches_tracked": torch.tensor(7),
+        **{f"norm.{k}": torch.ones(4) for k in ("weight", "bias", "running_mean", "running_var")},
+    }
+    torch.save({"epoch": 1, "state_dict": state}, tmp_path / "toy.pth")
+    return tmp_path / "toy.pth"
+
+
+def test_convert_writes_weights_and_prints_their_manifest(tmp_path, official, capsys):
+    assert main(["convert", "toy", str(official), str(tmp_path / "w")]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest["model"] == "toy"
+    assert manifest["source"]["file"] == "toy.pth"
+    assert len(manifest["source"]["sha256"]) == len(manifest["sha256"]) == 64
+    name, config, variables = load_weights(tmp_path / "w")
+    assert (name, config.dropout) == ("toy", 0.2)
+    assert variables["params"]["in"]["kernel"][2, 1, 3, 0] == 0 * 36 + 3 * 9 + 2 * 3 + 1
+    arguments = ["convert", "toy", str(official), str(tmp_path / "w"), "--set", "dropout=0.5"]
+    assert main(arguments) == 0
+    assert load_weights(tmp_path / "w")[1].dropout == 0.5
+
+
+def test_convert_errors_are_one_sentence(tmp_path, official, capsys):
+    (tmp_path / "text.pth").write_text("text")
+    out = str(tmp_path / "w")
+    cases = {
+        ("toy", str(tmp_path / "none.pth"), out): "none.pth does not exist",
+        ("tou", str(official), out): "unknown model 'tou'; known: toy",
+        ("toy", str(tmp_path / "text.pth"), out): "text.pth",
+        ("toy", str(official), out, "--set", "depth=1"): "unknown config key 'depth'",
+        ("toy", str(official), out, "--set", "features=5"): "this is not a checkpoint of toy",
+        ("toy", str(official), str(official / "w")): "cannot write weights",
+    }
+    for arguments, sentence in cases.items():
+        assert main(["convert", *arguments]) == 2, arguments
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert sentence in error
+        assert error.count("\n") == 1
+
+
+def test_votes_prints_the_ranking(tmp_path, capsys):
+    rows = ["image,method_a,method_b,winner", "1,new,old,new", "2,new,old,new", "3,old,new,tie"]
+    (tmp_path / "votes.csv").write_text("\n".join(rows))
+    assert main(["votes", str(tmp_path / "votes.csv")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:4]] == ["new", "old"]
+    assert main(["votes", str(tmp_path / "none.csv")]) == 2
+    assert "none.csv does not exist" in capsys.readouterr().err
 
 
 def test_models_lists_every_model(capsys):

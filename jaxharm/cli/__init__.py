@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
-from jaxharm.cli import convert, harmonize, models
+from jaxharm.cli import convert, harmonize, models, votes
 from jaxharm.errors import run_command
 
-_COMMANDS = {"harmonize": harmonize, "convert": convert, "models": models}
+_COMMANDS = {"harmonize": harmonize, "convert": convert, "models": models, "votes": votes}
 
 
 def run(argv: Sequence[str]) -> int:

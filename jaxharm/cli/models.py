@@ -21,9 +21,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
-    print(
-        "\nmemory: peak of the network at the size it predicts at, batch 1, float32, weights included"
-    )
+    print("\nmemory: weights and buffers at the size it predicts at, batch 1, float32, CPU")
     for name in names:
         entry = registry.get(name)
         print(f"\n{name}\n  paper    {entry.paper}\n  weights  {entry.weights}")
@@ -40,5 +38,5 @@ def _row(entry: registry.Entry) -> Sequence[str]:
         f"{config.default_size}x{config.default_size}",
         "any size" if parametric else f"any size from {config.min_size}",
         ("optional" if parametric else "required") if entry.needs_background else "not used",
-        f"{entry.memory_mib} MiB",
+        f"{entry.memory_mib} MiB" if entry.memory_mib else "-",
     )
