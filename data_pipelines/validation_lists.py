@@ -101,7 +101,8 @@ def drop_duplicates(keyed: list[tuple[str, Line]], report: Report) -> list[tuple
 
 def read_composites(path: Path, report: Report) -> list[CompositeName]:
     """The composites of a list of bare file names, each once."""
-    names, keyed = {}, []
+    names: dict[str, CompositeName] = {}
+    keyed: list[tuple[str, Line]] = []
     for line in read_lines(path, report):
         name = parse_composite(line.text)
         if name is None:
@@ -160,6 +161,8 @@ def lists_by_split(folder: Path, names: tuple[str, ...], report: Report) -> dict
         prefix, _, split = path.stem.rpartition("_")
         if path.suffix.lower() != ".txt" or not prefix or not split.isidentifier():
             continue
+        if split.lower() == "all":
+            continue  # TFDS keeps this name for itself
         if prefix.lower() in own or _looks_like_list(path):
             candidates.setdefault(split.lower(), []).append(path)
     found = {}

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from data_pipelines import synthesis
 from data_pipelines.sources.builder import TreeBuilder
@@ -78,7 +79,9 @@ def write_tree(out: Path) -> None:
     """
     for folder in ("composite_images", "masks", "real_images"):
         (out / folder).mkdir()
-    photos = {name: cv2.imread(str(p.path()))[..., ::-1] for name, p in PHOTOS.items()}
+    photos = {
+        name: np.asarray(Image.open(photo.path()).convert("RGB")) for name, photo in PHOTOS.items()
+    }
     lists: dict[str, list[str]] = {split: [] for split in PLAN}
     for name, photo in photos.items():
         others = [other for key, other in photos.items() if key != name]
@@ -117,14 +120,14 @@ def cut_out(photo: np.ndarray, outline: Outline) -> np.ndarray:
     box = np.s_[max(0, y - pad) : y + height + pad, max(0, x - pad) : x + width + pad]
     inner = labels[box].copy()
     cv2.setRNGSeed(SEED)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
+    colours, surroundings = np.zeros((1, 65)), np.zeros((1, 65))
+    whole = (0, 0, 0, 0)  # not used: the labels say where the object is
     bgr = np.ascontiguousarray(photo[box][..., ::-1])
-    cv2.grabCut(bgr, inner, None, *models, 4, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(bgr, inner, whole, surroundings, colours, 4, cv2.GC_INIT_WITH_MASK)
     mask = np.zeros_like(rough)
     mask[box] = np.isin(inner, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    for step in (cv2.MORPH_OPEN, cv2.MORPH_CLOSE):
-        mask = cv2.morphologyEx(mask, step, _disc(3))
-    return _largest_filled(mask)
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(3))
+    return _largest_filled(cv2.morphologyEx(opened, cv2.MORPH_CLOSE, _disc(3)))
 
 
 def _disc(radius: int) -> np.ndarray:
@@ -156,7 +159,9 @@ def frame(
     for _ in range(_TRIES):
         zoom, aspect = rng.uniform(0.85, 2.4), rng.uniform(0.75, 1.33)
         side = zoom * max(across / aspect, down * aspect)
-        w, h = (min(int(side * f), limit) for f, limit in ((aspect, width), (1, height)))
+        # Never quite the whole photograph, so that no two framings are the same.
+        most = rng.uniform(0.8, 1.0, 2)
+        w, h = min(int(side * aspect), int(most[0] * width)), min(int(side), int(most[1] * height))
         x = int(np.clip(left + across / 2 + rng.uniform(-0.25, 0.25) * w - w / 2, 0, width - w))
         y = int(np.clip(top + down / 2 + rng.uniform(-0.25, 0.25) * h - h / 2, 0, height - h))
         if _SHARE[0] <= mask[y : y + h, x : x + w].mean() <= _SHARE[1]:

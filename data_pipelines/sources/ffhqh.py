@@ -41,7 +41,7 @@ class Ffhqh(TreeBuilder):
             return Tree(root, self.kind, {})
         composites, masks = (FileIndex(folder, root, report) for folder in folders if folder)
         reals = FfhqPhotos(photos, report)
-        splits = {}
+        splits: dict[str, list[Item]] = {}
         for split, ids in _ids_by_split(root, composites, report).items():
             splits[split] = items = []
             for name in ids:

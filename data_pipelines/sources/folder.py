@@ -23,10 +23,7 @@ class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
         """See TreeBuilder. The splits are those of the lists."""
-        root = dataset_root(manual_dir, self.name, "composite_images")
-        lists = _lists(root, self.name, report)
-        names = {split: read_composites(path, report) for split, path in lists.items()}
-        return Tree(root, self.kind, scan_pairs(root, self.name, names, report))
+        return scan_folder(self.name, manual_dir, report)
 
     @classmethod
     def builder_name(cls) -> str:
@@ -46,23 +43,7 @@ class Photos(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
         """See TreeBuilder. The splits are those of the lists."""
-        root = dataset_root(manual_dir, self.name, "images")
-        lists = _lists(root, self.name, report)
-        ids = {split: read_ids(path, report) for split, path in lists.items()}
-        folders = [require_dir(root, report, name) for name in ("images", "masks")]
-        if None in folders:
-            return Tree(root, self.kind, {})
-        images, masks = (FileIndex(folder, root, report) for folder in folders if folder)
-        splits = {}
-        for split in ordered_splits(set(ids)):
-            splits[split] = items = []
-            for photo in ids[split]:
-                real = locate(images, f"{photo}.jpg", "missing_real", report)
-                mask = locate(masks, f"{photo}.png", "missing_mask", report)
-                if real and mask:
-                    items.append(Item(self.name, photo, photo, photo, None, mask, real))
-        note_orphans((images, masks), report)
-        return Tree(root, self.kind, splits)
+        return scan_photos(self.name, manual_dir, report)
 
     @classmethod
     def builder_name(cls) -> str:
@@ -85,6 +66,35 @@ def named_builder(base: type[TreeBuilder], name: str) -> type[TreeBuilder]:
     return type(base)(base.__name__, (base,), members, skip_registration=True)  # type: ignore
 
 
+def scan_folder(name: str, manual_dir: Path, report: Report) -> Tree:
+    """The items of a tree in iHarmony4 layout, for every list in it."""
+    root = dataset_root(manual_dir, name, "composite_images")
+    lists = _lists(root, name, report)
+    names = {split: read_composites(path, report) for split, path in lists.items()}
+    return Tree(root, "paired", scan_pairs(root, name, names, report))
+
+
+def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
+    """The items of a tree of photographs and masks, for every list in it."""
+    root = dataset_root(manual_dir, name, "images")
+    lists = _lists(root, name, report)
+    ids = {split: read_ids(path, report) for split, path in lists.items()}
+    folders = [require_dir(root, report, folder) for folder in ("images", "masks")]
+    if None in folders:
+        return Tree(root, "photos", {})
+    images, masks = (FileIndex(folder, root, report) for folder in folders if folder)
+    splits: dict[str, list[Item]] = {}
+    for split in ordered_splits(set(ids)):
+        splits[split] = items = []
+        for photo in ids[split]:
+            real = locate(images, f"{photo}.jpg", "missing_real", report)
+            mask = locate(masks, f"{photo}.png", "missing_mask", report)
+            if real and mask:
+                items.append(Item(name, photo, photo, photo, None, mask, real))
+    note_orphans((images, masks), report)
+    return Tree(root, "photos", splits)
+
+
 def dataset_root(manual_dir: Path, name: str, landmark: str) -> Path:
     """`manual_dir` if it holds the folder `landmark`, else its folder `name`, else itself."""
     if find_dir(manual_dir, landmark) is None:
@@ -103,7 +113,7 @@ def scan_pairs(
         return {}
     indices = [FileIndex(folder, root, report) for folder in folders if folder]
     composites, masks, reals = indices
-    splits = {}
+    splits: dict[str, list[Item]] = {}
     for split in ordered_splits(set(names)):
         splits[split] = items = []
         for name in names[split]:

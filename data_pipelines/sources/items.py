@@ -1,6 +1,5 @@
 """What a scan of a user's tree yields: the items of every split, each with its files."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,9 +43,6 @@ class Tree:
     kind: Kind
     splits: dict[str, list[Item]]
     held_out: str = ""
-
-
-Scan = Callable[[Path, Report], Tree]
 
 
 def ordered_splits(names: set[str]) -> list[str]:

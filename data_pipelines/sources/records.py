@@ -50,20 +50,21 @@ class HeaderCheck:
 
     def passes(self, item: Item) -> bool:
         """Notes what the headers of an item's files show; True if nothing is wrong."""
-        headers, problems = {}, []
+        headers: dict[str, Header] = {}
+        problems: list[ImageProblem] = []
         for role, path in item.files.items():
-            found = self._header(path, role)
-            if isinstance(found, ImageProblem):
-                problems.append(found)
+            header = self._header(path, role)
+            if isinstance(header, ImageProblem):
+                problems.append(header)
             else:
-                headers[role] = found
+                headers[role] = header
         if not problems:
             try:
                 shared_orientations(headers)
             except ImageProblem as problem:
                 problems.append(ImageProblem(problem.kind, f"{item}: {problem}"))
-        for problem in problems:
-            self._report.error(problem.kind, str(problem))
+        for found in problems:
+            self._report.error(found.kind, str(found))
         return not problems
 
     def _header(self, path: Path, role: str) -> Header | ImageProblem:
@@ -226,5 +227,5 @@ def _encoded(image: Image.Image, *, lossless: bool) -> bytes:
     if lossless:
         image.save(buffer, "PNG")
     else:
-        image.save(buffer, "JPEG", quality=95)
+        image.save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
