@@ -16,13 +16,8 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
     given as a share of the whole run.
 
     Raises:
-        InputError: milestones outside (0, 1), or a warm-up as long as the run.
+        InputError: milestones outside (0, 1).
     """
-    if config.warmup_steps and config.warmup_steps >= total_steps:
-        raise InputError(
-            f"optim.warmup_steps={config.warmup_steps} does not end before the run of "
-            f"{total_steps} steps"
-        )
     if any(not 0 < share < 1 for share in config.milestones):
         raise InputError(
             f"optim.milestones={config.milestones} must be shares of the run, between 0 and 1"

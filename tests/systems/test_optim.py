@@ -29,13 +29,9 @@ def test_step_multiplies_at_each_milestone():
     np.testing.assert_allclose(rates(config, 10), [4e-5] * 2 + [2e-5] * 3 + [1e-5] * 5, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("config", "word"),
-    [(OptimConfig(warmup_steps=10), "warmup"), (OptimConfig(milestones=(20.0,)), "milestones")],
-)
-def test_impossible_schedules_are_refused(config, word):
-    with pytest.raises(InputError, match=word):
-        make_schedule(config, 10)
+def test_impossible_milestones_are_refused():
+    with pytest.raises(InputError, match="milestones"):
+        make_schedule(OptimConfig(milestones=(20.0,)), 10)
 
 
 def first_two_updates(**options):
