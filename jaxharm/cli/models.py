@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
     names = arguments.names or registry.list_models()
-    rows = [("name", "parameters", "predicts at", "images", "background", "memory")]
+    rows: list[Sequence[str]] = [
+        ("name", "parameters", "predicts at", "images", "background", "memory")
+    ]
     rows += [_row(registry.get(name)) for name in names]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:

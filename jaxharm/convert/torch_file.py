@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
         ) from None
     try:
         # Namespace is plain data: training scripts store their parsed arguments in one.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice to PyTorch's developers
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(

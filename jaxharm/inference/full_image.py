@@ -32,7 +32,8 @@ def predict_arrays(
     model: nn.Module, variables: Any, composite: Any, mask: Any, background: Any | None
 ) -> jax.Array:
     """The network's own image f32[h,w,3], before blending, of f32[1,h,w,c] inputs."""
-    return model.apply(variables, composite, mask, background=background, train=False).aux["raw"][0]
+    output: Any = model.apply(variables, composite, mask, background=background, train=False)
+    return output.aux["raw"][0]
 
 
 def run(

@@ -96,17 +96,16 @@ class Harmonizer:
                 "give exactly one of variables and checkpoint: without weights there is nothing to "
                 "run (python -m jaxharm models lists where to get them)"
             )
-        if checkpoint is not None:
-            self.name, self.model, loaded = _load(Path(checkpoint), model)
+        if variables is None:
+            self.name, self.model, variables = _load(Path(str(checkpoint)), model)
+        elif model is None:
+            raise InputError("variables alone do not say which model they are of; give model=")
         else:
-            if model is None:
-                raise InputError("variables alone do not say which model they are of; give model=")
             self.name, self.model = _name_and_module(model)
             check_variables(variables, self.name, self.model.config)
-            loaded = variables
         self.size = _check_size(size, self.model.config)
         self._entry = registry.get(self.name)
-        self._variables = jax.device_put(loaded)
+        self._variables = jax.device_put(variables)
 
     def __call__(
         self,

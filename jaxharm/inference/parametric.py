@@ -44,8 +44,8 @@ def predict_arrays(
     """Curves [3,k] and shading [s,s] of f32[1,s,s,c] inputs; fills the plate where there is none."""
     if background is None:
         background = fill_plate(composite, mask)
-    aux = model.apply(variables, composite, mask, background=background, train=False).aux
-    return aux["curves"][0], aux["shading"][0, ..., 0]
+    output: Any = model.apply(variables, composite, mask, background=background, train=False)
+    return output.aux["curves"][0], output.aux["shading"][0, ..., 0]
 
 
 def predict_parameters(model: nn.Module, variables: Any, inputs: Inputs, side: int) -> Parameters:

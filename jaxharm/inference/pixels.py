@@ -128,10 +128,8 @@ def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return to_unit(image)
     shape = (size[1], size[0])
     if image.dtype == np.uint8 and image.ndim == 3:
-        small = Image.fromarray(np.ascontiguousarray(image)).resize(
-            shape, Image.Resampling.BILINEAR
-        )
-        return to_unit(np.asarray(small))
+        picture = Image.fromarray(np.ascontiguousarray(image))
+        return to_unit(np.asarray(picture.resize(shape, Image.Resampling.BILINEAR)))
     planes = [image] if image.ndim == 2 else [image[..., c] for c in range(image.shape[2])]
     small = [
         np.asarray(Image.fromarray(to_unit(plane)).resize(shape, Image.Resampling.BILINEAR))

@@ -10,6 +10,7 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -20,7 +21,7 @@ from jaxharm.io import deep
 READ_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 _DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
-_SAVE_OPTIONS = {
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".tif": {"format": "TIFF", "compression": "tiff_lzw"},
     ".tiff": {"format": "TIFF", "compression": "tiff_lzw"},
@@ -78,7 +79,7 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
     rgb = pixels[..., :3]
     if (rgb == rgb[..., :1]).all():
         return rgb[..., 0]
-    luma = rgb.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])
+    luma = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     return np.rint(luma).astype(pixels.dtype)
 
 
@@ -99,7 +100,9 @@ def write_image(
         data = deep.encode(pixels, path.suffix.lower(), icc_profile)
     else:
         buffer = io.BytesIO()
-        profile = {} if path.suffix.lower() == ".bmp" else {"icc_profile": icc_profile}
+        profile: dict[str, Any] = (
+            {} if path.suffix.lower() == ".bmp" else {"icc_profile": icc_profile}
+        )
         Image.fromarray(pixels).save(buffer, **_SAVE_OPTIONS[path.suffix.lower()], **profile)
         data = buffer.getvalue()
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
