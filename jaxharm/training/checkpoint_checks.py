@@ -53,6 +53,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 
 def check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
+    """Raises InputError if a setting that must not change within a run has changed."""
     for key in _FIXED:
         old, new = saved, config
         for part in key.split("."):
@@ -71,6 +72,7 @@ def check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) 
 
 
 def check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System) -> None:
+    """Raises InputError if the checkpoint holds another model than the system's."""
     wanted = (system.name, to_json(system.config.model))
     if saved != wanted:
         raise InputError(
