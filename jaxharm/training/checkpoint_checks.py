@@ -82,6 +82,7 @@ def check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System)
 
 
 def check_shapes(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raises InputError, naming the arrays, unless the checkpoint has the run's shapes."""
     different = sorted(k for k in {**saved, **wanted} if saved.get(k) != wanted.get(k))
     if different:
         key = different[0]
