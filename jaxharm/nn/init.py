@@ -1,4 +1,8 @@
-"""Weight initialisers of the official (PyTorch) implementations."""
+"""Weight initialisers of the official (PyTorch) implementations.
+
+Values are drawn flat and reshaped: the numbers are the same, and XLA compiles the generator for CPU
+about five times faster than for four axes, which is most of a model's start-up time.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +21,8 @@ def uniform_fan_in(fan_in: int) -> Initializer:
     bound = 1.0 / math.sqrt(fan_in)
 
     def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
-        return jax.random.uniform(key, tuple(shape), dtype, -bound, bound)
+        flat = jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound)
+        return flat.reshape(shape)
 
     return init
 
@@ -27,6 +32,6 @@ def he_normal_fan_out(kernel_size: int, features: int) -> Initializer:
     std = math.sqrt(2.0 / (kernel_size * kernel_size * features))
 
     def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
-        return std * jax.random.normal(key, tuple(shape), dtype)
+        return std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
     return init
