@@ -1,0 +1,206 @@
+"""PHNet: goldens of both released configurations, shapes, sizes, gradients, options."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden_recipe import fill_all, phnet_override
+
+from jaxharm import registry
+from jaxharm.convert.name_map import from_torch
+from jaxharm.errors import InputError
+from jaxharm.models.phnet import PHNet, PHNetConfig
+
+GOLDENS = {"phnet_ffhqh": "model_ffhqh", "phnet_iharmony4": "model_iharmony"}
+
+
+def nhwc(value):
+    return jnp.asarray(np.moveaxis(value, 1, -1))
+
+
+@pytest.fixture(scope="module")
+def manifest(shared):
+    return json.loads((shared / "golden" / "phnet" / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module", params=GOLDENS)
+def golden(request, shared, manifest):
+    """Expected arrays, our output and every intermediate of one released configuration."""
+    name = request.param
+    arrays = np.load(shared / "golden" / "phnet" / f"{GOLDENS[name]}.npz")
+    state = fill_all(manifest["configs"][name]["state_dict"], override=phnet_override)
+    model, variables = registry.create_model(name), from_torch(name, state)
+
+    @jax.jit
+    def run(variables, image, mask):
+        return model.apply(variables, image, mask, capture_intermediates=True)
+
+    output, captured = run(variables, nhwc(arrays["image"]), nhwc(arrays["mask"]))
+    return arrays, output, captured["intermediates"], model.config
+
+
+@pytest.mark.golden
+def test_golden_output(golden):
+    arrays, output, _, _ = golden
+    np.testing.assert_allclose(output.aux["raw"], nhwc(arrays["output"]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(output.image, nhwc(arrays["blended"]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.golden
+def test_golden_intermediates(golden):
+    arrays, _, captured, config = golden
+    ours = {
+        "pfe_out": captured["pfe"]["__call__"][0][0],
+        "pfe_composite": captured["pfe"]["__call__"][0][1],
+        "se_out": captured["se"]["__call__"][0],
+    }
+    for i in range(6):
+        step = captured[f"decoder{i}"]
+        ours[f"enc{i + 1}"] = captured[f"encoder{i + 1}"]["__call__"][0]
+        ours[f"skip{i}"], ours[f"dec{i}"] = step["fused"][0], step["__call__"][0]
+    for block, step in enumerate(config.pn_grids):
+        ours[f"pn{block}"] = captured[f"decoder{step}"]["norm"]["__call__"][0]
+    assert {f"{name}_crop" for name in ours} == {n for n in arrays.files if n.endswith("_crop")}
+    for name, value in ours.items():
+        _, height, width, channels = value.shape
+        top, left = max(height // 2 - 8, 0), max(width // 2 - 8, 0)
+        crop = value[:1, top : top + 16, left : left + 16, : min(channels, 8)]
+        for got, suffix in (
+            (jnp.moveaxis(crop, -1, 1), "crop"),
+            (value.mean((1, 2)), "mean"),
+            (value.std((1, 2)), "std"),
+        ):
+            want = arrays[f"{name}_{suffix}"]
+            np.testing.assert_allclose(got, want, rtol=0, atol=5e-5, err_msg=f"{name}_{suffix}")
+    gate, extra = captured["se"]["gates"][0]
+    np.testing.assert_allclose(gate, arrays["se_y"], rtol=0, atol=5e-5)
+    np.testing.assert_allclose(extra, arrays["se_aux"], rtol=0, atol=5e-5)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("name", GOLDENS)
+def test_checkpoint_layout_is_the_official_one(manifest, name):
+    listing = manifest["configs"][name]
+    names = registry.resolve(registry.get(name).torch_names)(registry.model_config(name))
+    ours = [rule.torch_name for rule in names.rules]
+    assert sorted([*ours, *names.dropped]) == sorted(entry[0] for entry in listing["state_dict"])
+    assert len({rule.path for rule in names.rules}) == len(ours)
+    used = listing["parameters"] - listing["parameters_never_used"]
+    assert registry.get(name).parameters == used
+    shapes = {entry[0]: entry[1] for entry in listing["state_dict"]}
+    trained = [r.torch_name for r in names.rules if r.path[0] == "params"]
+    assert sum(int(np.prod(shapes[n])) for n in trained) == used
+
+
+def test_conversion_is_strict(manifest):
+    state = fill_all(manifest["configs"]["phnet_iharmony4"]["state_dict"], override=phnet_override)
+    del state["encoder.3.0.bias"]
+    with pytest.raises(InputError, match=r"1 missing \(encoder.3.0.bias\)"):
+        from_torch("phnet_iharmony4", state)
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_full_model_has_the_published_size(name):
+    model = registry.create_model(name)
+    side = model.config.default_size
+    image, mask = jnp.zeros((1, side, side, 3)), jnp.zeros((1, side, side, 1))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image, mask)
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+    assert count == registry.get(name).parameters
+    assert side == {"phnet_ffhqh": 256, "phnet_iharmony4": 512}[name]
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A tiny model, its variables, and a non-square composite with a mask."""
+    model = PHNet(PHNetConfig.tiny())
+    rng = np.random.default_rng(0)
+    image = jnp.asarray(rng.random((2, 64, 72, 3)), jnp.float32)
+    mask = jnp.asarray(rng.random((2, 64, 72, 1)) > 0.6, jnp.float32)
+    return model, jax.jit(model.init)(jax.random.key(1), image, mask), image, mask
+
+
+def test_background_is_untouched_and_output_in_range(tiny):
+    model, variables, image, mask = tiny
+    output = jax.jit(model.apply)(variables, image, mask)
+    assert output.image.shape == image.shape
+    assert output.image.dtype == jnp.float32
+    np.testing.assert_array_equal(
+        np.where(mask == 0, output.image, 0), np.where(mask == 0, image, 0)
+    )
+    assert float(output.image.min()) >= 0
+    assert float(output.image.max()) <= 1
+    assert not np.allclose(np.where(mask == 1, output.image, 0), np.where(mask == 1, image, 0))
+
+
+@pytest.mark.parametrize("kind", ["hard", "empty", "full"])
+def test_gradient_reaches_every_parameter_and_is_finite(tiny, kind):
+    model, variables, image, mask = tiny
+    mask = {"hard": mask, "empty": 0 * mask, "full": 0 * mask + 1}[kind]
+
+    @jax.jit
+    def gradients(params, mask):
+        def loss(params):
+            output, _ = model.apply(
+                {**variables, "params": params}, image, mask, train=True, mutable=["batch_stats"]
+            )
+            return jnp.mean(jnp.square(output.aux["raw"] - image))
+
+        return jax.grad(loss)(params)
+
+    grads = jax.tree_util.tree_leaves_with_path(gradients(variables["params"], mask))
+    for path, grad in grads:
+        assert bool(jnp.isfinite(grad).all()), jax.tree_util.keystr(path)
+        if kind == "hard":
+            assert float(jnp.abs(grad).max()) > 0, jax.tree_util.keystr(path)
+
+
+def test_input_gradient_is_finite_where_patches_are_constant(tiny):
+    model, variables, image, mask = tiny
+    flat = image.at[:, :32].set(0.5)
+    grad = jax.jit(jax.grad(lambda x: model.apply(variables, x, mask).image.sum()))(flat)
+    assert bool(jnp.isfinite(grad).all())
+
+
+def test_bfloat16_stays_close_to_float32(tiny):
+    model, variables, image, mask = tiny
+    low = PHNet(model.config, dtype=jnp.bfloat16)
+    output = jax.jit(low.apply)(variables, image, mask)
+    assert output.image.dtype == output.aux["raw"].dtype == jnp.float32
+    exact = jax.jit(model.apply)(variables, image, mask).aux["raw"]
+    np.testing.assert_allclose(output.aux["raw"], exact, atol=0.03)
+
+
+@pytest.mark.parametrize("size", [(64, 60), (56, 64), (65, 65)])
+def test_unsupported_sizes_are_named(tiny, size):
+    model, variables, _, _ = tiny
+    with pytest.raises(
+        ValueError, match=rf"multiples of 8 and at least 64, not {size[0]}x{size[1]}"
+    ):
+        model.apply(variables, jnp.zeros((1, *size, 3)), jnp.zeros((1, *size, 1)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("channels", (3, 4, 8)), ("grid_counts", (4,)), ("se_reduction", 64)],
+)
+def test_impossible_options_are_named(field, value):
+    with pytest.raises(InputError, match=field):
+        dataclasses.replace(PHNetConfig.tiny(), **{field: value})
+
+
+def test_initial_values_follow_the_release(tiny):
+    _, variables, _, _ = tiny
+    params = variables["params"]
+    assert params["pfe"]["weights"].tolist() == pytest.approx([0.9, 0.1])
+    norm = params["decoder3"]["norm"]  # grid 4, 8 channels
+    np.testing.assert_allclose(norm["grid_weights"], 1 / (16 * 8))
+    np.testing.assert_allclose(norm["fg_var"], 0.8)
+    np.testing.assert_allclose(norm["weights"], 0.5)
+    mean = dataclasses.replace(PHNetConfig.tiny(), grid_weights_init="mean")
+    image, mask = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 1))
+    params = jax.jit(PHNet(mean).init)(jax.random.key(0), image, mask)["params"]
+    np.testing.assert_allclose(params["decoder3"]["norm"]["grid_weights"], 1 / 16)
