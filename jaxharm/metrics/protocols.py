@@ -57,6 +57,15 @@ class Protocol:
     quantize: Literal["none", "round", "truncate", "truncate_normalized"] = "none"
     note: str = ""
 
+    @property
+    def loading(self) -> dict[str, Any]:
+        """Keyword arguments of `data_pipelines.loader.eval_batches` for this protocol."""
+        return {
+            "image_size": self.size,
+            "image_resize": self.image_resize,
+            "mask_resize": self.mask_resize,
+        }
+
 
 _NO_SSIM = "The published code defines no SSIM: the project's own variant is reported."
 _ISSAM: dict[str, Any] = {

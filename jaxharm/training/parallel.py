@@ -149,7 +149,8 @@ def on_mesh(tree: Any, mesh: Mesh) -> Any:
     """Replicated arrays seen from another mesh that shares this process's devices; no copy.
 
     A multi-process pmap returns arrays that only span this process; checkpoints need them to
-    span all. Evaluation needs the opposite.
+    span all. Evaluation needs the opposite. Arrays that are not on all of this process's devices
+    yet, such as loaded weights, are copied to them.
     """
     sharding = NamedSharding(mesh, P())
 
@@ -157,6 +158,8 @@ def on_mesh(tree: Any, mesh: Mesh) -> Any:
         if leaf.sharding == sharding:
             return leaf
         by_device = {shard.device: shard.data for shard in leaf.addressable_shards}
+        if not set(mesh.local_devices) <= set(by_device):
+            return jax.device_put(leaf, sharding)
         parts = [by_device[device] for device in mesh.local_devices]
         return jax.make_array_from_single_device_arrays(leaf.shape, sharding, parts)
 

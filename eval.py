@@ -1,0 +1,80 @@
+"""Evaluates a trained system on a data set: result files and a gallery in --out."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from data_pipelines.errors import DatasetValidationError
+from data_pipelines.loader import eval_batches
+from jaxharm.config import load_config
+from jaxharm.errors import run_command
+from jaxharm.evaluation.evaluate import evaluate
+from jaxharm.evaluation.gallery import Gallery
+from jaxharm.evaluation.images import ImageSaver
+from jaxharm.evaluation.padding import example_batch, padded_predict
+from jaxharm.evaluation.report import as_table, write_report
+from jaxharm.metrics import get_protocol
+from jaxharm.metrics.lpips import load_lpips
+from jaxharm.systems.base import make_system
+from jaxharm.training import parallel
+from jaxharm.training.checkpoint import load_for_eval
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluates as the arguments say; every process of a run calls it."""
+    parallel.initialize_distributed()
+    config = load_config(args.config, args.overlay, args.set)
+    protocol = get_protocol(config.eval.protocol)
+    lpips = load_lpips(args.lpips_weights) if args.lpips_weights else None
+    system = make_system(config, total_steps=1)
+    batches = eval_batches(
+        config.eval.data,
+        data_dir=config.data.data_dir,
+        split=config.eval.split,
+        **protocol.loading,
+        batch_size=config.eval.batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    example = example_batch(config.system, config.model)
+    mesh = parallel.make_mesh(jax.local_devices())  # every process evaluates its own share
+    state = parallel.on_mesh(load_for_eval(args.weights, system, example), mesh)
+    predict = parallel.make_predict(system, mesh)
+    gallery, saver = Gallery(args.gallery_images), ImageSaver(args.out / "images")
+    result = evaluate(
+        padded_predict(lambda batch: predict(state, batch), config.model),
+        batches,
+        protocol,
+        observers=[gallery, saver] if args.save_images else [gallery],
+        lpips=lpips,
+    )
+    data = f"{config.eval.data} {config.eval.split}"
+    about = {"model": config.system, "data": data, "weights": str(args.weights)}
+    write_report(result, args.out, about=about)
+    gallery.write(result, args.out / "gallery.html", about=about)
+    if jax.process_index() == 0:
+        print(as_table(result, about))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the arguments; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Evaluate a trained system.")
+    add = parser.add_argument
+    add("--config", required=True, help="file under configs/")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--workdir", dest="weights", type=Path, help="folder of a training run")
+    source.add_argument("--checkpoint", dest="weights", type=Path, help="checkpoint or weights")
+    add("--out", required=True, type=Path, help="folder for the results")
+    add("--overlay", action="append", default=[], help="as in train.py")
+    add("--set", action="append", default=[], metavar="KEY=VALUE")
+    add("--save-images", action="store_true", help="write every prediction as PNG")
+    add("--gallery-images", type=int, default=60, help="images in gallery.html")
+    add("--lpips-weights", type=Path, help="adds LPIPS; see metrics/lpips.py")
+    args = parser.parse_args(argv)
+    return run_command(lambda: run(args), user_errors=(DatasetValidationError,))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

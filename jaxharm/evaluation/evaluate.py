@@ -1,0 +1,207 @@
+"""Predictions and metrics over a data set: every image counted once, in float64 on the host.
+
+Values are computed image by image after prediction, so that they do not depend on batch size,
+devices or processes. The composite itself is measured beside the model: the identity baseline.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from jaxharm.errors import InputError
+from jaxharm.evaluation.gather import gather
+from jaxharm.evaluation.summary import summarize
+from jaxharm.metrics import get_protocol, measure
+from jaxharm.metrics.accumulate import require_finite
+from jaxharm.metrics.bins import foreground_ratio
+from jaxharm.metrics.lpips import LPIPS
+from jaxharm.metrics.protocols import Protocol as MetricProtocol
+from jaxharm.types import Output
+
+HostBatch = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The measurements of one image.
+
+    Attributes:
+        composite_id: name of the composite.
+        subset: name of its sub-dataset.
+        ratio: share of foreground pixels at the evaluation resolution.
+        model: metric -> value of the prediction; NaN where undefined.
+        baseline: metric -> value of the untouched composite.
+    """
+
+    composite_id: str
+    subset: str
+    ratio: float
+    model: dict[str, float]
+    baseline: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One measured image and its pixels, as observers see it.
+
+    Attributes:
+        row: its measurements.
+        composite: u8[h,w,3].
+        mask: f32[h,w,1].
+        target: u8[h,w,3].
+        prediction: f32[h,w,3] in [0,1], as the model gave it.
+    """
+
+    row: Row
+    composite: np.ndarray
+    mask: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+
+
+class Observer(Protocol):
+    """Sees every item of this process, in the order of the batches."""
+
+    def observe(self, item: Item) -> None:
+        """Called once per image."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome, the same on every process.
+
+    Attributes:
+        protocol: under which everything was measured.
+        rows: one per image of the data set, sorted by sub-dataset and name.
+    """
+
+    protocol: MetricProtocol
+    rows: tuple[Row, ...]
+
+    @functools.cached_property
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Sub-dataset or "All" -> means, counts and bins of the model."""
+        return summarize(self.rows, "model")
+
+    @functools.cached_property
+    def baseline(self) -> dict[str, dict[str, Any]]:
+        """The same of the untouched composites."""
+        return summarize(self.rows, "baseline")
+
+
+def evaluate(
+    predict: Callable[[HostBatch], Output],
+    batches: Iterable[HostBatch],
+    protocol: str | MetricProtocol,
+    *,
+    observers: Sequence[Observer] = (),
+    lpips: LPIPS | None = None,
+    threads: int = 8,
+) -> Evaluation:
+    """Measures a model on this process's batches and joins the results of all processes.
+
+    Args:
+        predict: host batch -> Output whose image is f32[b,h,w,3] in [0,1].
+        batches: evaluation batches as in data_pipelines/schema.py, at the protocol's size; items
+            with `valid` 0 are padding and leave no trace.
+        protocol: preset name or `Protocol`.
+        observers: see every image with its pixels.
+        lpips: adds the metric "lpips" where given.
+        threads: that measure while the next batch is predicted.
+
+    Returns:
+        The rows of every process; a collective call in a run of several.
+
+    Raises:
+        InputError: no image, an image twice, or NaN or infinite values in a prediction; raised on
+            every process, with the image's name.
+    """
+    protocol = get_protocol(protocol)
+    rows: list[Row] = []
+    problem = None
+    with ThreadPoolExecutor(threads) as pool:
+        pending: list[Future[Item]] = []
+        try:
+            for batch in batches:
+                predicted = np.asarray(predict(batch).image)
+                extra = _lpips_values(lpips, predicted, batch)
+                started = [
+                    pool.submit(_measure_item, batch, predicted, i, protocol, extra)
+                    for i in np.flatnonzero(batch["valid"] > 0)
+                ]
+                rows += _finish(pending, observers)
+                pending = started
+            rows += _finish(pending, observers)
+        except InputError as error:  # the other processes must not wait for this one
+            problem = str(error)
+    gathered = gather({"rows": [dataclasses.asdict(row) for row in rows], "problem": problem})
+    for part in gathered:
+        if part["problem"]:
+            raise InputError(part["problem"])
+    every = [Row(**values) for part in gathered for values in part["rows"]]
+    return Evaluation(protocol, _checked(every))
+
+
+def _measure_item(
+    batch: HostBatch,
+    predicted: np.ndarray,
+    i: int,
+    protocol: MetricProtocol,
+    extra: Mapping[str, np.ndarray],
+) -> Item:
+    name = str(batch["composite_id"][i])
+    prediction = predicted[i]
+    require_finite(bool(np.isfinite(prediction).all()), name)
+    composite, target, mask = (batch[k][i] for k in ("composite", "target", "mask"))
+    values = {
+        which: measure(image[None], target[None], mask[None], protocol=protocol)
+        for which, image in (("model", prediction), ("baseline", composite))
+    }
+    floats = {which: {k: float(v[0]) for k, v in found.items()} for which, found in values.items()}
+    for which, found in extra.items():
+        floats[which]["lpips"] = float(found[i])
+    ratio = float(foreground_ratio(mask[None])[0])
+    row = Row(name, str(batch["subset"][i]), ratio, floats["model"], floats["baseline"])
+    return Item(row, composite, mask, target, prediction)
+
+
+def _finish(pending: Iterable[Future[Item]], observers: Sequence[Observer]) -> list[Row]:
+    rows = []
+    for future in pending:
+        item = future.result()
+        for observer in observers:
+            observer.observe(item)
+        rows.append(item.row)
+    return rows
+
+
+def _lpips_values(
+    lpips: LPIPS | None, predicted: np.ndarray, batch: HostBatch
+) -> dict[str, np.ndarray]:
+    if lpips is None:
+        return {}
+    target = batch["target"]
+    return {
+        "model": np.asarray(lpips(predicted, target)),
+        "baseline": np.asarray(lpips(batch["composite"], target)),
+    }
+
+
+def _checked(rows: list[Row]) -> tuple[Row, ...]:
+    if not rows:
+        raise InputError("the evaluation split holds no image; check eval.data and eval.split")
+    rows = sorted(rows, key=lambda row: (row.subset, row.composite_id))
+    for first, second in itertools.pairwise(rows):
+        if (first.subset, first.composite_id) == (second.subset, second.composite_id):
+            raise InputError(
+                f"image {first.composite_id!r} of {first.subset} came up twice in the evaluation "
+                "split; each must count once, rebuild the data set"
+            )
+    return tuple(rows)

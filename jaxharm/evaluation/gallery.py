@@ -1,0 +1,187 @@
+"""One self-contained HTML page of results: the worst, the best and an even sample."""
+
+import base64
+import heapq
+import html
+import io
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+from PIL import Image
+
+from jaxharm.evaluation.evaluate import Evaluation, Item, Row
+from jaxharm.evaluation.gallery_page import PAGE
+from jaxharm.evaluation.gather import gather
+from jaxharm.evaluation.images import as_bytes
+from jaxharm.evaluation.report import describe
+from jaxharm.evaluation.summary import ALL
+
+_SIDE = 320  # longest side of an embedded image
+ERROR_RANGE = 64  # gray levels at the bright end of the error map
+PANELS = ("composite", "mask", "harmonized", "real", "error")
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept of a candidate: its small images u8[h,w,3], one per panel."""
+
+    row: Row
+    panels: tuple[np.ndarray, ...]
+
+
+class Gallery:
+    """Observer that keeps small images of the candidates, whatever the size of the data set.
+
+    Args:
+        limit: images on the page; a third each for the worst, the best and the sample.
+    """
+
+    def __init__(self, limit: int = 60):
+        self._limit = limit
+        share = math.ceil(limit / 3)
+        # Smallest rank first out: worst = largest error, best = smallest error, sample = smallest
+        # hash of the name (as many as the page holds, since others may be worst or best already).
+        self._heaps: dict[str, tuple[int, list[tuple[float, Key]]]] = {
+            "worst": (share, []),
+            "best": (share, []),
+            "sample": (limit, []),
+        }
+        self._kept: dict[Key, _Kept] = {}
+
+    def observe(self, item: Item) -> None:
+        """Keeps the item where it may come onto the page."""
+        key = _key(item.row)
+        for name, (size, heap) in self._heaps.items():
+            heapq.heappush(heap, (_rank(name, item.row), key))
+            dropped = heapq.heappop(heap)[1] if len(heap) > size else None
+            if dropped != key and key not in self._kept:
+                self._kept[key] = _Kept(item.row, _panels(item))
+        wanted = {key for _, heap in self._heaps.values() for _, key in heap}
+        self._kept = {key: kept for key, kept in self._kept.items() if key in wanted}
+
+    def write(
+        self, evaluation: Evaluation, path: str | Path, *, about: Mapping[str, str] | None = None
+    ) -> None:
+        """Writes the page on process 0; a collective call in a run of several."""
+        chosen = select(evaluation.rows, self._limit)
+        mine = [
+            {**_card(kept.row, chosen[key]), "images": [_data_uri(p) for p in kept.panels]}
+            for key, kept in sorted(self._kept.items())
+            if key in chosen
+        ]
+        cards = [card for part in gather(mine) for card in part]
+        if jax.process_index() == 0:
+            path = Path(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(_page(evaluation, cards, about or {}), encoding="utf-8")
+
+
+def select(rows: tuple[Row, ...], limit: int) -> dict[Key, str]:
+    """Which rows come onto a page of `limit`: key -> "worst", "best" or "sample"."""
+    share = math.ceil(limit / 3)
+    chosen: dict[Key, str] = {}
+    for name in ("worst", "best", "sample"):
+        count = share if name != "sample" else limit - len(chosen)
+        free = [row for row in rows if _key(row) not in chosen]
+        ranked = sorted(free, key=lambda row: (_rank(name, row), _key(row)), reverse=True)
+        chosen.update({_key(row): name for row in ranked[: min(count, limit - len(chosen))]})
+    return chosen
+
+
+def _key(row: Row) -> Key:
+    return (row.subset, row.composite_id)
+
+
+def _rank(name: str, row: Row) -> float:
+    if name == "sample":  # the same images for every model, and for any number of processes
+        return -zlib.crc32("/".join(_key(row)).encode())
+    error = row.model["mse"] if math.isnan(row.model["fmse"]) else row.model["fmse"]
+    return error if name == "worst" else -error
+
+
+def _panels(item: Item) -> tuple[np.ndarray, ...]:
+    harmonized = as_bytes(item.prediction)
+    mask = np.repeat(as_bytes(item.mask), 3, axis=2)
+    error = abs(np.clip(item.prediction, 0, 1) * 255 - item.target).mean(axis=2)
+    level = np.clip(error / ERROR_RANGE * 255, 0, 255).astype(np.uint8)
+    heat = cv2.applyColorMap(level, cv2.COLORMAP_INFERNO)[..., ::-1]
+    return tuple(_small(x) for x in (item.composite, mask, harmonized, item.target, heat))
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    factor = min(1.0, _SIDE / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    image = np.ascontiguousarray(image)
+    return image if factor == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _data_uri(image: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "WEBP", quality=86)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _card(row: Row, group: str) -> dict[str, Any]:
+    def value(number: float) -> float | None:
+        return round(number, 4) if math.isfinite(number) else None
+
+    return {
+        "id": row.composite_id,
+        "subset": row.subset,
+        "group": group,
+        "ratio": value(row.ratio),
+        "before": value(row.baseline["fmse"]),
+        "after": value(row.model["fmse"]),
+        "psnrBefore": value(row.baseline["psnr"]),
+        "psnr": value(row.model["psnr"]),
+    }
+
+
+def _page(evaluation: Evaluation, cards: list[dict[str, Any]], about: Mapping[str, str]) -> str:
+    summary, baseline = evaluation.summary[ALL], evaluation.baseline[ALL]
+    facts = [
+        ("images", str(summary["count"])),
+        *(
+            (label, f"{_number(baseline[name], digits)} → {_number(summary[name], digits)}")
+            for label, name, digits in (("fMSE", "fmse", 1), ("MSE", "mse", 1), ("PSNR", "psnr", 2))
+        ),
+        ("improved", _number(100 * summary["improved"], 1) + " %"),
+    ]
+    names = ["worst", "best", "sample"]
+    counts = {name: sum(card["group"] == name for card in cards) for name in names}
+    notes = [f"{key}: {value}" for key, value in about.items()] + describe(evaluation)
+    shown = (
+        f"Shown: {len(cards)} of {summary['count']} images, the {counts['worst']} with the highest "
+        f"error, the {counts['best']} with the lowest and a fixed sample of {counts['sample']}."
+    )
+    fill = {
+        "TITLE": html.escape(" · ".join(list(about.values())[:2]) or "Harmonization results"),
+        "FACTS": "".join(
+            f"<div><dt>{label}</dt><dd>{html.escape(value)}</dd></div>" for label, value in facts
+        ),
+        "PROTOCOL": html.escape(evaluation.protocol.name),
+        "SHOWN": html.escape(shown),
+        "NOTES": "".join(f"<li>{html.escape(note)}</li>" for note in notes),
+        "RANGE": str(ERROR_RANGE),
+        "PANELS": json.dumps(PANELS),
+        # "<" never stands in the data, so that no name can close the script element.
+        "CARDS": json.dumps(cards).replace("<", "\\u003c"),
+    }
+    page = PAGE
+    for name, value in fill.items():
+        page = page.replace(f"@@{name}@@", value)
+    return page
+
+
+def _number(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:,.{digits}f}"

@@ -1,0 +1,32 @@
+"""Saves predictions under stable names, so that others can compare."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from jaxharm.evaluation.evaluate import Item
+
+
+class ImageSaver:
+    """Observer that writes each prediction as FOLDER/<subset>/<composite_id>.png, 8 bit, lossless."""
+
+    def __init__(self, folder: str | Path):
+        self._folder = Path(folder)
+
+    def observe(self, item: Item) -> None:
+        """Writes the prediction of one item."""
+        path = self._folder / safe_name(item.row.subset) / f"{safe_name(item.row.composite_id)}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(as_bytes(item.prediction)).save(path)
+
+
+def as_bytes(image: np.ndarray) -> np.ndarray:
+    """f32[...] in [0,1] (clipped) -> u8, rounded."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def safe_name(name: str) -> str:
+    """A name as one file name: separators become underscores, a leading dot too."""
+    name = name.replace("/", "_").replace("\\", "_")
+    return "_" + name[1:] if name.startswith(".") else name

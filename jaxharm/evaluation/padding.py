@@ -1,0 +1,59 @@
+"""Lets a network that needs a multiple of pixels take images of any size."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxharm import registry
+from jaxharm.types import Output
+
+HostBatch = Mapping[str, np.ndarray]
+_IMAGES = ("composite", "mask", "target", "background")
+_BUCKET = 32  # odd sizes are padded to multiples of this too: few shapes, few compilations
+
+
+def padded_predict(
+    predict: Callable[[HostBatch], Output], model: Any
+) -> Callable[[HostBatch], Output]:
+    """`predict` on images padded by reflection and cut back, where their size does not fit.
+
+    Args:
+        predict: host batch -> Output whose image has the batch's size.
+        model: the model's Config; `size_multiple` and `min_size` are read.
+    """
+
+    def call(batch: HostBatch) -> Output:
+        height, width = batch["composite"].shape[1:3]
+        wanted = [_fit(n, model.size_multiple, model.min_size) for n in (height, width)]
+        if wanted == [height, width]:
+            return predict(batch)
+        border = ((0, 0), (0, wanted[0] - height), (0, wanted[1] - width), (0, 0))
+        padded = {
+            key: np.pad(value, border, mode="symmetric") if key in _IMAGES else value
+            for key, value in batch.items()
+        }
+        return Output(image=np.asarray(predict(padded).image)[:, :height, :width])
+
+    return call
+
+
+def example_batch(name: str, model: Any) -> dict[str, np.ndarray]:
+    """A batch of one blank image of the model's own size, which tells the shapes to a restore.
+
+    Args:
+        name: registry name of the system.
+        model: its Config; `default_size` is read.
+    """
+    image = np.zeros((1, model.default_size, model.default_size, 3), np.uint8)
+    mask = np.zeros((*image.shape[:3], 1), np.float32)
+    batch = {"composite": image, "mask": mask, "target": image, "index": np.zeros(1, np.int32)}
+    return {**batch, "background": image} if registry.get(name).needs_background else batch
+
+
+def _fit(side: int, multiple: int, minimum: int) -> int:
+    if side % multiple == 0 and side >= minimum:
+        return side
+    step = math.lcm(multiple, _BUCKET)
+    return math.ceil(max(side, minimum) / step) * step

@@ -1,0 +1,28 @@
+"""Networks that need a multiple of pixels, on images of any size."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sets import batches, images
+
+from jaxharm.evaluation.padding import padded_predict
+from jaxharm.types import Output
+
+
+@pytest.mark.parametrize(
+    ("side", "multiple", "minimum", "seen"),
+    [(16, 8, 16, 16), (17, 8, 16, 32), (33, 20, 16, 160), (16, 8, 64, 64), (24, 8, 16, 24)],
+)
+def test_sizes_are_fitted_and_cut_back(side, multiple, minimum, seen):
+    sizes = []
+
+    def predict(batch):
+        sizes.append({batch[key].shape[1:3] for key in ("composite", "mask", "target")})
+        return Output(image=batch["composite"].astype(np.float32) / 255)
+
+    batch = next(batches(images(2, side=side), 2))
+    model = SimpleNamespace(size_multiple=multiple, min_size=minimum)
+    image = padded_predict(predict, model)(batch).image
+    assert sizes == [{(seen, seen)}]
+    np.testing.assert_array_equal(image, batch["composite"].astype(np.float32) / 255)
