@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import uniform_fan_in
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.nn.resample import resize, resize_conv3x3
@@ -34,14 +35,13 @@ class ConvNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """f[b,h,w,c] -> f[b,*,*,features]."""
-        x = nn.Conv(
+        x = Conv(
             self.features,
-            (self.kernel, self.kernel),
-            (self.stride, self.stride),
-            ((_PAD, _PAD), (_PAD, _PAD)),
+            self.kernel,
+            self.stride,
+            _PAD,
             use_bias=False,
             dtype=self.dtype,
-            kernel_init=uniform_fan_in(self.kernel**2 * x.shape[-1]),
             name="conv",
         )(x)
         return nn.relu(BatchNorm(self.axis_name, name="bn")(x, train=train))
@@ -66,17 +66,7 @@ class ShadingNet(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """f[b,h,w,c] -> f32[b,h,w,1]; h and w at least `smallest_input(strides)`."""
         size = x.shape[1:3]
-        init = uniform_fan_in(9 * x.shape[-1])
-        y = nn.Conv(
-            self.width,
-            (3, 3),
-            padding=((1, 1), (1, 1)),
-            dtype=self.dtype,
-            kernel_init=init,
-            bias_init=init,
-            name="conv0",
-        )(x)
-        y = nn.relu(y)
+        y = nn.relu(Conv(self.width, 3, padding=_PAD, dtype=self.dtype, name="conv0")(x))
         features, encoded = self.width, {}
         for name, stride in zip(ENCODER, self.strides, strict=True):
             features *= 2

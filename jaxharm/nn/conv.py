@@ -19,13 +19,55 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jaxharm.nn.init import he_normal_fan_out, uniform_fan_in
+from jaxharm.nn.init import Initializer, he_normal_fan_out, uniform_fan_in
 from jaxharm.types import Array
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Below this many kernel columns or rows a matrix product is too thin to beat XLA's convolution.
 _THIN = 24
+# The same for the input gradient by phases, which is a convolution again.
+_THIN_PHASES = 8
+# Up to this many output pixels per image the patches are a small matrix.
+_FEW_PIXELS = 4
+
+
+def convolve(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    """`conv2d` in the form that suits the shape.
+
+    1x1 kernels and outputs of a few pixels are one matrix product, without the kernel's taps that
+    meet nothing but padding: there XLA's convolutions on CPU take up to 40 times as long, most of
+    all in their gradients. Arguments and result are those of `conv2d`.
+    """
+    kh, kw, c, o = kernel.shape
+    if (kh, kw, stride, padding) == (1, 1, 1, ((0, 0), (0, 0))):
+        return jnp.dot(x, kernel.reshape(c, o))
+    rows, columns = (
+        (x.shape[axis + 1] + sum(padding[axis]) - kernel.shape[axis]) // stride + 1
+        for axis in (0, 1)
+    )
+    if rows * columns > _FEW_PIXELS:
+        return conv2d(x, kernel, stride, padding)
+    used = [
+        [
+            tap
+            for tap in range(kernel.shape[axis])
+            if any(
+                0 <= tap - padding[axis][0] + stride * i < x.shape[axis + 1] for i in range(count)
+            )
+        ]
+        for axis, count in enumerate((rows, columns))
+    ]
+    padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    patches = [
+        padded[
+            :, u : u + stride * (rows - 1) + 1 : stride, v : v + stride * (columns - 1) + 1 : stride
+        ]
+        for u in used[0]
+        for v in used[1]
+    ]
+    core = kernel[used[0][0] : used[0][-1] + 1, used[1][0] : used[1][-1] + 1]
+    return jnp.dot(jnp.concatenate(patches, -1), core.reshape(-1, o))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -91,7 +133,7 @@ def _conv_bwd(
         and kernel.shape[:2] == (4, 4)
         and padding == ((1, 1), (1, 1))
         and x.shape[1] % 2 == x.shape[2] % 2 == 0
-        and min(kernel.shape[2:]) >= _THIN
+        and min(kernel.shape[2:]) >= _THIN_PHASES
     )
     dx = (
         lax.platform_dependent(grad, kernel, cpu=input_grad_phases, default=input_grad)
@@ -181,7 +223,7 @@ def _kernel_grad_products(
 
 
 class Conv(nn.Module):
-    """Convolution layer with PyTorch's default initialisation.
+    """Convolution layer.
 
     Attributes:
         features: output channels.
@@ -190,6 +232,7 @@ class Conv(nn.Module):
         padding: zero pixels on every side.
         use_bias: whether a per-channel constant is added.
         dtype: of the arithmetic and the output; parameters are float32.
+        kernel_init: None: PyTorch's default, as for the bias.
     """
 
     features: int
@@ -198,6 +241,7 @@ class Conv(nn.Module):
     padding: int = 0
     use_bias: bool = True
     dtype: Any = jnp.float32
+    kernel_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, *inputs: Array) -> Array:
@@ -209,13 +253,14 @@ class Conv(nn.Module):
         channels = sum(x.shape[-1] for x in inputs)
         k = self.kernel_size
         init = uniform_fan_in(channels * k * k)
-        kernel = self.param("kernel", init, (k, k, channels, self.features), jnp.float32)
+        shape = (k, k, channels, self.features)
+        kernel = self.param("kernel", self.kernel_init or init, shape, jnp.float32)
         kernel = kernel.astype(self.dtype)
         padding = ((self.padding, self.padding),) * 2
         y, start = None, 0
         for x in inputs:
             part = kernel[:, :, start : start + x.shape[-1]]
-            term = conv2d(x.astype(self.dtype), part, self.stride, padding)
+            term = convolve(x.astype(self.dtype), part, self.stride, padding)
             y = term if y is None else y + term
             start += x.shape[-1]
         if self.use_bias:
@@ -253,14 +298,13 @@ class ConvTranspose(nn.Module):
 
 def he_conv(
     features: int, size: int, stride: int = 1, *, name: str, dtype: Any = jnp.float32
-) -> nn.Conv:
+) -> Conv:
     """A size x size convolution without bias, padding (size-1)/2, He-normal by outgoing fan."""
-    pad = (size - 1) // 2
-    return nn.Conv(
+    return Conv(
         features,
-        (size, size),
-        (stride, stride),
-        ((pad, pad), (pad, pad)),
+        size,
+        stride,
+        padding=(size - 1) // 2,
         use_bias=False,
         dtype=dtype,
         kernel_init=he_normal_fan_out(size, features),
