@@ -57,7 +57,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarra
         if mask.shape != tuple(size):
             bits = bits.resize(size[::-1], Image.Resampling.NEAREST)
         return np.asarray(bits, np.float32)[..., None]
-    soft = mask.astype(np.float32) / np.float32(255)
+    soft: np.ndarray = mask.astype(np.float32) / np.float32(255)
     if mask.shape != tuple(size):
         soft = cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR)
     if mode == "linear_binary":

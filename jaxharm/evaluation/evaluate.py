@@ -133,7 +133,7 @@ def evaluate(
                 predicted = np.asarray(predict(batch).image)
                 extra = _lpips_values(lpips, predicted, batch)
                 started = [
-                    pool.submit(_measure_item, batch, predicted, i, protocol, extra)
+                    pool.submit(_measure_item, batch, predicted, int(i), protocol, extra)
                     for i in np.flatnonzero(batch["valid"] > 0)
                 ]
                 rows += _finish(pending, observers)

@@ -52,7 +52,7 @@ figure { margin: 0; }
 .panel img { display: block; width: 100%; height: auto; }
 figcaption { font-size: 12px; color: var(--dim); text-align: center; padding-top: 4px; }
 dialog { border: 0; border-radius: 12px; padding: 14px; background: var(--card); color: var(--ink);
-  max-width: 96vw; max-height: 96vh; }
+  max-width: 96vw; max-height: 96vh; outline: 0; }
 dialog::backdrop { background: rgb(0 0 0 / .72); }
 dialog img { display: block; width: min(88vw, 78vh); max-height: 80vh; object-fit: contain;
   border-radius: 6px; }

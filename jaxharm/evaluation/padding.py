@@ -34,7 +34,7 @@ def padded_predict(
             key: np.pad(value, border, mode="symmetric") if key in _IMAGES else value
             for key, value in batch.items()
         }
-        return Output(image=np.asarray(predict(padded).image)[:, :height, :width])
+        return Output(image=predict(padded).image[:, :height, :width])
 
     return call
 

@@ -20,6 +20,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from jaxharm.errors import InputError
+from jaxharm.metrics.arrays import Images
 from jaxharm.types import Array, to_float
 
 # torch index, output channels, kernel, stride, padding; a 3x3 max pool of stride 2 before each
@@ -49,7 +50,7 @@ class LPIPS:
     biases: tuple[Array, ...]
     channel_weights: tuple[Array, ...]
 
-    def __call__(self, prediction: Array, target: Array) -> Array:
+    def __call__(self, prediction: Images, target: Images) -> Array:
         """Distances of images f32[b,h,w,3] in [0,1] (or u8), at least 32 pixels a side -> f32[b]."""
         height, width = prediction.shape[1:3]
         if prediction.shape != target.shape or min(height, width) < 32:
