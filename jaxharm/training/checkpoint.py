@@ -125,6 +125,8 @@ class Checkpoints:
             state=ocp.args.StandardSave(on_mesh(state, self._mesh)),
             record=ocp.args.JsonSave(record),
         )
+        if jax.process_count() > 1:
+            self.wait()  # orbax's barriers between processes know of one writer at a time
         with self._writing(manager):
             manager.save(step, args=items, force=True)
 

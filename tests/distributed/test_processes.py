@@ -1,0 +1,81 @@
+"""Two real processes with one device each, against one process with two devices."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_run
+
+TOY_RUN = Path(toy_run.__file__)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def start(workdir, *arguments, devices=1, **environment):
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return subprocess.Popen(
+        [sys.executable, str(TOY_RUN), str(workdir), *arguments],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def start_pair(workdir, *arguments):
+    shared = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}", "JAX_NUM_PROCESSES": "2"}
+    return [start(workdir, *arguments, **shared, JAX_PROCESS_ID=str(i)) for i in range(2)]
+
+
+def finish(processes):
+    """Outputs of processes that must all end with status 0; none is left running."""
+    try:
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    return outputs
+
+
+def numbers(workdir):
+    """Arrays of the last checkpoint; the trained weights and statistics."""
+    arrays = toy_run.saved(workdir)
+    return {
+        name: np.frombuffer(value, np.float32)
+        for name, value in arrays.items()
+        if name.startswith(("['params']", "['collections']"))
+    }
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("one")
+    finish([start(workdir, devices=2)])
+    return workdir
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("parallel", ["shard_map", "pmap"])
+def test_two_processes_agree_with_one(one_process, tmp_path, parallel):
+    outputs = finish(start_pair(tmp_path, "--parallel", parallel))
+    assert "2 x cpu in 2 processes, batch 8 (4 per device" in outputs[0]
+    assert "step 6/6" in outputs[0]
+    assert "step" not in outputs[1]  # only the first process writes text
+    expected, got = numbers(one_process), numbers(tmp_path)
+    assert expected.keys() == got.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(got[name], value, rtol=2e-4, atol=2e-6, err_msg=name)
+    losses = [
+        [row["loss"] for row in toy_run.curve(workdir) if row["kind"] == "train"]
+        for workdir in (one_process, tmp_path)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
