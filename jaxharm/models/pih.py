@@ -10,7 +10,7 @@ Two predictors at a low resolution and a parametric renderer that works at any r
 Inputs and outputs are in [0,1], sRGB-encoded, without any normalisation. Parameters: 93,235,073
 (light: 5,964,857); the official state dicts hold 406,241 (25,529) more that are never used.
 
-Deviations, all off by default: `identity_start`, `single_alpha`. The official code upsamples the
+Deviations, all off by default: `identity_start`, `single_alpha`, `predict_size`. The official code upsamples the
 last 256 channels before its output convolution; here the two linear steps are exchanged, with the
 same result.
 """
@@ -49,6 +49,9 @@ class PIHConfig:
             dark rim of soft masks (ours; needs the background the composite was made with).
         identity_start: an untrained model returns nearly the composite: constants are added to
             both nets' logits (ours). Not compatible with official weights.
+        predict_size: side to which both nets' inputs are resized (antialiased), whatever the size of
+            the image that is rendered; None: they look at the image as given (ours; training on
+            images of this size resizes nothing).
         shading_width: channels of the shading net's first layer; None: 32, light 8.
         shading_strides: of its six encoder layers; None: (4, 4, 2, 4, 2, 2), lowres 2 first.
         curve_width: factor on the channels of the curve net.
@@ -63,6 +66,7 @@ class PIHConfig:
     joint: bool = True
     single_alpha: bool = False
     identity_start: bool = False
+    predict_size: int | None = None
     shading_width: int | None = None
     shading_strides: tuple[int, ...] | None = None
     curve_width: float = 1.0
@@ -76,6 +80,11 @@ class PIHConfig:
         if self.shading_strides is not None and len(self.shading_strides) != 6:
             raise InputError(
                 f"PIHConfig.shading_strides={self.shading_strides}: six strides are needed"
+            )
+        smallest = smallest_input(self.strides) if self.masking else 1
+        if self.predict_size is not None and self.predict_size < smallest:
+            raise InputError(
+                f"PIHConfig.predict_size={self.predict_size}: these strides need at least {smallest}"
             )
 
     @classmethod
@@ -102,12 +111,14 @@ class PIHConfig:
     @property
     def min_size(self) -> int:
         """The smallest side the shading net can take (438; 220 with lowres)."""
-        return smallest_input(self.strides) if self.masking else 1
+        if not self.masking or self.predict_size is not None:
+            return 1
+        return smallest_input(self.strides)
 
     @property
     def default_size(self) -> int:
         """The side the networks are meant for (512; 256 with lowres)."""
-        return math.prod(self.strides)
+        return self.predict_size or math.prod(self.strides)
 
 
 class PIH(nn.Module):
@@ -144,7 +155,8 @@ class PIH(nn.Module):
         """
         config = self.config
         background = self._check(composite, background, train)
-        x = jnp.concatenate([composite, background, mask], -1)
+        seen = tuple(self._seen(image) for image in (composite, mask, background))
+        x = jnp.concatenate([seen[0], seen[2], seen[1]], -1)
         curves = self._curves(x, train)
         if not config.joint:
             curves = jax.lax.stop_gradient(curves)
@@ -152,7 +164,11 @@ class PIH(nn.Module):
         intermediate = apply_curves(foreground, curves, mask=mask, background=background)
         shading = jnp.ones(mask.shape, jnp.float32)
         if config.masking:
-            shading = self._shading(jnp.concatenate([x, intermediate], -1), train)
+            seen_intermediate = intermediate
+            if x.shape[1:3] != mask.shape[1:3]:
+                seen_intermediate = apply_curves(seen[0], curves, mask=seen[1], background=seen[2])
+            x = jnp.concatenate([x, seen_intermediate], -1)
+            shading = self._shading(x, mask.shape[1:3], train)
         raw = apply_curves(foreground, curves) * shading
         if config.single_alpha:
             image = raw * mask + (1 - mask) * background
@@ -162,6 +178,14 @@ class PIH(nn.Module):
             image = intermediate
         aux = {"curves": curves, "shading": shading, "intermediate": intermediate, "raw": raw}
         return Output(image=image, aux=aux)
+
+    def _seen(self, image: Array) -> Array:
+        """f[b,h,w,c] at the size that the nets look at."""
+        side = self.config.predict_size
+        if side is None or image.shape[1:3] == (side, side):
+            return image
+        shape = (image.shape[0], side, side, image.shape[-1])
+        return jax.image.resize(image, shape, "linear", antialias=True)
 
     def _curves(self, x: Array, train: bool) -> Array:
         """f[b,h,w,7] -> f32[b,3,knots] in (0,1)."""
@@ -179,8 +203,8 @@ class PIH(nn.Module):
             logits += jnp.log(positions / (1 - positions)).reshape(1, 1, -1)
         return jax.nn.sigmoid(logits)
 
-    def _shading(self, x: Array, train: bool) -> Array:
-        """f[b,h,w,10] -> f32[b,h,w,1] in [mask_offset, 1]."""
+    def _shading(self, x: Array, size: tuple[int, int], train: bool) -> Array:
+        """f[b,*,*,10] -> f32[b,*size,1] in [mask_offset, 1]."""
         config = self.config
         logits = ShadingNet(
             config.shading_width or (8 if config.light else 32),
@@ -188,7 +212,7 @@ class PIH(nn.Module):
             self.axis_name,
             self.dtype,
             name="shading_net",
-        )(x, train=train)
+        )(x, size, train=train)
         return to_gain(logits + (_OPEN_GAIN if config.identity_start else 0.0), config.mask_offset)
 
     def _check(self, composite: Array, background: Array | None, train: bool) -> Array:

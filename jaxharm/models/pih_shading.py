@@ -63,9 +63,8 @@ class ShadingNet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        """f[b,h,w,c] -> f32[b,h,w,1]; h and w at least `smallest_input(strides)`."""
-        size = x.shape[1:3]
+    def __call__(self, x: Array, size: tuple[int, int], *, train: bool) -> Array:
+        """f[b,h,w,c] -> f32[b,*size,1]; h and w at least `smallest_input(strides)`."""
         y = nn.relu(Conv(self.width, 3, padding=_PAD, dtype=self.dtype, name="conv0")(x))
         features, encoded = self.width, {}
         for name, stride in zip(ENCODER, self.strides, strict=True):
