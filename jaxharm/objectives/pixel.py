@@ -1,0 +1,110 @@
+"""Pixel losses as ratios of sums, so that the mean over several devices is exact."""
+
+import jax.numpy as jnp
+
+from jaxharm.objectives.reduction import Ratio
+from jaxharm.types import Array
+
+
+def squared_error(prediction: Array, target: Array) -> Ratio:
+    """Sum of squared differences over the number of entries.
+
+    Args:
+        prediction, target: f32[b,h,w,c] in [0,1].
+    """
+    return jnp.sum(jnp.square(prediction - target)), jnp.float32(prediction.size)
+
+
+def absolute_error(prediction: Array, target: Array) -> Ratio:
+    """Sum of absolute differences over the number of entries.
+
+    Args:
+        prediction, target: f32[b,h,w,c] in [0,1].
+
+    Source: PIH, specs/pih 5 (L1 over the whole image).
+    """
+    return jnp.sum(jnp.abs(prediction - target)), jnp.float32(prediction.size)
+
+
+def masked_absolute_error(prediction: Array, target: Array, mask: Array) -> Ratio:
+    """Sum of |prediction*m - target*m| over the number of all entries, masked out or not.
+
+    Args:
+        prediction, target: f32[b,h,w,c] in [0,1].
+        mask: f32[b,h,w,1].
+
+    Source: PHNet, specs/phnet 2 (L1).
+    """
+    return jnp.sum(jnp.abs(prediction - target) * mask), jnp.float32(prediction.size)
+
+
+def foreground_absolute_error(
+    prediction: Array, target: Array, mask: Array, *, min_area: float = 100.0
+) -> Ratio:
+    """Per image, absolute differences inside the foreground over its size; summed over the images.
+
+    Args:
+        prediction, target: f32[b,h,w,c] in [0,1].
+        mask: f32[b,h,w,1].
+        min_area: the foreground counts as at least this many pixels; also the empty one.
+
+    Returns:
+        Sum over the images of sum |prediction-target| m / (c * max(sum m, min_area)), and b.
+    """
+    error = jnp.sum(jnp.abs(prediction - target) * mask, (1, 2, 3))
+    area = jnp.maximum(jnp.sum(mask, (1, 2, 3)), min_area)
+    return jnp.sum(error / (prediction.shape[-1] * area)), jnp.float32(len(prediction))
+
+
+def foreground_normalized_error(
+    prediction: Array, target: Array, mask: Array, *, min_area: float = 100.0
+) -> Ratio:
+    """Per image, squared differences over the foreground's size; summed over the images.
+
+    The numerator covers the whole image: it equals a foreground error only where the prediction
+    is blended with the target's background.
+
+    Args:
+        prediction, target: f32[b,h,w,c] in [0,1].
+        mask: f32[b,h,w,1].
+        min_area: the foreground counts as at least this many pixels; also the empty one.
+
+    Returns:
+        Sum over the images of sum (prediction-target)^2 / (c * max(sum m, min_area)), and b.
+
+    Source: PHNet, specs/phnet 2 (FnMSE).
+    """
+    square = jnp.sum(jnp.square(prediction - target), (1, 2, 3))
+    area = jnp.maximum(jnp.sum(mask, (1, 2, 3)), min_area)
+    return jnp.sum(square / (prediction.shape[-1] * area)), jnp.float32(len(prediction))
+
+
+def psnr_loss(mean_squared_error: Array) -> Array:
+    """100 / (1e-7 + PSNR) of the batch's mean squared error on the [0,1] scale.
+
+    The error is clamped at 1e-12, where the loss is 0.83 and its gradient 0; the paper's code is
+    undefined at 0.
+
+    Source: PHNet, specs/phnet 2 (PSNR).
+    """
+    clamped = jnp.maximum(mean_squared_error, 1e-12)
+    return 100.0 / (1e-7 - 10.0 * jnp.log10(clamped))
+
+
+def gray_world_error(images: Array) -> Ratio:
+    """How far the mean colours of images are from gray, summed over them, and their number.
+
+    Per image sqrt(Drg^2 + Drb^2 + Dgb^2) with Drg = (mean red - mean green)^2 and so on. The
+    gradient of a gray image is 0.
+
+    Args:
+        images: f32[b,h,w,3] in [0,1].
+
+    Source: PHNet, specs/phnet 2 (Color).
+    """
+    mean = jnp.mean(images, (1, 2))
+    pairs = jnp.square(mean - jnp.roll(mean, 1, axis=-1))
+    square = jnp.sum(jnp.square(pairs), -1)
+    positive = square > 0
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+    return jnp.sum(root), jnp.float32(len(images))
