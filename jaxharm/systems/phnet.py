@@ -1,0 +1,139 @@
+"""Training of PHNet: its loss, and the options that concern its batch statistics and biases.
+
+Source: specs/phnet 2 and 10. The losses see the network's raw image; the blended one is only
+evaluated. Unlike the released trainer, all means are over the global batch.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxharm.config import TrainConfig
+from jaxharm.models.phnet import BATCH_NORM_STEPS, STEPS
+from jaxharm.objectives.gradient import gradient_difference
+from jaxharm.objectives.pixel import (
+    foreground_normalized_error,
+    gray_world_error,
+    masked_absolute_error,
+    psnr_loss,
+    squared_error,
+)
+from jaxharm.objectives.reduction import reduce_ratio
+from jaxharm.systems.supervised import SupervisedSystem
+from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState
+
+# Biases in front of a normalisation: their true gradient is zero.
+_IDLE_BIASES = frozenset(
+    [(f"encoder{i + 1}", "conv", "bias") for i in range(STEPS)]
+    + [(f"decoder{i}", "up", "bias") for i in range(BATCH_NORM_STEPS)]
+)
+
+
+@dataclass(frozen=True)
+class PHNetObjective:
+    """Loss weights and choices; defaults are the release's. Terms of weight 0 are not computed.
+
+    Attributes:
+        psnr, fnmse, gradient, l2, l1, color: weights of the terms.
+        color_start: share of the run after which the color term counts (epoch 101 of 300).
+        fnmse_on_blended: whether FnMSE sees the blended image, so that only foreground counts.
+        fnmse_min_area: pixels that the foreground counts as at least.
+        bn_axis: batch statistics over the global batch, or over each device's part as released
+            (running statistics are then averaged over the devices; without effect under
+            parallel="jit", where no device axis exists).
+        freeze_idle_biases: leaves alone the biases in front of a normalisation. Their gradient
+            is rounding noise, which Lion turns into full-size steps.
+    """
+
+    psnr: float = 0.2
+    fnmse: float = 0.01
+    gradient: float = 0.01
+    l2: float = 0.0
+    l1: float = 0.0
+    color: float = 0.0
+    color_start: float = 101 / 300
+    fnmse_on_blended: bool = False
+    fnmse_min_area: float = 100.0
+    bn_axis: Literal["global", "local"] = "global"
+    freeze_idle_biases: bool = False
+
+
+@dataclass(frozen=True)
+class PHNetSystem(SupervisedSystem):
+    """PHNet under `PHNetObjective`."""
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, *, total_steps: int) -> Self:
+        """The system of `config`, for a run of `total_steps`."""
+        system = super().from_config(config, total_steps=total_steps)
+        if not config.objective.freeze_idle_biases:
+            return system
+        frozen = optax.masked(optax.set_to_zero(), _idle_biases)
+        return dataclasses.replace(system, optimizer=optax.chain(system.optimizer, frozen))
+
+    def module(self, axis_name: str | None = None) -> nn.Module:
+        """The Flax module; its batch statistics cover the devices unless they are local."""
+        return super().module(None if self._local else axis_name)
+
+    def step(
+        self, state: TrainState, batch: Batch, *, axis_name: str | None
+    ) -> tuple[TrainState, Metrics]:
+        """One optimisation step; see `systems.base.System`."""
+        if self.config.objective.color:
+            share = state.step.astype(jnp.float32) / self.total_steps
+            batch = {**batch, "progress": jnp.full(len(batch["mask"]), share)}
+        state, metrics = super().step(state, batch, axis_name=axis_name)
+        if self._local and axis_name is not None:
+            state = state.replace(collections=jax.lax.pmean(state.collections, axis_name))
+        return state, metrics
+
+    def loss(
+        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+    ) -> tuple[Array, Metrics]:
+        """See `SupervisedSystem.loss`; terms are named "psnr_loss" and so on."""
+        weights = self.config.objective
+        raw, target, mask = output.aux["raw"], batch["target"], batch["mask"]
+        total = jnp.zeros(())
+        terms: Metrics = {}
+        ratios: dict[str, Any] = {
+            "l2": lambda: squared_error(raw, target),
+            "l1": lambda: masked_absolute_error(raw, target, mask),
+            "gradient": lambda: gradient_difference(raw, target, mask),
+            "fnmse": lambda: foreground_normalized_error(
+                output.image if weights.fnmse_on_blended else raw,
+                target,
+                mask,
+                min_area=weights.fnmse_min_area,
+            ),
+        }
+        for name, ratio in ratios.items():
+            weight = getattr(weights, name)
+            if weight:
+                numerator, count = terms[f"{name}_loss"] = reduce_ratio(ratio(), axis_name)
+                total += weight * numerator / count
+        if weights.psnr:
+            error, count = reduce_ratio(squared_error(raw, target), axis_name)
+            terms["psnr_loss"] = psnr_loss(error / count), jnp.ones(())
+            total += weights.psnr * terms["psnr_loss"][0]
+        if weights.color:
+            terms["color_loss"] = reduce_ratio(gray_world_error(raw), axis_name)
+            started = batch["progress"][0] >= weights.color_start
+            # A sum over the batch, as released, not a mean.
+            total += weights.color * started * terms["color_loss"][0]
+        return total, terms
+
+    @property
+    def _local(self) -> bool:
+        return self.config.objective.bn_axis == "local"
+
+
+def _idle_biases(params: Params) -> Any:
+    """A tree of booleans: which leaves are idle biases."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: tuple(str(entry.key) for entry in path) in _IDLE_BIASES, params
+    )
