@@ -1,0 +1,119 @@
+"""train.py on real records: the command line, its exit statuses, kill -9 and the same command."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fixtures_data import write_tree
+from toy_run import curve, saved
+
+import train
+from data_pipelines.build import build
+
+ROOT = Path(train.__file__).resolve().parent
+CONFIG = """
+from toy_system import toy_config
+from jaxharm.config import *
+
+def get_config():
+    return toy_config(
+        steps=40,
+        data=DataConfig(name="small", batch_size=8, image_size=32),
+        eval=EvalConfig(data="small", batch_size=8),
+        optim=OptimConfig(lr=1e-3),
+        log=LogConfig(every=1, images_every=0, tensorboard=False),
+        checkpoint=CheckpointConfig(every=4),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """Arguments of train.py for a toy run on a small built data set."""
+    root = tmp_path_factory.mktemp("command")
+    lists = {
+        "small_train.txt": [f"a{i}_1_1.jpg" for i in range(20)],
+        "small_test.txt": ["b0_1_1.jpg", "b1_1_1.jpg"],
+    }
+    build(
+        "folder",
+        manual_dir=write_tree(root / "tree", lists),
+        data_dir=root / "data",
+        name="small",
+    )
+    config = root / "configs" / "toy" / "run.py"
+    config.parent.mkdir(parents=True)
+    config.write_text(CONFIG)
+    return ["--config", str(config), "--set", f"data.data_dir={root / 'data'}"]
+
+
+def start(command, workdir):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "tests"),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *command, "--workdir", str(workdir)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_kill_then_the_same_command_ends_bit_identical(command, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    first, second = start(command, whole), start(command, killed)
+    while not (killed / "last" / "8").is_dir():
+        assert second.poll() is None, second.communicate()
+        time.sleep(2e-3)
+    second.kill()
+    assert second.wait() == -9
+    _, errors = first.communicate(timeout=120)
+    assert first.returncode == 0, errors
+    assert not (killed / "last" / "40").is_dir()
+    again = start(command, killed)
+    output, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert "resumed at step" in output
+    assert saved(killed, 40) == saved(whole, 40)
+    assert curve(killed) == curve(whole)
+    record = json.loads((killed / "run.json").read_text())
+    assert record["dataset"]["small"]["splits"] == {"train": 20, "test": 2}
+    assert len(record["dataset"]["small"]["fingerprint"]) == 64
+    assert record["resumed"][0]["step"] >= 8
+    evaluation = curve(whole)[-1]
+    assert (evaluation["step"], evaluation["All/count"]) == (40, 2)
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        (["--set", "data.batch_size=12"], "data.batch_size=12 cannot be split evenly over 8"),
+        (["--set", "data.name=absent"], "data set 'absent' is not built"),
+        (["--set", "eval.data=absent"], "data set 'absent' is not built"),
+        (["--set", "optim.lrr=1"], "unknown config key 'optim.lrr'; did you mean lr"),
+        (["--overlay", "absent"], "unknown overlay 'absent'"),
+        (["--set", "init_from=/nonexistent"], "no weights at /nonexistent"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(command, tmp_path, capsys, extra, sentence):
+    status = train.main([*command, "--workdir", str(tmp_path), *extra])
+    errors = capsys.readouterr().err
+    assert status == 2
+    assert errors.startswith("error: ")
+    assert sentence in errors
+    assert errors.count("\n") == 1
+
+
+def test_divergence_is_status_1_with_a_message(command, tmp_path, capsys):
+    extra = ["--set", "optim.lr=1e30", "--set", "optim.name=sgd"]
+    assert train.main([*command, "--workdir", str(tmp_path), *extra]) == 1
+    errors = capsys.readouterr().err
+    assert "not finite at step" in errors
+    assert "failed" in errors
