@@ -10,9 +10,9 @@ Two predictors at a low resolution and a parametric renderer that works at any r
 Inputs and outputs are in [0,1], sRGB-encoded, without any normalisation. Parameters: 93,235,073
 (light: 5,964,857); the official state dicts hold 406,241 (25,529) more that are never used.
 
-Deviations, all off by default: `identity_start`, `single_alpha`, `predict_size`. The official code upsamples the
-last 256 channels before its output convolution; here the two linear steps are exchanged, with the
-same result.
+Deviations, all off by default: `identity_start`, `single_alpha`, `predict_size`. The official code
+upsamples the last 256 channels before its output convolution; here the two linear steps are
+exchanged, with the same result.
 """
 
 import math
@@ -49,11 +49,12 @@ class PIHConfig:
             dark rim of soft masks (ours; needs the background the composite was made with).
         identity_start: an untrained model returns nearly the composite: constants are added to
             both nets' logits (ours). Not compatible with official weights.
-        predict_size: side to which both nets' inputs are resized (antialiased), whatever the size of
-            the image that is rendered; None: they look at the image as given (ours; training on
-            images of this size resizes nothing).
+        predict_size: side to which both nets' inputs are resized (antialiased), whatever the size
+            of the image that is rendered; None: they look at the image as given (ours; training
+            on images of this size resizes nothing).
         shading_width: channels of the shading net's first layer; None: 32, light 8.
-        shading_strides: of its six encoder layers; None: (4, 4, 2, 4, 2, 2), lowres 2 first.
+        shading_strides: of its six encoder layers; None: (4, 4, 2, 4, 2, 2), with lowres 2 first, for
+            a predict_size below 220 twice 2 first (for a 16x16 grid at 512, 256 and 128).
         curve_width: factor on the channels of the curve net.
         curve_blocks: blocks of the four stages of the ResNet.
     """
@@ -101,7 +102,12 @@ class PIHConfig:
     @property
     def strides(self) -> tuple[int, ...]:
         """Strides of the shading net's encoder."""
-        return self.shading_strides or (2 if self.lowres else 4, 4, 2, 4, 2, 2)
+        if self.shading_strides is not None:
+            return self.shading_strides
+        lowres = (2, 4, 2, 4, 2, 2)
+        if self.predict_size is not None and self.predict_size < smallest_input(lowres):
+            return (2, 2, 2, 4, 2, 2)
+        return lowres if self.lowres else (4, 4, 2, 4, 2, 2)
 
     @property
     def size_multiple(self) -> int:
@@ -166,7 +172,10 @@ class PIH(nn.Module):
         if config.masking:
             seen_intermediate = intermediate
             if x.shape[1:3] != mask.shape[1:3]:
-                seen_intermediate = apply_curves(seen[0], curves, mask=seen[1], background=seen[2])
+                seen_foreground = unblend(*seen) if config.single_alpha else seen[0]
+                seen_intermediate = apply_curves(
+                    seen_foreground, curves, mask=seen[1], background=seen[2]
+                )
             x = jnp.concatenate([x, seen_intermediate], -1)
             shading = self._shading(x, mask.shape[1:3], train)
         raw = apply_curves(foreground, curves) * shading
