@@ -113,13 +113,27 @@ def curves(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) 
 def photometric(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
     """Exposure, white balance and gamma in linear light; then saturation and contrast."""
     del reference
-    stops = rng.uniform(-1.1, 0.9)
-    temperature, tint = rng.uniform(-0.3, 0.3), rng.uniform(-0.1, 0.1)
+    return _photometric(pixels, rng, 1.0)
+
+
+def another_camera(pixels: np.ndarray, rng: np.random.Generator) -> ColorChange:
+    """`photometric` at 0.6 of its strength: for a whole photograph, which stays plausible."""
+    return _photometric(pixels, rng, 0.6)
+
+
+def _photometric(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> ColorChange:
+    """See `photometric`; every range is multiplied by `strength`."""
+
+    def draw(low: float, high: float) -> float:
+        return strength * rng.uniform(low, high)
+
+    stops = draw(-1.1, 0.9)
+    temperature, tint = draw(-0.3, 0.3), draw(-0.1, 0.1)
     gains = np.exp([temperature - tint / 2, tint, -temperature - tint / 2])
     gains *= 2**stops / (gains @ LUMA)
-    gamma = np.exp(rng.uniform(-0.2, 0.2))
+    gamma = np.exp(draw(-0.2, 0.2))
     table = _encode(np.minimum(_LINEAR_LEVELS[:, None] * gains, 1.0) ** gamma) * 255
-    saturation, contrast = rng.uniform(0.5, 1.5), rng.uniform(0.85, 1.15)
+    saturation, contrast = 1 + draw(-0.5, 0.5), 1 + draw(-0.15, 0.15)
     matrix = contrast * (saturation * np.eye(3) + (1 - saturation) * LUMA[None, :])
     pivot = np.mean([table[pixels[:, c], c].mean() for c in range(3)])
     return _lookup_then_affine(table, matrix, np.full(3, (1 - contrast) * pivot))

@@ -10,7 +10,7 @@ from data_pipelines import synthesis
 from data_pipelines.decode import decode_image, decode_mask, decode_record, record_id
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.resize import IMAGE_MODES, MASK_MODES
-from data_pipelines.transforms import Geometry, apply_geometry, draw_geometry
+from data_pipelines.transforms import Geometry, apply_geometry, draw_geometry, recolor_alike
 
 Sample = dict[str, Any]
 _ORDER_TAG, _SAMPLE_TAG, _EVAL_TAG = 0, 1, 2  # keep the generators of a seed apart
@@ -87,6 +87,8 @@ class TrainSamples:
         size = (data.image_size, data.image_size)
         modes = {"image_resize": data.image_resize, "mask_resize": data.mask_resize}
         arrays = apply_geometry(images, geometry, size, **modes)
+        if rng.random() < augment.recolor:
+            arrays = recolor_alike(arrays, rng)
         if made:
             # A soft edge, as if the recoloured photograph had been resized, whatever the mask mode.
             edge = {"image_resize": data.image_resize, "mask_resize": "linear"}

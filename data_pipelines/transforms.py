@@ -1,4 +1,4 @@
-"""Paired geometry: one drawn crop and flip for all images of a record, then the resize.
+"""What all images of a record share: one drawn crop and flip, the resize, a change of colours.
 
 Source: specs/datasets 9.4; the crop of the iSSAM family (specs/gknet 5, specs/giftnet 4).
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_pipelines import color
 from data_pipelines.resize import resize_image, resize_mask
 
 _CROP_TRIES = 50
@@ -120,4 +121,26 @@ def apply_geometry(
         if key == "mask"
         else resize_image(view, size, image_resize)
         for key, view in views.items()
+    }
+
+
+def recolor_alike(
+    images: Mapping[str, np.ndarray], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Gives every photograph of a sample the same drawn change of colours; the mask stays.
+
+    The relation of foreground to background is kept, but a photograph's own colours cannot be
+    learnt by heart: what a small data set needs.
+
+    Args:
+        images: u8[h,w,3] each, but for "mask".
+        rng: decides the change.
+    """
+    sample = images["real"].reshape(-1, 3)[:: max(1, images["real"].size // 6000)]
+    change = color.another_camera(sample, rng)
+    return {
+        key: image
+        if key == "mask"
+        else color.quantise(change(image.reshape(-1, 3))).reshape(image.shape)
+        for key, image in images.items()
     }

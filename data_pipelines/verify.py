@@ -96,7 +96,9 @@ def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) 
             yield from (f"{label}: {text}" for text in _record_problems(record, mask))
             if rows and split == "test":
                 area = float(mask.sum(dtype=np.int64)) / 255
-                areas[record["subset"], record_id(record)] = IndexRow(mask.shape[0], mask.shape[1], area)
+                areas[record["subset"], record_id(record)] = IndexRow(
+                    mask.shape[0], mask.shape[1], area
+                )
     if whole and digest.hexdigest() != info.fingerprint:
         yield "the fingerprint of the records is not the one noted at the build"
     if rows:

@@ -17,12 +17,13 @@ from jaxharm.errors import InputError
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Paired geometry, the same for composite, mask and target (specs/datasets 9.4)."""
+    """Changes that composite, mask, target and plate share (specs/datasets 9.4)."""
 
     flip: float = 0.5  # probability of a horizontal flip
     crop_scale: tuple[float, float] | None = None  # area range of a random resized crop; None: off
     crop_ratio: tuple[float, float] = (0.75, 4 / 3)  # aspect range of that crop
     keep_background: float = 0.05  # probability of keeping a crop with at most one fg pixel
+    recolor: float = 0.0  # probability of one photometric change of all images alike (ours)
 
 
 @dataclass(frozen=True)

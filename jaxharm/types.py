@@ -38,7 +38,8 @@ class TrainState:
         params: network name -> its parameters ("model", or "generator", "discriminator", ...).
         collections: network name -> its other variable collections (batch_stats, spectral, ...).
         opt_state: network name -> optimiser state.
-        ema: network name -> moving average of its parameters; empty where the run keeps none.
+        ema: network name -> moving average of its variables (params and collections); empty where
+            the run keeps none.
     """
 
     step: Array

@@ -97,7 +97,7 @@ def test_bad_setting_is_one_sentence(setting, says):
 def test_missing_config_and_unknown_overlay():
     with pytest.raises(InputError, match="does not exist"):
         config_lib.load_config(ROOT / "configs/pih/nothing.py")
-    with pytest.raises(InputError, match="unknown overlay 'smok'.*did you mean smoke"):
+    with pytest.raises(InputError, match=r"unknown overlay 'smok'.*did you mean smoke"):
         config_lib.load_config(PIH_DEMO, overlays=["smok"])
 
 
@@ -113,7 +113,7 @@ def test_overlays_apply_left_to_right_and_settings_last():
 
 
 def test_unknown_model_option_names_the_valid_ones():
-    with pytest.raises(InputError, match="valid: .*mask_offset"):
+    with pytest.raises(InputError, match=r"valid: .*mask_offset"):
         registry.create_model("pih", mask_ofset=0.5)
     with pytest.raises(InputError, match="pih_light"):
         registry.get("pih_lite")

@@ -92,7 +92,7 @@ class SupervisedSystem:
             collections={NETWORK: collections},
             opt_state={NETWORK: self.optimizer.init(params)},
             # A copy: the state is donated, and one buffer cannot be donated twice.
-            ema={} if self.config.ema_decay is None else {NETWORK: jax.tree.map(jnp.copy, params)},
+            ema={} if self.config.ema_decay is None else {NETWORK: _copy(variables)},
         )
 
     def step(
@@ -116,9 +116,9 @@ class SupervisedSystem:
         new_params = optax.apply_updates(params, updates)
         ema = state.ema
         if self.config.ema_decay is not None:
-            ema = {
-                NETWORK: _average(state.ema[NETWORK], new_params, state.step, self.config.ema_decay)
-            }
+            # The running statistics are averaged too: they must fit the averaged parameters.
+            new = {"params": new_params, **collections}
+            ema = {NETWORK: _average(ema[NETWORK], new, state.step, self.config.ema_decay)}
         one = jnp.ones((), jnp.float32)
         metrics |= {
             "grad_norm": (optax.tree.norm(grads), one),
@@ -148,9 +148,9 @@ class SupervisedSystem:
         return _float_output(output)
 
     def variables(self, state: TrainState) -> dict[str, Params]:
-        """The model's variables as `predict` uses them: averaged parameters, batch statistics."""
-        params = state.ema.get(NETWORK, state.params[NETWORK])
-        return {"params": params, **state.collections[NETWORK]}
+        """The model's variables as `predict` uses them: the averaged ones where the run keeps them."""
+        latest = {"params": state.params[NETWORK], **state.collections[NETWORK]}
+        return dict(state.ema.get(NETWORK, latest))
 
     def with_variables(self, state: TrainState, variables: dict[str, Params]) -> TrainState:
         """`state` with the model's variables replaced, and its average restarted from them."""
@@ -158,7 +158,7 @@ class SupervisedSystem:
         return state.replace(
             params={**state.params, NETWORK: params},
             collections={**state.collections, NETWORK: collections},
-            ema={name: jax.tree.map(jnp.copy, params) for name in state.ema},
+            ema={name: _copy(variables) for name in state.ema},
         )
 
     # Parts --------------------------------------------------------------------------------
@@ -223,6 +223,10 @@ def _split(variables: Params) -> tuple[dict[str, Any], Params]:
 def _micro_batches(value: Array, count: int) -> Array:
     """[b, ...] -> [count, b/count, ...], sample i in micro-batch i mod count."""
     return jnp.swapaxes(value.reshape(value.shape[0] // count, count, *value.shape[1:]), 0, 1)
+
+
+def _copy(variables: Params) -> Params:
+    return jax.tree.map(jnp.copy, dict(variables))
 
 
 def _average(average: Params, params: Params, step: Array, decay: float) -> Params:

@@ -6,7 +6,13 @@ from memory_source import MemorySource
 
 from data_pipelines.decode import decode_image, decode_mask, decode_record
 from data_pipelines.errors import DatasetValidationError
-from data_pipelines.transforms import Geometry, apply_geometry, draw_crop, draw_geometry
+from data_pipelines.transforms import (
+    Geometry,
+    apply_geometry,
+    draw_crop,
+    draw_geometry,
+    recolor_alike,
+)
 
 MODES = {"image_resize": "linear_noaa", "mask_resize": "linear_binary"}
 
@@ -137,3 +143,18 @@ def test_equal_generators_draw_equal_geometry() -> None:
     ]
     assert drawn[0] == drawn[1]
     assert drawn[0] != drawn[2]
+
+
+def test_recolour_alike_keeps_the_relation_of_the_images():
+    real = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    mask = np.zeros((20, 30, 1), np.float32)
+    mask[5:15, 5:15] = 1
+    composite = np.where(mask > 0, 255 - real, real).astype(np.uint8)
+    images = {"real": real, "composite": composite, "mask": mask}
+    changed = recolor_alike(images, np.random.default_rng(1))
+    assert changed["mask"] is mask
+    background = mask[..., 0] == 0
+    np.testing.assert_array_equal(changed["real"][background], changed["composite"][background])
+    assert np.abs(changed["real"].astype(int) - real).mean() > 3
+    again = recolor_alike(images, np.random.default_rng(1))
+    np.testing.assert_array_equal(changed["real"], again["real"])

@@ -95,11 +95,13 @@ def test_average_is_used_for_prediction_and_follows_the_parameters():
     jax.tree.map(
         lambda a, p0, p1: np.testing.assert_allclose(a, 0.1 * p0 + 0.9 * p1, rtol=1e-5, atol=1e-7),
         state.ema["model"],
-        start.params["model"],
-        state.params["model"],
+        {"params": start.params["model"], **start.collections["model"]},
+        {"params": state.params["model"], **state.collections["model"]},
     )
     predict = jax.jit(lambda state, batch: system.predict(state, batch).image)
-    averaged = predict(state.replace(params=state.ema), batch)
+    averages = {"model": dict(state.ema["model"])}
+    params = {"model": averages["model"].pop("params")}
+    averaged = predict(state.replace(params=params, collections=averages, ema={}), batch)
     np.testing.assert_array_equal(predict(state, batch), averaged)
     assert not np.array_equal(predict(state.replace(ema={}), batch), averaged)
 

@@ -58,7 +58,7 @@ def test_state_saved_on_8_devices_is_restored_on_fewer(finished, count):
         ({"model": ToyConfig(features=5)}, "its model.features is 4, this config's is 5"),
         ({"seed": 3}, "its seed is 0, this config's is 3"),
         ({"optim": OptimConfig(name="sgd")}, "arrays differ, such as opt_state/model"),
-        ({"ema_decay": None}, "arrays differ, such as ema/model/in/kernel"),
+        ({"ema_decay": None}, "arrays differ, such as ema/model/params/in/kernel"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused(finished, tmp_path, changes, words):
@@ -138,7 +138,7 @@ def test_init_from_takes_the_weights_only(finished, path):
     expected = system.variables(source)
     assert int(state.step) == 0
     jax.tree.map(np.testing.assert_array_equal, state.params["model"], expected["params"])
-    jax.tree.map(np.testing.assert_array_equal, state.ema["model"], expected["params"])
+    jax.tree.map(np.testing.assert_array_equal, state.ema["model"], expected)
     jax.tree.map(np.testing.assert_array_equal, state.opt_state, fresh.opt_state)
     step = parallel.launch(system.step, "shard_map", mesh)
     state, metrics = step(state, parallel.put_batch(batch, "shard_map", mesh))
