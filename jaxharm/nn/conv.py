@@ -6,12 +6,14 @@ The forms are plain XLA convolutions. Two things differ from what autodiff of `l
   times the channels whose results are interleaved. Its input gradient is the mirrored strided
   convolution and its kernel gradient the kernel gradient of that, never a dilated convolution
   (XLA needs 20 to 50 times as long for the kernel gradient of a dilated one).
-- On CPU, kernel gradients are sums over matrix products, since XLA lowers the kernel gradient to a
-  convolution with an image-sized kernel, at a quarter of the matrix product's speed. Input
-  gradients of 4x4 stride-2 convolutions use the phase form. Other platforms keep XLA's gradients.
+- On CPU, kernel gradients are matrix products, one per kernel row, since XLA lowers the kernel
+  gradient to a convolution with an image-sized kernel, at a quarter of the matrix product's speed.
+  Input gradients of 4x4 stride-2 convolutions use the phase form. Other platforms keep XLA's.
 """
 
 import functools
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -70,20 +72,21 @@ def convolve(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     return jnp.dot(jnp.concatenate(patches, -1), core.reshape(-1, o))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv2d(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+def conv2d(x: Array | Sequence[Array], kernel: Array, stride: int, padding: Padding) -> Array:
     """Convolution (cross-correlation) with zero padding, without bias.
 
     Args:
-        x: f[b,h,w,c].
-        kernel: f[kh,kw,c,o], of the dtype of `x`.
+        x: f[b,h,w,c]; or several arrays, which count as concatenated along the channels: the copy
+            is never made, and nothing but the inputs is kept for the gradient.
+        kernel: f[kh,kw,c,o], of the dtype of `x`; c counts the channels of all inputs.
         stride: the same along both axes.
         padding: ((top, bottom), (left, right)) zero pixels.
 
     Returns:
         f[b,h',w',o] of the same dtype, h' = (h + top + bottom - kh) // stride + 1.
     """
-    return _conv(x, kernel, stride, padding)
+    inputs = tuple(x) if isinstance(x, list | tuple) else (x,)
+    return _conv_sum(inputs, kernel, stride, padding)
 
 
 def conv_transpose2d(x: Array, kernel: Array) -> Array:
@@ -111,39 +114,55 @@ def _conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
 
 
-def _conv_fwd(
-    x: Array, kernel: Array, stride: int, padding: Padding
-) -> tuple[Array, tuple[Array, Array]]:
-    return _conv(x, kernel, stride, padding), (x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv_sum(inputs: tuple[Array, ...], kernel: Array, stride: int, padding: Padding) -> Array:
+    parts = zip(inputs, _split(kernel, inputs), strict=True)
+    return functools.reduce(jnp.add, [_conv(x, part, stride, padding) for x, part in parts])
 
 
-def _conv_bwd(
-    stride: int, padding: Padding, residuals: tuple[Array, Array], grad: Array
-) -> tuple[Array, Array]:
-    x, kernel = residuals
+def _conv_sum_fwd(
+    inputs: tuple[Array, ...], kernel: Array, stride: int, padding: Padding
+) -> tuple[Array, tuple[tuple[Array, ...], Array]]:
+    return _conv_sum(inputs, kernel, stride, padding), (inputs, kernel)
 
-    def input_grad(grad: Array, kernel: Array) -> Array:
+
+def _conv_sum_bwd(
+    stride: int, padding: Padding, residuals: tuple[tuple[Array, ...], Array], grad: Array
+) -> tuple[tuple[Array, ...], Array]:
+    inputs, kernel = residuals
+    parts = _split(kernel, inputs)
+    input_grads = [
+        _input_grad(x, part, grad, stride, padding) for x, part in zip(inputs, parts, strict=True)
+    ]
+    kernel_grads = [
+        _kernel_grad(x, grad, part, stride, padding) for x, part in zip(inputs, parts, strict=True)
+    ]
+    return tuple(input_grads), jnp.concatenate(kernel_grads, axis=2)
+
+
+_conv_sum.defvjp(_conv_sum_fwd, _conv_sum_bwd)
+
+
+def _split(kernel: Array, inputs: tuple[Array, ...]) -> list[Array]:
+    """The kernel's part for each input."""
+    ends = list(itertools.accumulate(x.shape[-1] for x in inputs))
+    return jnp.split(kernel, ends[:-1], axis=2)
+
+
+def _input_grad(x: Array, kernel: Array, grad: Array, stride: int, padding: Padding) -> Array:
+    """Gradient of a convolution with respect to its input."""
+
+    def by_convolution(grad: Array, kernel: Array) -> Array:
         return jax.vjp(lambda x: _conv(x, kernel, stride, padding), jnp.zeros_like(x))[1](grad)[0]
 
-    def input_grad_phases(grad: Array, kernel: Array) -> Array:
+    def by_phases(grad: Array, kernel: Array) -> Array:
         return _conv_phases(grad, kernel[::-1, ::-1].swapaxes(2, 3))
 
-    phases = (
-        stride == 2
-        and kernel.shape[:2] == (4, 4)
-        and padding == ((1, 1), (1, 1))
-        and x.shape[1] % 2 == x.shape[2] % 2 == 0
-        and min(kernel.shape[2:]) >= _THIN_PHASES
-    )
-    dx = (
-        lax.platform_dependent(grad, kernel, cpu=input_grad_phases, default=input_grad)
-        if phases
-        else input_grad(grad, kernel)
-    )
-    return dx, _kernel_grad(x, grad, kernel, stride, padding)
-
-
-conv2d.defvjp(_conv_fwd, _conv_bwd)
+    doubling = stride == 2 and kernel.shape[:2] == (4, 4) and padding == ((1, 1), (1, 1))
+    even = x.shape[1] % 2 == x.shape[2] % 2 == 0
+    if doubling and even and min(kernel.shape[2:]) >= _THIN:
+        return lax.platform_dependent(grad, kernel, cpu=by_phases, default=by_convolution)
+    return by_convolution(grad, kernel)
 
 
 @jax.custom_vjp
@@ -196,30 +215,35 @@ def _kernel_grad(x: Array, grad: Array, kernel: Array, stride: int, padding: Pad
 def _kernel_grad_products(
     x: Array, grad: Array, shape: tuple[int, ...], stride: int, padding: Padding
 ) -> Array:
-    """dK[i,j] = sum_pq x[s*p+i, s*q+j] grad[p,q] as one matrix product per kernel row.
+    """dK[i,j] = sum_pq x[s*p+i, s*q+j] grad[p,q] as one matrix product per kernel row i.
 
     Column j = s*v + r of the kernel: r selects one of s neighbouring columns of x, which are taken
-    as channels; v shifts the gradient, whose shifted copies are stacked as channels. So no copy of
-    x is made beyond one row-shifted view per kernel row.
+    as channels; v shifts the gradient, whose shifted copies are stacked as channels. The rows run
+    in a loop, so that only one shifted copy of x exists at a time.
     """
     kh, kw, c, o = shape
     b, h, w, _ = grad.shape
     shifts = -(-kw // stride)
-    groups = w + shifts - 1
-    x = jnp.pad(x, ((0, 0), padding[0], padding[1], (0, 0)))
-    x = jnp.pad(x, ((0, 0), (0, 0), (0, max(stride * groups - x.shape[2], 0)), (0, 0)))
-    x = x[:, :, : stride * groups].reshape(b, x.shape[1], groups, stride * c)
+    height, width = h - 1 - (-kh // stride), w - 1 + shifts  # of x, in strides
     grad = jnp.pad(grad, ((0, 0), (0, 0), (shifts - 1, shifts - 1), (0, 0)))
     stacked = jnp.concatenate(
-        [grad[:, :, shifts - 1 - v : shifts - 1 - v + groups] for v in range(shifts)], axis=-1
+        [grad[:, :, shifts - 1 - v : shifts - 1 - v + width] for v in range(shifts)], axis=-1
     ).reshape(-1, shifts * o)
-    rows = []
-    for i in range(kh):
-        view = x[:, i : i + stride * (h - 1) + 1 : stride].reshape(-1, stride * c)
-        row = lax.dot_general(view, stacked, (((0,), (0,)), ((), ())))
-        row = row.reshape(stride, c, shifts, o).transpose(2, 0, 1, 3)
-        rows.append(row.reshape(shifts * stride, c, o)[:kw])
-    return jnp.stack(rows)
+    extra = [
+        (before, max(stride * n - size - before, 0))
+        for n, size, (before, _) in zip((height, width), x.shape[1:3], padding, strict=True)
+    ]
+    x = jnp.pad(x, ((0, 0), *extra, (0, 0)))[:, : stride * height, : stride * width]
+    x = x.reshape(b, height, stride, width, stride * c)
+
+    def row(i: Array) -> Array:
+        start = (0, i // stride, i % stride, 0, 0)
+        view = lax.dynamic_slice(x, start, (b, h, 1, width, stride * c))
+        view = view.reshape(-1, stride * c)
+        return lax.dot_general(view, stacked, (((0,), (0,)), ((), ())))
+
+    rows = lax.map(row, jnp.arange(kh)).reshape(kh, stride, c, shifts, o)
+    return rows.transpose(0, 3, 1, 2, 4).reshape(kh, shifts * stride, c, o)[:, :kw]
 
 
 class Conv(nn.Module):
@@ -247,8 +271,7 @@ class Conv(nn.Module):
     def __call__(self, *inputs: Array) -> Array:
         """f[b,h,w,c] -> f[b,h',w',features].
 
-        Several inputs count as one, concatenated along the channels; the copy is never made, and
-        nothing but the inputs is kept for the gradient.
+        Several inputs count as one, concatenated along the channels.
         """
         channels = sum(x.shape[-1] for x in inputs)
         k = self.kernel_size
@@ -257,12 +280,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init or init, shape, jnp.float32)
         kernel = kernel.astype(self.dtype)
         padding = ((self.padding, self.padding),) * 2
-        y, start = None, 0
-        for x in inputs:
-            part = kernel[:, :, start : start + x.shape[-1]]
-            term = convolve(x.astype(self.dtype), part, self.stride, padding)
-            y = term if y is None else y + term
-            start += x.shape[-1]
+        y = conv2d([x.astype(self.dtype) for x in inputs], kernel, self.stride, padding)
         if self.use_bias:
             bias = self.param("bias", init, (self.features,), jnp.float32)
             y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
