@@ -4,6 +4,7 @@ from jaxharm.convert.name_map import NameMap, Rule, conv, linear
 from jaxharm.models.pih import PIHConfig
 from jaxharm.models.pih_shading import DECODER, ENCODER
 from jaxharm.nn.mobilenet import BLOCKS
+from jaxharm.nn.resnet import RESNET50
 
 _Path = tuple[str, ...]
 # Shading-net layers that the official code creates and the released configurations never run.
@@ -13,7 +14,7 @@ _UNUSED_TENSORS = ("conv7.0.weight", "conv8.0.weight", "conv9.weight", "conv9.bi
 
 def torch_names(config: PIHConfig) -> NameMap:
     """The name map of the official generator for `config`."""
-    rules = _mobilenet() if config.light else _resnet(config.curve_blocks)
+    rules = _mobilenet(config.curve_blocks) if config.light else _resnet(config.curve_blocks)
     shading = _shading()
     dropped = [
         *(f"gainnet.{name}" for name in _UNUSED_TENSORS),
@@ -36,10 +37,10 @@ def torch_names(config: PIHConfig) -> NameMap:
     return NameMap(rules, dropped)
 
 
-def _resnet(blocks: tuple[int, ...]) -> list[Rule]:
+def _resnet(blocks: tuple[int, ...] | None) -> list[Rule]:
     net: _Path = ("curve_net",)
     rules = _conv_norm("PL.conv1", "PL.bn1", (*net, "stem"), (*net, "stem_bn"))
-    for stage, count in enumerate(blocks, 1):
+    for stage, count in enumerate(blocks or RESNET50, 1):
         for block in range(count):
             theirs = f"PL.layer{stage}.{block}"
             ours = (*net, f"layer{stage}_{block}")
@@ -55,12 +56,12 @@ def _resnet(blocks: tuple[int, ...]) -> list[Rule]:
     return rules + _linear("PL.fc", (*net, "head"))
 
 
-def _mobilenet() -> list[Rule]:
+def _mobilenet(blocks: tuple[int, ...] | None) -> list[Rule]:
     root, net = "PL.EffNet", ("curve_net",)
     rules = _conv_norm(
         f"{root}.features.0.0", f"{root}.features.0.1", (*net, "stem"), (*net, "stem_bn")
     )
-    for index, spec in enumerate(BLOCKS):
+    for index in range(len(BLOCKS)) if blocks is None else blocks:
         theirs, ours = f"{root}.features.{index + 1}.conv", (*net, f"block{index}")
         # Official positions of (expansion, depthwise, squeeze-and-excite, projection).
         expand, depthwise, squeeze, project = (None, 0, 3, 4) if index == 0 else (0, 3, 5, 7)
@@ -73,7 +74,7 @@ def _mobilenet() -> list[Rule]:
                     (*ours, name),
                     (*ours, f"{name}_bn"),
                 )
-        if spec.squeeze:
+        if BLOCKS[index].squeeze:
             for name, place in (("squeeze", 0), ("excite", 2)):
                 rules += _linear(f"{theirs}.{squeeze}.fc.{place}", (*ours, "se", name))
     rules += _conv_norm(f"{root}.conv.0", f"{root}.conv.1", (*net, "tail"), (*net, "tail_bn"))

@@ -26,7 +26,7 @@ from flax import linen as nn
 from jaxharm.errors import InputError
 from jaxharm.models.pih_shading import ShadingNet, smallest_input, to_gain
 from jaxharm.nn.mobilenet import MobileNetV3Small
-from jaxharm.nn.resnet import ResNet
+from jaxharm.nn.resnet import RESNET50, ResNet
 from jaxharm.ops import apply_curves
 from jaxharm.types import Array, Output
 
@@ -56,7 +56,8 @@ class PIHConfig:
         shading_strides: of its six encoder layers; None: (4, 4, 2, 4, 2, 2), with lowres 2 first, for
             a predict_size below 220 twice 2 first (for a 16x16 grid at 512, 256 and 128).
         curve_width: factor on the channels of the curve net.
-        curve_blocks: blocks of the four stages of the ResNet.
+        curve_blocks: blocks of the ResNet's four stages, None: (3, 4, 6, 3); light: the rows of
+            MobileNetV3-Small's table that are used, None: all.
     """
 
     light: bool = False
@@ -71,7 +72,7 @@ class PIHConfig:
     shading_width: int | None = None
     shading_strides: tuple[int, ...] | None = None
     curve_width: float = 1.0
-    curve_blocks: tuple[int, ...] = (3, 4, 6, 3)
+    curve_blocks: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.knots < 2:
@@ -90,13 +91,13 @@ class PIHConfig:
 
     @classmethod
     def tiny(cls, *, light: bool = False) -> "PIHConfig":
-        """Every code path at 64x64, in about a hundred thousand parameters."""
+        """Every kind of block, at 64x64."""
         return cls(
             light=light,
             shading_width=2,
             shading_strides=(2,) * 6,
             curve_width=0.125,
-            curve_blocks=(2, 1, 1, 1),
+            curve_blocks=(0, 1, 3, 4) if light else (2, 1),
         )
 
     @property
@@ -201,10 +202,11 @@ class PIH(nn.Module):
         config, outputs = self.config, 3 * self.config.knots
         common = {"axis_name": self.axis_name, "dtype": self.dtype, "name": "curve_net"}
         if config.light:
-            logits = MobileNetV3Small(outputs, config.curve_width, **common)(x, train=train)
+            net = MobileNetV3Small(outputs, config.curve_width, config.curve_blocks, **common)
         else:
-            width = round(64 * config.curve_width)
-            logits = ResNet(outputs, width, config.curve_blocks, **common)(x, train=train)
+            blocks = config.curve_blocks or RESNET50
+            net = ResNet(outputs, round(64 * config.curve_width), blocks, **common)
+        logits = net(x, train=train)
         logits = logits.reshape(-1, 3, config.knots)
         if config.identity_start:
             # A curve through its own knot positions is the identity (but for its flat ends).

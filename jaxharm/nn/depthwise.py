@@ -91,7 +91,11 @@ def _shifted(x: Array, kernel: Array, stride: int) -> Array:
     total = jnp.zeros((b, rows, columns, c), x.dtype)
     for u in range(k):
         for v in range(k):
-            tap = padded[:, *_window(u, v, rows, columns, stride)]
+            tap = padded[
+                :,
+                u : u + (rows - 1) * stride + 1 : stride,
+                v : v + (columns - 1) * stride + 1 : stride,
+            ]
             total = total + tap * kernel[u, v].reshape(1, 1, 1, c)
     return total
 
@@ -107,29 +111,21 @@ def _shifted_gradients(x: Array, kernel: Array, g: Array, stride: int) -> tuple[
 def _kernel_gradient(x: Array, g: Array, k: int, stride: int) -> Array:
     """f32[k,k,1,c]. One sample at a time, so that all k*k taps find it in the cache."""
     _, rows, columns, c = g.shape
+    size = ((rows - 1) * stride + 1, (columns - 1) * stride + 1, c)
 
-    def add(sums: list[Array], sample: tuple[Array, Array]) -> tuple[list[Array], None]:
+    def add(total: Array, sample: tuple[Array, Array]) -> tuple[Array, None]:
         padded, g = sample
-        windows = (_window(u, v, rows, columns, stride) for u in range(k) for v in range(k))
-        # Sums over rows only: whole lines of columns x channels are added with vector operations.
-        return [
-            total + jnp.sum(padded[window] * g, 0, dtype=jnp.float32)
-            for total, window in zip(sums, windows, strict=True)
-        ], None
 
-    start = [jnp.zeros((columns, c), jnp.float32)] * (k * k)
-    sums, _ = jax.lax.scan(add, start, (_pad(x, k), g))
-    return jnp.stack([total.sum(0) for total in sums]).reshape(k, k, 1, c)
+        def tap(_: None, place: Array) -> tuple[None, Array]:
+            window = jax.lax.dynamic_slice(padded, (place // k, place % k, 0), size)
+            return None, jnp.sum(window[::stride, ::stride] * g, (0, 1), dtype=jnp.float32)
+
+        return total + jax.lax.scan(tap, None, jnp.arange(k * k))[1], None
+
+    total, _ = jax.lax.scan(add, jnp.zeros((k * k, c), jnp.float32), (_pad(x, k), g))
+    return total.reshape(k, k, 1, c)
 
 
 def _pad(x: Array, k: int) -> Array:
     pad = (k - 1) // 2
     return jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-
-
-def _window(u: int, v: int, rows: int, columns: int, stride: int) -> tuple[slice, slice]:
-    """The padded rows and columns that tap (u, v) meets."""
-    return (
-        slice(u, u + (rows - 1) * stride + 1, stride),
-        slice(v, v + (columns - 1) * stride + 1, stride),
-    )

@@ -117,6 +117,7 @@ class MobileNetV3Small(nn.Module):
     Attributes:
         features: outputs of the head.
         width: factor on all channel counts.
+        blocks: the rows of `BLOCKS` that are used; None: all.
         hidden: width of the layer before the head.
         dropout: rate before the head, in training.
         axis_name: mapped axis of the batch statistics and of the dropout.
@@ -125,6 +126,7 @@ class MobileNetV3Small(nn.Module):
 
     features: int
     width: float = 1.0
+    blocks: tuple[int, ...] | None = None
     hidden: int = 1024
     dropout: float = 0.2
     axis_name: str | None = None
@@ -137,7 +139,8 @@ class MobileNetV3Small(nn.Module):
         channels = make_divisible(16 * self.width)
         x = he_conv(channels, 3, 2, name="stem", dtype=self.dtype)(x.astype(self.dtype))
         x = nn.hard_swish(norm(name="stem_bn")(x, train=train))
-        for index, spec in enumerate(BLOCKS):
+        for index in range(len(BLOCKS)) if self.blocks is None else self.blocks:
+            spec = BLOCKS[index]
             hidden = make_divisible(channels * spec.expansion)
             channels = make_divisible(spec.out * self.width)
             x = InvertedResidual(

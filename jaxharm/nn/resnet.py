@@ -14,6 +14,7 @@ from jaxharm.nn.init import uniform_fan_in
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.types import Array
 
+RESNET50 = (3, 4, 6, 3)  # bottlenecks of the four stages
 _EXPANSION = 4
 
 
@@ -51,14 +52,14 @@ class ResNet(nn.Module):
     Attributes:
         features: outputs of the head.
         width: channels of the stem and width of the first stage; doubles from stage to stage.
-        blocks: bottlenecks of each stage; (3, 4, 6, 3) is ResNet-50.
+        blocks: bottlenecks of each stage.
         axis_name: mapped axis of the batch statistics.
         dtype: of the convolutions.
     """
 
     features: int
     width: int = 64
-    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    blocks: tuple[int, ...] = RESNET50
     axis_name: str | None = None
     dtype: Any = jnp.float32
 
