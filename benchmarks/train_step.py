@@ -1,0 +1,119 @@
+"""Time, memory and arithmetic of one training step (or of inference) on random data.
+
+    python benchmarks/train_step.py --config configs/phnet/ffhqh.py --batch 4 --size 256
+    python benchmarks/train_step.py --config ... --forward-only --precision bfloat16
+
+One device, without the input pipeline. Wall times mean little on a shared machine: there, read the
+CPU-seconds (summed over threads). FLOPs are those XLA counts in the compiled program, which sees
+nothing inside hand-written kernels.
+"""
+
+import argparse
+import dataclasses
+import functools
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxharm import registry
+from jaxharm.config import TrainConfig, load_config
+from jaxharm.errors import run_command
+from jaxharm.systems import make_system
+
+_MIB = 2**20
+
+
+def main() -> None:
+    arguments = _parse()
+    config = load_config(arguments.config, arguments.overlay, arguments.set)
+    if arguments.precision:
+        config = dataclasses.replace(config, precision=arguments.precision)
+    size = arguments.size or config.data.image_size
+    batch = jax.device_put(random_batch(config, arguments.batch, size))
+    system = make_system(config, total_steps=1000)
+    state = jax.jit(system.init)(jax.random.key(0), batch)
+    function: Callable[..., Any]
+    if arguments.forward_only:
+        function = jax.jit(system.predict)
+    else:
+        function = jax.jit(functools.partial(system.step, axis_name=None), donate_argnums=0)
+    start = time.perf_counter()
+    compiled = function.lower(state, batch).compile()
+    compile_seconds = time.perf_counter() - start
+
+    def run() -> None:
+        nonlocal state
+        result = compiled(state, batch)
+        if not arguments.forward_only:
+            state = result[0]
+        jax.block_until_ready(result)
+
+    wall, cpu = measure(run, arguments.repeats)
+    what = "inference" if arguments.forward_only else "training step"
+    device = jax.devices()[0]
+    print(f"{config.system}, {what}, batch {arguments.batch}, {size}x{size}, {config.precision}")
+    print(f"device            {device.device_kind} ({device.platform})")
+    print(f"compilation       {compile_seconds:.1f} s")
+    print(f"wall time         {wall * 1e3:.1f} ms (median of {arguments.repeats})")
+    print(f"throughput        {arguments.batch / wall:.2f} images/s")
+    print(f"CPU time          {cpu:.2f} CPU-s (least of {arguments.repeats})")
+    flops = compiled.cost_analysis()["flops"]
+    print(f"arithmetic        {flops / 1e9:.1f} GFLOP, {flops / wall / 1e9:.1f} GFLOP/s")
+    if arguments.peak_tflops:
+        print(f"MFU               {flops / wall / arguments.peak_tflops / 1e12:.1%}")
+    memory = compiled.memory_analysis()
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    print(f"state and batch   {held / _MIB:.0f} MiB")
+    print(f"activations       {memory.temp_size_in_bytes / _MIB:.0f} MiB (compiler's estimate)")
+    print(f"process, peak     {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def random_batch(config: TrainConfig, count: int, size: int) -> dict[str, np.ndarray]:
+    """A batch of the training contract: noise images, an ellipse as foreground."""
+    rng = np.random.default_rng(0)
+    grid = np.linspace(-1, 1, size, dtype=np.float32)
+    ellipse = (grid[:, None] ** 2 / 0.5 + grid**2 / 0.3 < 1).astype(np.float32)
+    names = ["composite", "target"]
+    if registry.get(config.system).needs_background:
+        names.append("background")
+    batch = {name: rng.integers(0, 256, (count, size, size, 3), np.uint8) for name in names}
+    batch["mask"] = np.tile(ellipse[None, :, :, None], (count, 1, 1, 1))
+    batch["index"] = np.arange(count, dtype=np.int32)
+    return batch
+
+
+def measure(run: Callable[[], None], repeats: int) -> tuple[float, float]:
+    """Median wall seconds and least CPU-seconds of `run`, after one warm-up call."""
+    run()
+    wall, cpu = [], []
+    for _ in range(repeats):
+        start, start_cpu = time.perf_counter(), time.process_time()
+        run()
+        wall.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - start_cpu)
+    return statistics.median(wall), min(cpu)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--config", required=True, help="file under configs/")
+    parser.add_argument("--batch", type=int, default=4, help="images per step")
+    parser.add_argument("--size", type=int, help="side of the images; default: of the config")
+    parser.add_argument("--forward-only", action="store_true", help="inference instead of training")
+    parser.add_argument(
+        "--precision", choices=["float32", "bfloat16"], help="default: the config's"
+    )
+    parser.add_argument("--peak-tflops", type=float, help="of the device, to print the MFU")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--overlay", nargs="*", default=[])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))
