@@ -1,0 +1,155 @@
+"""PIH against the reference implementation: outputs, intermediates, a training-mode forward."""
+
+import functools
+import json
+
+import golden_recipe
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxharm import convert, registry
+
+pytestmark = pytest.mark.golden
+NAMES = {"base": ("pih", 0.6), "light": ("pih_light", 0.65)}
+# Recorded layer -> our module. "relu" and "hswish": the activation that the record includes.
+LAYERS = {
+    "base": {
+        "PL.conv1": ("curve_net", "stem"),
+        "PL.bn1": ("curve_net", "stem_bn"),
+        "PL.layer1": ("curve_net", "layer1_2"),
+        "PL.layer2": ("curve_net", "layer2_3"),
+        "PL.layer3": ("curve_net", "layer3_5"),
+        "PL.layer4": ("curve_net", "layer4_2"),
+        "PL.fc": ("curve_net", "head"),
+    },
+    "light": {
+        **{f"PL.EffNet.features.{i}": ("curve_net", f"block{i - 1}") for i in (1, 2, 4, 6, 9, 11)},
+        "PL.EffNet.classifier.0": ("curve_net", "fc1"),
+        "PL.EffNet.classifier": ("curve_net", "fc2"),
+    },
+}
+SHADING = {
+    "gainnet.conv0": ("shading_net", "conv0"),
+    "gainnet.conv_only": ("shading_net", "out"),
+    **{
+        f"gainnet.{name}": ("shading_net", name, "bn")
+        for name in (
+            *("conv1", "conv2", "conv3", "conv3_1", "conv3_2", "conv3_3"),
+            *("conv4_1", "conv4_2", "conv4_3"),
+        )
+    },
+}
+
+
+@functools.cache
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def state_dict(folder, kind):
+    weights = manifest(folder)["weights"]
+    return golden_recipe.fill_all(
+        manifest(folder)["state_dict"][kind],
+        salt=weights["salt"],
+        multiply=weights["overrides"]["multiply_before_cast"],
+    )
+
+
+@functools.cache
+def evaluated(folder, kind):
+    """Output and every module's output for the recorded image."""
+    golden = np.load(folder / "generator.npz")
+    name, offset = NAMES[kind]
+    variables = convert.from_torch(name, state_dict(folder, kind), mask_offset=offset)
+    model = registry.create_model(name, mask_offset=offset)
+    composite, background, mask = (
+        golden[f"{key}_u8"][None] / np.float32(255) for key in ("composite", "background", "mask")
+    )
+
+    @jax.jit
+    def run(variables, composite, mask, background):
+        output, captured = model.apply(
+            variables, composite, mask, background, capture_intermediates=True
+        )
+        return output, captured["intermediates"]
+
+    return golden, *jax.device_get(run(variables, composite, mask[..., None], background))
+
+
+def allowed(folder, name):
+    """Ten times the recorded float32-vs-float64 difference, never below 1e-5."""
+    recorded = manifest(folder)["float32_vs_float64"]["forward"][name]
+    return {"rtol": 1e-4, "atol": max(10 * recorded["max_abs"], 1e-5)}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_outputs(shared, kind):
+    folder = shared / "golden/pih"
+    golden, output, _ = evaluated(folder, kind)
+    np.testing.assert_allclose(
+        output.aux["curves"], golden[f"{kind}.curves"], **allowed(folder, f"{kind}.curves")
+    )
+    images = {
+        "shading": output.aux["shading"],
+        "intermediate": output.aux["intermediate"],
+        "final": output.image,
+    }
+    for name, value in images.items():
+        tolerance = allowed(folder, f"{kind}.{name}")
+        np.testing.assert_allclose(
+            value[:, ::4, ::4], golden[f"{kind}.{name}_stride4"], **tolerance
+        )
+        np.testing.assert_allclose(
+            value[:, 160:224, 160:224], golden[f"{kind}.{name}_crop"], **tolerance
+        )
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_layers(shared, kind):
+    folder = shared / "golden/pih"
+    golden, _, captured = evaluated(folder, kind)
+    for name, path in {**LAYERS[kind], **SHADING}.items():
+        value = functools.reduce(lambda tree, part: tree[part], path, captured)["__call__"][0]
+        if value.ndim == 4:
+            step = max(1, value.shape[2] // 16)
+            value = value[:, ::step, ::step, :8]
+        expected = golden[f"{kind}.act.{name}"]
+        assert value.shape == expected.shape, name
+        tolerance = allowed(folder, f"{kind}.act.{name}")
+        np.testing.assert_allclose(value, expected, **tolerance, err_msg=name)
+
+
+def test_training_mode(shared):
+    """Batch statistics, running statistics and the L1 loss of the low-resolution network."""
+    folder = shared / "golden/pih"
+    golden = np.load(folder / "training.npz")
+    variables = convert.from_torch("pih", state_dict(folder, "base"), lowres=True)
+    model = registry.create_model("pih", lowres=True)
+    composite, background, target, mask = (
+        golden[f"{key}_u8"] / np.float32(255) for key in ("real_aug", "bg", "real", "mask_pair")
+    )
+
+    @jax.jit
+    def run(variables, composite, mask, background):
+        output, updated = model.apply(
+            variables, composite, mask, background, train=True, mutable=["batch_stats"]
+        )
+        loss = jnp.mean(jnp.abs(output.image - target))
+        return output, updated["batch_stats"], loss
+
+    output, stats, loss = run(variables, composite, mask[..., None], background)
+    static = "stream1.static."
+    np.testing.assert_allclose(loss, golden[static + "loss_L1"], rtol=1e-5)
+    np.testing.assert_allclose(output.aux["curves"], golden[static + "curves"], atol=2e-4)
+    for name, value in {"shading": output.aux["shading"], "final": output.image}.items():
+        np.testing.assert_allclose(value[:, ::4, ::4], golden[f"{static}{name}_stride4"], atol=2e-4)
+    stem, bottleneck = stats["curve_net"]["stem_bn"], stats["shading_net"]["conv3_3"]["bn"]
+    for name, value in {
+        "running_mean.PL.bn1": stem["mean"],
+        "running_var.PL.bn1": stem["var"],
+        "running_var.gainnet.conv3_3.1": bottleneck["var"],
+    }.items():
+        # Of the bottleneck's 2048 channels the first 64 are recorded.
+        np.testing.assert_allclose(value[:64], golden[static + name], rtol=1e-4, atol=1e-5)
