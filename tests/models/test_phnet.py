@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from golden_recipe import fill_all, phnet_override
 
-from jaxharm import registry
+from jaxharm import metrics, registry
 from jaxharm.convert.name_map import from_torch
 from jaxharm.errors import InputError
 from jaxharm.models.phnet import PHNet, PHNetConfig
@@ -78,6 +78,17 @@ def test_golden_intermediates(golden):
     gate, extra = captured["se"]["gates"][0]
     np.testing.assert_allclose(gate, arrays["se_y"], rtol=0, atol=5e-5)
     np.testing.assert_allclose(extra, arrays["se_aux"], rtol=0, atol=5e-5)
+
+
+@pytest.mark.golden
+def test_golden_metrics_of_the_blended_output(golden):
+    arrays, output, _, _ = golden
+    images = (output.image, nhwc(arrays["real"]), nhwc(arrays["mask"]))
+    for name in ("mse", "fmse", "psnr", "fpsnr", "ssim"):
+        values = getattr(metrics, name)(*images, protocol="phnet_256")
+        want = [float(arrays[f"metric_{name}_{i}"]) for i in range(len(values))]
+        limits = {"abs": 1e-4} if name == "ssim" else {"rel": 1e-4}
+        assert [float(v) for v in values] == pytest.approx(want, **limits), name
 
 
 @pytest.mark.golden

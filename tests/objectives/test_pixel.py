@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
+from jaxharm import metrics
 from jaxharm.objectives.gradient import gradient_difference
 from jaxharm.objectives.pixel import (
     foreground_normalized_error,
@@ -62,6 +63,16 @@ def test_golden_terms_per_image(arrays):
         assert float(mean(fnmse)) == pytest.approx(arrays["fnmse_per_sample"][i], rel=1e-5)
         color = gray_world_error(prediction[one])[0]
         assert float(color) == pytest.approx(arrays["color_per_sample"][i], rel=1e-5)
+
+
+@pytest.mark.golden
+def test_golden_metrics_with_a_real_image_below_full_range(arrays):
+    images = [value[:2] for value in golden_images(arrays)]
+    for name in ("mse", "fmse", "psnr", "fpsnr", "ssim"):
+        values = getattr(metrics, name)(*images, protocol="phnet_256")
+        want = [float(arrays[f"metric_{name}_{i}"]) for i in range(2)]
+        limits = {"abs": 1e-4} if name == "ssim" else {"rel": 1e-4}
+        assert [float(v) for v in values] == pytest.approx(want, **limits), name
 
 
 @pytest.mark.dist
