@@ -4,8 +4,9 @@
     python benchmarks/train_step.py --config ... --forward-only --precision bfloat16
 
 One device, without the input pipeline. Wall times mean little on a shared machine: there, read the
-CPU-seconds (summed over threads). FLOPs are those XLA counts in the compiled program, which sees
-nothing inside hand-written kernels.
+CPU-seconds (summed over threads). FLOPs are those XLA counts in the compiled program: nothing
+inside hand-written kernels, and the body of a loop once. On CPU the kernel gradients of
+convolutions are such loops (jaxharm/nn/conv.py), so there a training step counts too low.
 """
 
 import argparse

@@ -89,7 +89,8 @@ class PHNetSystem(SupervisedSystem):
             batch = {**batch, "progress": jnp.full(len(batch["mask"]), share)}
         state, metrics = super().step(state, batch, axis_name=axis_name)
         if self._local and axis_name is not None:
-            state = state.replace(collections=jax.lax.pmean(state.collections, axis_name))
+            collections = jax.lax.pmean(state.collections, axis_name)
+            state = dataclasses.replace(state, collections=collections)
         return state, metrics
 
     def loss(
