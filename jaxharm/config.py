@@ -86,11 +86,15 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What is kept of a run: the last `keep` states, and the best by `best`."""
+    """What is kept of a run: the last `keep` states, and the best evaluated one by `best`.
+
+    "last" takes the latest evaluation whatever its numbers: nothing is selected on the data that
+    is evaluated.
+    """
 
     every: int = 1000  # steps
     keep: int = 2
-    best: Literal["fmse", "mse", "psnr", "fpsnr"] = "fmse"
+    best: Literal["fmse", "mse", "psnr", "fpsnr", "last"] = "fmse"
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,8 @@ def _import_file(path: Path) -> types.ModuleType:
     if root not in sys.path:  # so that a config can import configs.base
         sys.path.append(root)
     spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -105,27 +105,27 @@ def create_model(name: str, **overrides: Any) -> "nn.Module":
     return resolve(get(name).model)(config=model_config(name, **overrides))
 
 
-_PHNET = dict(
-    model="jaxharm.models.phnet:PHNet",
-    config="jaxharm.models.phnet:PHNetConfig",
-    system="jaxharm.systems.phnet:PHNetSystem",
-    torch_names="jaxharm.convert.phnet:torch_names",
-    paper="PHNet: Patch-based Normalization for Portrait Harmonization, arXiv 2402.17561",
-    weights="official checkpoints convert (jaxharm convert); none shipped",
-    licence="code Apache-2.0; official weights: see the PHNet repository",
-)
-_PIH = dict(
-    model="jaxharm.models.pih:PIH",
-    config="jaxharm.models.pih:PIHConfig",
-    system="jaxharm.systems.pih:PIHSystem",
-    torch_names="jaxharm.convert.pih:torch_names",
-    paper="Semi-supervised Parametric Real-world Image Harmonization, CVPR 2023, arXiv 2303.00157",
-    weights="official checkpoints convert (jaxharm convert); none shipped",
-    licence="code Apache-2.0; official weights: see the PIH repository",
-    needs_background=True,
-    strategy="parametric",
-    official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
-)
+_PHNET = {
+    "model": "jaxharm.models.phnet:PHNet",
+    "config": "jaxharm.models.phnet:PHNetConfig",
+    "system": "jaxharm.systems.phnet:PHNetSystem",
+    "torch_names": "jaxharm.convert.phnet:torch_names",
+    "paper": "PHNet: Patch-based Normalization for Portrait Harmonization, arXiv 2402.17561",
+    "weights": "official checkpoints convert (jaxharm convert); none shipped",
+    "licence": "code Apache-2.0; official weights: see the PHNet repository",
+}
+_PIH = {
+    "model": "jaxharm.models.pih:PIH",
+    "config": "jaxharm.models.pih:PIHConfig",
+    "system": "jaxharm.systems.pih:PIHSystem",
+    "torch_names": "jaxharm.convert.pih:torch_names",
+    "paper": "Semi-supervised Parametric Real-world Image Harmonization, CVPR 2023, arXiv 2303.00157",
+    "weights": "official checkpoints convert (jaxharm convert); none shipped",
+    "licence": "code Apache-2.0; official weights: see the PIH repository",
+    "needs_background": True,
+    "strategy": "parametric",
+    "official": {"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
+}
 register(Entry(name="pih", parameters=93_235_073, memory_mib=636, **_PIH))
 register(
     Entry(name="pih_light", parameters=5_964_857, memory_mib=58, preset={"light": True}, **_PIH)

@@ -2,50 +2,62 @@
 
 import dataclasses
 import inspect
-from pathlib import Path
 
 import numpy as np
 from toy_system import toy_config
 
 from jaxharm import registry
-from jaxharm.config import CheckpointConfig, EvalConfig, LogConfig, OptimConfig, load_config
+from jaxharm.config import (
+    CheckpointConfig,
+    DataConfig,
+    EvalConfig,
+    LogConfig,
+    OptimConfig,
+    TrainConfig,
+)
 from jaxharm.systems import make_system
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-NAMES = [name for name in registry.list_models() if name != "toy"]
 SIDE = 64
 
 
 def tiny_config(name, *, batch_size=8, **changes):
-    """The published run of `name` with a tiny model, SGD and a schedule of ten steps."""
+    """A run of `name`: tiny model, its objective's defaults, SGD, ten steps."""
     if name == "toy":
-        return _small_run(toy_config(), batch_size, 8, changes)
-    for path in sorted(CONFIGS.glob("*/*.py")):
-        if path.name not in ("ablations.py", "__init__.py"):
-            config = load_config(path)
-            if config.system == name:
-                model = registry.resolve(registry.get(name).config)
-                accepted = inspect.signature(model.tiny).parameters
-                preset = {k: v for k, v in registry.get(name).preset.items() if k in accepted}
-                config = dataclasses.replace(config, model=model.tiny(**preset))
-                return _small_run(config, batch_size, SIDE, changes)
-    raise LookupError(f"no config under {CONFIGS} trains {name}")
+        return _small_run(toy_config(), batch_size, 8, 1e-2, changes)
+    entry = registry.get(name)
+    model, objective = (
+        registry.resolve(reference)
+        for reference in (entry.config, entry.system.replace("System", "Objective"))
+    )
+    accepted = inspect.signature(model.tiny).parameters
+    preset = {key: value for key, value in entry.preset.items() if key in accepted}
+    config = TrainConfig(system=name, model=model.tiny(**preset), objective=objective())
+    return _small_run(config, batch_size, SIDE, 0.1, changes)
 
 
-def _small_run(config, batch_size, side, changes):
+def _small_run(config, batch_size, side, lr, changes):
     return dataclasses.replace(
         config,
         **{
             "steps": 10,
             "epochs": None,
-            "data": dataclasses.replace(config.data, batch_size=batch_size, image_size=side),
-            "optim": OptimConfig(name="sgd", lr=1e-2, b1=0.9),
+            "data": DataConfig(batch_size=batch_size, image_size=side),
+            "optim": OptimConfig(name="sgd", lr=lr, b1=0.9),
             "eval": EvalConfig(),
             "checkpoint": CheckpointConfig(every=2),
             "log": LogConfig(every=1, images_every=0, tensorboard=False),
             **changes,
         },
     )
+
+
+def _distinct(names):
+    """Leaves out names whose tiny run is that of an earlier name: presets that tiny() ignores."""
+    runs = {}
+    for name in names:
+        config = dataclasses.replace(tiny_config(name), system="")
+        runs.setdefault((registry.get(name).system, config.model), name)
+    return list(runs.values())
 
 
 def tiny_system(name, **changes):
@@ -72,3 +84,6 @@ def tiny_batch(config, step=0):
         "target": np.round(target * 255).astype(np.uint8),
         "index": np.arange(step * count, (step + 1) * count, dtype=np.int32),
     }
+
+
+NAMES = _distinct(name for name in registry.list_models() if name != "toy")

@@ -10,7 +10,8 @@ Two predictors at a low resolution and a parametric renderer that works at any r
 Inputs and outputs are in [0,1], sRGB-encoded, without any normalisation. Parameters: 93,235,073
 (light: 5,964,857); the official state dicts hold 406,241 (25,529) more that are never used.
 
-Deviations, all off by default: `identity_start`, `single_alpha`, `predict_size`. The official code
+Deviations, all off by default: `identity_start`, `single_alpha`, `predict_size`,
+`region_statistics`. The official code
 upsamples the last 256 channels before its output convolution; here the two linear steps are
 exchanged, with the same result.
 """
@@ -26,6 +27,7 @@ from flax import linen as nn
 from jaxharm.errors import InputError
 from jaxharm.models.pih_shading import ShadingNet, smallest_input, to_gain
 from jaxharm.nn.mobilenet import MobileNetV3Small
+from jaxharm.nn.region_statistics import StatisticsNet, region_statistics
 from jaxharm.nn.resnet import RESNET50, ResNet
 from jaxharm.ops import apply_curves
 from jaxharm.types import Array, Output
@@ -52,6 +54,9 @@ class PIHConfig:
         predict_size: side to which both nets' inputs are resized (antialiased), whatever the size
             of the image that is rendered; None: they look at the image as given (ours; training
             on images of this size resizes nothing).
+        region_statistics: colour statistics of foreground and background, through two dense layers,
+            are added to the curve net's logits (ours, for small data; more parameters, so that
+            official weights do not fit).
         shading_width: channels of the shading net's first layer; None: 32, light 8.
         shading_strides: of its six encoder layers; None: (4, 4, 2, 4, 2, 2), with lowres 2 first, for
             a predict_size below 220 twice 2 first (for a 16x16 grid at 512, 256 and 128).
@@ -69,6 +74,7 @@ class PIHConfig:
     single_alpha: bool = False
     identity_start: bool = False
     predict_size: int | None = None
+    region_statistics: bool = False
     shading_width: int | None = None
     shading_strides: tuple[int, ...] | None = None
     curve_width: float = 1.0
@@ -207,6 +213,9 @@ class PIH(nn.Module):
             blocks = config.curve_blocks or RESNET50
             net = ResNet(outputs, round(64 * config.curve_width), blocks, **common)
         logits = net(x, train=train)
+        if config.region_statistics:
+            net = StatisticsNet(outputs, axis_name=self.axis_name, name="statistics_net")
+            logits += net(region_statistics(x[..., :3], x[..., 6:]), train=train)
         logits = logits.reshape(-1, 3, config.knots)
         if config.identity_start:
             # A curve through its own knot positions is the identity (but for its flat ends).

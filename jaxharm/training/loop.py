@@ -204,7 +204,7 @@ class _Run:
         assert self._evaluate is not None
         summary = self._evaluate(lambda batch: self._predict(state, batch)).summary
         metric = self._config.checkpoint.best
-        value = float(summary["All"][metric])
+        value = float(step if metric == "last" else summary["All"][metric])
         sign = 1 if metric in _LOWER_IS_BETTER else -1
         better = self._best is None or sign * value < sign * self._best["value"]
         if better and math.isfinite(value):

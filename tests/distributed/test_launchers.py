@@ -10,71 +10,106 @@ from system_cases import NAMES, tiny_batch, tiny_system
 from jaxharm.errors import InputError
 from jaxharm.training import parallel
 
-STEPS = 10
+STEPS, FEW = 10, 3
 CASES = ["toy", *NAMES]
 pytestmark = pytest.mark.dist
 
 
+# Compiling is nearly all of the time here, and its optimisations are not what is tested.
+QUICK_COMPILE = {"xla_backend_optimization_level": 0}
+
+
 @functools.cache
-def trained(name, mode, devices, accumulate=1):
-    """Numpy state and per-step losses after ten SGD steps."""
-    system = tiny_system(name, accumulate=accumulate)
+def fresh(name):
+    """The system and its state as numpy arrays, the same for every launcher."""
+    system = tiny_system(name)
+    state = parallel.init_state(system, 0, tiny_batch(system.config), parallel.make_mesh())
+    return system, to_numpy(state)
+
+
+def to_numpy(state):
+    return jax.tree.map(np.asarray, state.replace(key=jax.random.key_data(state.key)))
+
+
+@functools.cache
+def trained(name, mode, devices, *, steps=STEPS, accumulate=1):
+    """Numpy states after FEW and after `steps` SGD steps, and the loss of every step."""
+    system, start = fresh(name)
+    if accumulate > 1:
+        system = tiny_system(name, accumulate=accumulate)
     mesh = parallel.make_mesh(jax.devices()[:devices])
-    state = parallel.init_state(system, 0, tiny_batch(system.config), mesh)
+    replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    state = start.replace(key=jax.random.wrap_key_data(start.key))
+    state = jax.device_put(state, replicated, may_alias=False)
+    batches = [
+        parallel.put_batch(tiny_batch(system.config, number), mode, mesh) for number in range(steps)
+    ]
     step = parallel.launch(system.step, mode, mesh)
-    losses = []
-    for number in range(STEPS):
-        batch = parallel.put_batch(tiny_batch(system.config, number), mode, mesh)
+    step = step.lower(state, batches[0]).compile(compiler_options=QUICK_COMPILE)
+    losses, states = [], {}
+    for number, batch in enumerate(batches, 1):
         state, metrics = step(state, batch)
         total, count = jax.device_get(metrics["loss"])
         losses.append(total / count)
-    state = state.replace(key=jax.random.key_data(state.key))
-    return jax.tree.map(np.asarray, state), np.array(losses)
+        if number in (FEW, steps):
+            states[number] = to_numpy(state)
+    return states, np.array(losses)
 
 
-def assert_close(got, expected):
-    """Losses and weights agree to float32 rounding, as ten steps amplify it."""
-    np.testing.assert_allclose(got[1], expected[1], rtol=1e-4)
-    for path, value in jax.tree_util.tree_leaves_with_path(expected[0].params):
-        other = functools.reduce(lambda tree, part: tree[part.key], path, got[0].params)
-        np.testing.assert_allclose(
-            other, value, rtol=1e-3, atol=1e-5, err_msg=jax.tree_util.keystr(path)
-        )
+def distance(first, second):
+    """Euclidean distance of two trees of parameters, in float64."""
+    square = jax.tree.map(lambda a, b: np.sum(np.square(np.float64(a) - b)), first, second)
+    return np.sqrt(sum(jax.tree.leaves(square)))
+
+
+def assert_close(name, got, expected):
+    """Weights differ by far less than they moved; a wrong reduction makes that share about 1.
+
+    Measured after three steps: 1e-7 to 6e-6 of the way. Over ten steps a value that falls on
+    the other side of a kink (ReLU6, |x|, a curve's knot) takes another way: up to 8e-3.
+    """
+    start = fresh(name)[1].params
+    for steps, tolerance in ((FEW, 5e-5), (STEPS, 5e-2)):
+        if steps in got[0]:
+            moved = distance(expected[0][steps].params, start)
+            apart = distance(got[0][steps].params, expected[0][steps].params)
+            assert apart <= tolerance * moved
+    np.testing.assert_allclose(got[1][:FEW], expected[1][:FEW], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_pmap_and_shard_map_are_bit_identical(name):
     mapped, sharded = trained(name, "pmap", 8), trained(name, "shard_map", 8)
-    jax.tree.map(np.testing.assert_array_equal, mapped[0], sharded[0])
-    np.testing.assert_array_equal(mapped[1], sharded[1])
+    jax.tree.map(np.testing.assert_array_equal, mapped, sharded)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_jit_agrees_with_shard_map(name):
-    assert_close(trained(name, "jit", 8), trained(name, "shard_map", 8))
+    assert_close(name, trained(name, "jit", 8), trained(name, "shard_map", 8))
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("devices", [1, 2])
 def test_fewer_devices_agree_at_the_same_global_batch(name, devices):
-    assert_close(trained(name, "shard_map", devices), trained(name, "shard_map", 8))
+    few = trained(name, "shard_map", devices, steps=FEW)
+    assert_close(name, few, trained(name, "shard_map", 8))
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_ten_steps_move_the_weights(name):
-    system = tiny_system(name)
-    start = parallel.init_state(system, 0, tiny_batch(system.config), parallel.make_mesh())
-    state, losses = trained(name, "shard_map", 8)
+def test_the_compared_steps_move_the_weights(name):
+    start = fresh(name)[1].params
+    states, losses = trained(name, "shard_map", 8)
     assert np.isfinite(losses).all()
-    assert int(state.step) == STEPS
-    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), start.params, state.params)
-    assert np.mean(jax.tree.leaves(moved)) > 0.9
+    assert int(states[STEPS].step) == STEPS
+    assert distance(states[FEW].params, start) > 1e-4 * distance(
+        start, jax.tree.map(np.zeros_like, start)
+    )
 
 
 def test_accumulation_takes_the_same_samples_on_any_number_of_devices():
     one = trained("toy", "shard_map", 1, accumulate=2)
-    assert_close(trained("toy", "shard_map", 4, accumulate=2), one)
-    assert_close(trained("toy", "jit", 4, accumulate=2), one)
+    assert_close("toy", trained("toy", "shard_map", 4, accumulate=2), one)
+    assert_close("toy", trained("toy", "jit", 4, accumulate=2), one)
 
 
 @pytest.mark.parametrize("mode", ["pmap", "shard_map", "jit"])
