@@ -19,11 +19,13 @@ from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
+from jaxharm.training.cache import enable_compilation_cache
 from jaxharm.training.checkpoint import load_for_eval
 
 
 def run(args: argparse.Namespace) -> None:
     """Evaluates as the arguments say; every process of a run calls it."""
+    enable_compilation_cache()
     parallel.initialize_distributed()
     config = load_config(args.config, args.overlay, args.set)
     protocol = get_protocol(config.eval.protocol)
@@ -38,9 +40,10 @@ def run(args: argparse.Namespace) -> None:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    example = example_batch(config.system, config.model)
     mesh = parallel.make_mesh(jax.local_devices())  # every process evaluates its own share
-    state = parallel.on_mesh(load_for_eval(args.weights, system, example), mesh)
+    state = parallel.on_mesh(
+        load_for_eval(args.weights, system, example_batch(config.system, config.model)), mesh
+    )
     predict = parallel.make_predict(system, mesh)
     gallery, saver = Gallery(args.gallery_images), ImageSaver(args.out / "images")
     result = evaluate(
@@ -50,8 +53,8 @@ def run(args: argparse.Namespace) -> None:
         observers=[gallery, saver] if args.save_images else [gallery],
         lpips=lpips,
     )
-    data = f"{config.eval.data} {config.eval.split}"
-    about = {"model": config.system, "data": data, "weights": str(args.weights)}
+    about = {"model": config.system, "weights": str(args.weights)}
+    about["data"] = f"{config.eval.data} {config.eval.split}"
     write_report(result, args.out, about=about)
     gallery.write(result, args.out / "gallery.html", about=about)
     if jax.process_index() == 0:
@@ -65,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--config", required=True, help="file under configs/")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--workdir", dest="weights", type=Path, help="folder of a training run")
-    source.add_argument("--checkpoint", dest="weights", type=Path, help="checkpoint or weights")
+    source.add_argument("--checkpoint", dest="weights", type=Path)
     add("--out", required=True, type=Path, help="folder for the results")
     add("--overlay", action="append", default=[], help="as in train.py")
     add("--set", action="append", default=[], metavar="KEY=VALUE")

@@ -21,8 +21,9 @@ def run_command(
         The body's status, or 2 after one line on stderr where the input was bad. Every other
         exception passes through, so that a bug keeps its traceback (exit status 1).
     """
+    bad_input: tuple[type[Exception], ...] = (InputError, *user_errors)
     try:
         return command() or 0
-    except (InputError, *user_errors) as error:
+    except bad_input as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -105,7 +105,7 @@ def create_model(name: str, **overrides: Any) -> "nn.Module":
     return resolve(get(name).model)(config=model_config(name, **overrides))
 
 
-_PHNET = {
+_PHNET: dict[str, Any] = {
     "model": "jaxharm.models.phnet:PHNet",
     "config": "jaxharm.models.phnet:PHNetConfig",
     "system": "jaxharm.systems.phnet:PHNetSystem",
@@ -114,7 +114,7 @@ _PHNET = {
     "weights": "official checkpoints convert (jaxharm convert); none shipped",
     "licence": "code Apache-2.0; official weights: see the PHNet repository",
 }
-_PIH = {
+_PIH: dict[str, Any] = {
     "model": "jaxharm.models.pih:PIH",
     "config": "jaxharm.models.pih:PIHConfig",
     "system": "jaxharm.systems.pih:PIHSystem",

@@ -15,8 +15,7 @@ Batch = Mapping[str, Array]
 Metrics = dict[str, tuple[Array, Array]]
 
 
-@struct.dataclass
-class Output:
+class Output(struct.PyTreeNode):
     """What every model returns.
 
     Attributes:
@@ -28,8 +27,7 @@ class Output:
     aux: dict[str, Any] = struct.field(default_factory=dict)
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """All that an optimisation step reads and writes.
 
     Attributes:

@@ -86,10 +86,10 @@ def _mobilenet(blocks: tuple[int, ...] | None) -> list[Rule]:
 def _shading() -> list[Rule]:
     net: _Path = ("shading_net",)
     rules = []
-    for theirs, ours in (("conv0", "conv0"), ("conv_only", "out")):
+    for theirs, layer in (("conv0", "conv0"), ("conv_only", "out")):
         rules += [
-            Rule(f"gainnet.{theirs}.weight", ("params", *net, ours, "kernel"), conv),
-            Rule(f"gainnet.{theirs}.bias", ("params", *net, ours, "bias")),
+            Rule(f"gainnet.{theirs}.weight", ("params", *net, layer, "kernel"), conv),
+            Rule(f"gainnet.{theirs}.bias", ("params", *net, layer, "bias")),
         ]
     for name in (*ENCODER, *(layer for layer, _ in DECODER)):
         theirs, ours = f"gainnet.{name}", (*net, name)

@@ -184,7 +184,7 @@ class PIH(nn.Module):
                     seen_foreground, curves, mask=seen[1], background=seen[2]
                 )
             x = jnp.concatenate([x, seen_intermediate], -1)
-            shading = self._shading(x, mask.shape[1:3], train)
+            shading = self._shading(x, (mask.shape[1], mask.shape[2]), train)
         raw = apply_curves(foreground, curves) * shading
         if config.single_alpha:
             image = raw * mask + (1 - mask) * background
@@ -207,6 +207,7 @@ class PIH(nn.Module):
         """f[b,h,w,7] -> f32[b,3,knots] in (0,1)."""
         config, outputs = self.config, 3 * self.config.knots
         common = {"axis_name": self.axis_name, "dtype": self.dtype, "name": "curve_net"}
+        net: nn.Module
         if config.light:
             net = MobileNetV3Small(outputs, config.curve_width, config.curve_blocks, **common)
         else:
@@ -214,8 +215,8 @@ class PIH(nn.Module):
             net = ResNet(outputs, round(64 * config.curve_width), blocks, **common)
         logits = net(x, train=train)
         if config.region_statistics:
-            net = StatisticsNet(outputs, axis_name=self.axis_name, name="statistics_net")
-            logits += net(region_statistics(x[..., :3], x[..., 6:]), train=train)
+            head = StatisticsNet(outputs, axis_name=self.axis_name, name="statistics_net")
+            logits += head(region_statistics(x[..., :3], x[..., 6:]), train=train)
         logits = logits.reshape(-1, 3, config.knots)
         if config.identity_start:
             # A curve through its own knot positions is the identity (but for its flat ends).

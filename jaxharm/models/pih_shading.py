@@ -75,7 +75,8 @@ class ShadingNet(nn.Module):
             encoded[name] = y
         for name, skip in DECODER:
             features //= 2
-            y = resize(y, encoded[skip].shape[1:3], "bilinear")
+            height, columns = encoded[skip].shape[1:3]
+            y = resize(y, (height, columns), "bilinear")
             y = ConvNorm(features, 3, 1, self.axis_name, self.dtype, name=name)(y, train=train)
             y = y + encoded[skip]
         return _Head(name="out")(y, size)

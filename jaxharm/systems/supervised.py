@@ -138,7 +138,7 @@ class SupervisedSystem:
     def predict(self, state: TrainState, batch: Batch) -> Output:
         """Inference, with the averaged parameters where the run keeps them."""
         batch = self.prepare(batch)
-        output = self.module().apply(
+        output: Any = self.module().apply(
             self.variables(state),
             batch["composite"],
             batch["mask"],
@@ -231,8 +231,8 @@ def _copy(variables: Params) -> Params:
 
 def _average(average: Params, params: Params, step: Array, decay: float) -> Params:
     """Moving average whose decay rises from 0.1 to `decay`, so that the start is forgotten."""
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, average, params)
 
 
 def _float_output(output: Output) -> Output:

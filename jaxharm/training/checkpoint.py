@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -189,7 +190,7 @@ def load_for_eval(
     path = Path(path).resolve()
     target = jax.eval_shape(system.init, jax.random.key(0), dict(sample_batch))
     state = TrainState(
-        np.int32(0), jax.random.key(0), params={}, collections={}, opt_state={}, ema={}
+        jnp.int32(0), jax.random.key(0), params={}, collections={}, opt_state={}, ema={}
     )
     folder = find_checkpoint(path)
     if folder is None:

@@ -55,7 +55,8 @@ def reading(folder: Path) -> Iterator[None]:
 def check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
     """Raises InputError if a setting that must not change within a run has changed."""
     for key in _FIXED:
-        old, new = saved, config
+        old: Any = saved
+        new: Any = config
         for part in key.split("."):
             old, new = old[part], new[part]
         if key == "model" and old != new:

@@ -191,7 +191,8 @@ class _Run:
     def _between_steps(self, state: TrainState, step: int, batch: Placed, *, stop: bool) -> None:
         last, config = step == self._total, self._config
         if config.log.images_every and (last or step % config.log.images_every == 0):
-            self._log.images(step, batch.host, self._predict(state, batch.host).image)
+            images: Any = self._predict(state, batch.host).image
+            self._log.images(step, batch.host, images)
         due = last or (config.eval.every and step % config.eval.every == 0)
         if self._evaluate is not None and due:
             self._evaluate_and_keep_best(state, step)

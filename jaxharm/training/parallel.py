@@ -191,8 +191,9 @@ def make_predict(system: System, mesh: Mesh) -> Callable[[TrainState, HostBatch]
         count = len(arrays["composite"])
         padding = -count % local.size
         padded = {k: np.concatenate([v, v[:1].repeat(padding, 0)]) for k, v in arrays.items()}
-        images = compiled(on_mesh(state, local), put_batch(padded, "shard_map", local))
-        return Output(image=np.asarray(images)[:count])
+        images: Any = compiled(on_mesh(state, local), put_batch(padded, "shard_map", local))
+        host: Any = np.asarray(images)[:count]
+        return Output(image=host)
 
     return predict
 
@@ -208,7 +209,7 @@ def _keep_finite(step: Callable[..., tuple[TrainState, Metrics]]) -> Callable[..
     return kept
 
 
-def _init(system: System, batch: HostBatch, key: jax.Array) -> TrainState:
+def _init(system: System, batch: Any, key: jax.Array) -> TrainState:
     return system.init(key, batch)
 
 

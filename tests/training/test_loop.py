@@ -125,17 +125,22 @@ def test_weights_are_those_of_the_best_evaluation(finished):
     jax.tree.map(np.testing.assert_array_equal, variables["params"], state.params["model"])
 
 
-def test_worse_evaluations_do_not_replace_the_best(tmp_path):
+@pytest.mark.parametrize(("best", "kept", "value"), [("fmse", 4, 1.0), ("last", 6, 6.0)])
+def test_which_evaluation_is_kept(tmp_path, best, kept, value):
     values = iter([3.0, 1.0, 2.0])
 
     class Fake:
         def __init__(self, predict):
             self.summary = {"All": {"fmse": next(values)}}
 
-    run(run_config(), tmp_path, evaluate=Fake)
-    assert [p.name for p in (tmp_path / "best").iterdir() if p.name.isdigit()] == ["4"]
+    config = run_config()
+    config = dataclasses.replace(
+        config, checkpoint=dataclasses.replace(config.checkpoint, best=best)
+    )
+    run(config, tmp_path, evaluate=Fake)
+    assert [p.name for p in (tmp_path / "best").iterdir() if p.name.isdigit()] == [str(kept)]
     manifest = json.loads((tmp_path / "weights" / "manifest.json").read_text())
-    assert manifest["training"]["best"] == {"step": 4, "metric": "fmse", "value": 1.0}
+    assert manifest["training"]["best"] == {"step": kept, "metric": best, "value": value}
 
 
 def test_non_finite_loss_stops_with_a_finite_state(tmp_path):
