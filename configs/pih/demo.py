@@ -48,7 +48,7 @@ def get_config() -> TrainConfig:
         optim=OptimConfig(
             name="adamw",
             lr=1e-3,
-            weight_decay=1e-4,
+            weight_decay=1e-2,
             schedule="cosine",
             warmup_steps=100,
             clip_norm=1.0,

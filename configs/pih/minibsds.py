@@ -48,14 +48,14 @@ def get_config() -> TrainConfig:
         optim=OptimConfig(
             name="adamw",
             lr=1e-3,
-            weight_decay=1e-4,
+            weight_decay=1e-2,
             schedule="cosine",
             warmup_steps=100,
             clip_norm=1.0,
         ),
-        eval=EvalConfig(every=500, data="minibsds", split="val"),
+        eval=EvalConfig(every=200, data="minibsds", split="val"),
         checkpoint=CheckpointConfig(every=500, best="last"),
         log=LogConfig(every=50, images_every=1000),
-        steps=3000,
+        steps=1200,
         ema_decay=0.998,
     )
