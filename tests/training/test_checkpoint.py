@@ -58,7 +58,7 @@ def test_state_saved_on_8_devices_is_restored_on_fewer(finished, count):
         ({"model": ToyConfig(features=5)}, "its model.features is 4, this config's is 5"),
         ({"seed": 3}, "its seed is 0, this config's is 3"),
         ({"optim": OptimConfig(name="sgd")}, "arrays differ, such as opt_state/model"),
-        ({"ema_decay": None}, "arrays differ, such as ema/model/params/in/kernel"),
+        ({"ema_decay": None}, "arrays differ, such as ema/model/batch_stats/norm/mean"),
     ],
 )
 def test_checkpoint_of_another_run_is_refused(finished, tmp_path, changes, words):
@@ -107,11 +107,8 @@ def test_load_for_eval(finished, path, step):
     arrays = saved(workdir, step, folder=folder)
     variables = system_of(config).variables(state)
     kernel, mean = variables["params"]["in"]["kernel"], variables["batch_stats"]["norm"]["mean"]
-    assert np.asarray(kernel).tobytes() == arrays["['ema']['model']['in']['kernel']"]
-    assert (
-        np.asarray(mean).tobytes()
-        == arrays["['collections']['model']['batch_stats']['norm']['mean']"]
-    )
+    assert np.asarray(kernel).tobytes() == arrays["['ema']['model']['params']['in']['kernel']"]
+    assert np.asarray(mean).tobytes() == arrays["['ema']['model']['batch_stats']['norm']['mean']"]
     output = system_of(config).predict(state, toy_batch(0, 3))
     assert output.image.shape == (3, 8, 8, 3)
 
