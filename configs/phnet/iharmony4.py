@@ -29,6 +29,7 @@ def get_config() -> TrainConfig:
         objective=PHNetObjective(),  # 0.2 PSNR + 0.01 FnMSE + 0.01 gradient
         data=DataConfig(
             name="iharmony4",
+            split="train+validation",  # the official training list
             batch_size=16,  # 4 per GPU on 4 GPUs
             image_size=512,
             image_resize="linear_aa",  # Pillow bilinear, aspect ratio not kept
