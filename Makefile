@@ -22,7 +22,7 @@ demo: $(VENV)/.installed
 	@echo "gallery: demo/eval/gallery.html   harmonized picture: demo/harmonized/"
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -29,6 +29,18 @@ pytest_plugins = ["tests.fixtures_data"]
 SHARED = Path(os.environ.get("JAXHARM_SHARED", ROOT.parent / "shared"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Keeps together, for pytest-xdist, what shares compiled programs or a module's fixtures."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        system = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        per_system = item.path.name in ("test_launchers.py", "test_every_system.py")
+        group = f"{item.path.name}-{system}" if per_system else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of goldens and photographs; skips where it is absent."""

@@ -37,7 +37,10 @@ _LOWER_IS_BETTER = ("fmse", "mse")
 class Evaluation(Protocol):
     """What the loop reads of an evaluation: subset -> metric -> value, "All" among the subsets."""
 
-    summary: Mapping[str, Mapping[str, Any]]
+    @property
+    def summary(self) -> Mapping[str, Mapping[str, Any]]:
+        """The values."""
+        ...
 
 
 class DivergedError(RuntimeError):
@@ -58,7 +61,7 @@ def train(
     system: System,
     workdir: str | Path,
     make_batches: Callable[[int], Iterator[HostBatch]],
-    evaluate: Callable[[Callable[[HostBatch], Any]], Evaluation] | None = None,
+    evaluate: Callable[[parallel.Predict], Evaluation] | None = None,
     *,
     dataset: Mapping[str, Any] | None = None,
 ) -> TrainState:
