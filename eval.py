@@ -8,6 +8,7 @@ import jax
 
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.loader import eval_batches
+from data_pipelines.sources import dataset_info
 from jaxharm.config import load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import evaluate
@@ -55,6 +56,8 @@ def run(args: argparse.Namespace) -> None:
     )
     about = {"model": config.system, "weights": str(args.weights)}
     about["data"] = f"{config.eval.data} {config.eval.split}"
+    notes = dataset_info(config.eval.data, config.data.data_dir).metadata
+    about |= {"held out": notes["held_out"]} if notes.get("held_out") else {}
     write_report(result, args.out, about=about)
     gallery.write(result, args.out / "gallery.html", about=about)
     if jax.process_index() == 0:
