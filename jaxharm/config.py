@@ -254,7 +254,10 @@ def _parse(text: str, hint: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         if type(None) in args and text.lower() == "none":
             return None
-        for option in (a for a in args if a is not type(None)):
+        options = [a for a in args if a is not type(None)]
+        if len(options) == 1:
+            return _parse(text, options[0])
+        for option in options:
             try:
                 return _parse(text, option)
             except ValueError:
