@@ -25,7 +25,7 @@ from jaxharm.training.checkpoint_checks import (
     saved_tree,
     state_shapes,
 )
-from jaxharm.training.parallel import on_mesh
+from jaxharm.training.parallel import make_mesh, on_mesh
 from jaxharm.types import TrainState
 
 LAST, BEST, FAILED = "last", "best", "failed"
@@ -42,7 +42,10 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path, config: TrainConfig, mesh: Mesh):
-        self._workdir, self._config, self._mesh = workdir.resolve(), config, mesh
+        self._workdir, self._config = workdir.resolve(), config
+        # One replica per process: given more, orbax compiles a slice of every array for each.
+        first = {device.process_index: device for device in reversed(list(mesh.devices.flat))}
+        self._mesh = make_mesh(list(first.values()))
         self._last = _manager(self._workdir / LAST, config.checkpoint.keep)
         self._best = _manager(self._workdir / BEST, 1)
 

@@ -46,7 +46,7 @@ def test_interrupted_run_ends_bit_identical(name, tmp_path, capsys):
     assert found == name
     batch = tiny_batch(config, 99)
     module = registry.resolve(registry.get(name).model)(config=model_config)
-    inputs = make_system(config, total_steps=STEPS).prepare(batch)
+    inputs = jax.jit(make_system(config, total_steps=STEPS).prepare)(batch)
     exported = jax.jit(module.apply, static_argnames="train")(
         variables, inputs["composite"], inputs["mask"], inputs.get("background"), train=False
     ).image
