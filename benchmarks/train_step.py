@@ -25,6 +25,7 @@ from jaxharm import registry
 from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
 from jaxharm.systems import make_system
+from jaxharm.training.parallel import compiler_options
 
 _MIB = 2**20
 
@@ -42,7 +43,11 @@ def main() -> None:
     if arguments.forward_only:
         function = jax.jit(system.predict)
     else:
-        function = jax.jit(functools.partial(system.step, axis_name=None), donate_argnums=0)
+        function = jax.jit(
+            functools.partial(system.step, axis_name=None),
+            donate_argnums=0,
+            compiler_options=compiler_options(jax.devices()[0].platform),
+        )
     start = time.perf_counter()
     compiled = function.lower(state, batch).compile()
     compile_seconds = time.perf_counter() - start
