@@ -5,6 +5,7 @@ images stay encoded bytes. TFDS writes into a folder of another name and renames
 a build that was stopped leaves nothing that could be taken for whole.
 """
 
+import abc
 import functools
 import hashlib
 import time
@@ -68,9 +69,9 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         """The names that a record's `subset` can have."""
         return (self.name,)
 
+    @abc.abstractmethod
     def scan(self, manual_dir: Path, report: Report) -> Tree:
         """Lists the items of all splits; notes what is missing or wrong."""
-        raise NotImplementedError
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
