@@ -39,7 +39,7 @@ def start_pair(workdir, *arguments):
 def finish(processes):
     """Outputs of processes that must all end with status 0; none is left running."""
     try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -26,7 +26,7 @@ def toy_command():
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         return done.returncode, done.stdout, done.stderr
 

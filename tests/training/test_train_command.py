@@ -74,11 +74,11 @@ def test_kill_then_the_same_command_ends_bit_identical(command, tmp_path):
         time.sleep(2e-3)
     second.kill()
     assert second.wait() == -9
-    _, errors = first.communicate(timeout=120)
+    _, errors = first.communicate(timeout=300)
     assert first.returncode == 0, errors
     assert not (killed / "last" / "40").is_dir()
     again = start(command, killed)
-    output, errors = again.communicate(timeout=120)
+    output, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
     assert "resumed at step" in output
     assert saved(killed, 40) == saved(whole, 40)
