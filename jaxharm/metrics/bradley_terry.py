@@ -4,22 +4,20 @@ P(i preferred to j) = e^si / (e^si + e^sj) (Bradley and Terry, 1952). The scores
 likelihood ones, found by minorise-maximise steps (Hunter, 2004) and centred to sum 0. For real
 composites there is no ground truth, so this is how methods are ranked on them.
 
-    python -m jaxharm.metrics.bradley_terry votes.csv
+    python -m jaxharm votes votes.csv
 
 The CSV file has the columns image, method_a, method_b, winner; `winner` is one of the two methods,
 or `tie`, which counts half for each.
 """
 
-import argparse
 import csv
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jaxharm.errors import InputError, run_command
+from jaxharm.errors import InputError
 
 COLUMNS = ("image", "method_a", "method_b", "winner")
 
@@ -188,24 +186,3 @@ def table(result: Scores) -> str:
         )
     lines += ["", f"Smoothing: {result.smoothing:g} added to each ordered pair of methods."]
     return "\n".join(lines)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table of a file of votes; the exit status."""
-    parser = argparse.ArgumentParser(description="Bradley-Terry scores from pairwise votes.")
-    parser.add_argument("votes", help="CSV file: image,method_a,method_b,winner (or tie)")
-    parser.add_argument("--smoothing", type=float, default=0.5)
-    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws over images")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-
-    def command() -> None:
-        votes = read_votes(args.votes)
-        result = fit_votes(votes, smoothing=args.smoothing, draws=args.draws, seed=args.seed)
-        print(table(result))
-
-    return run_command(command)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from jaxharm.__main__ import main
 from jaxharm.errors import InputError
-from jaxharm.metrics.bradley_terry import Vote, fit, fit_votes, main, read_votes
+from jaxharm.metrics.bradley_terry import Vote, fit, fit_votes, read_votes
 
 
 def test_two_methods_differ_by_the_log_odds():
@@ -62,7 +63,7 @@ def test_file_of_votes_with_a_tie(tmp_path, capsys):
     assert [v.winner for v in votes] == ["tie", "y"]
     scores = fit_votes(votes, smoothing=0, draws=0).scores
     assert scores[1] - scores[0] == pytest.approx(np.log(3), abs=1e-9)
-    assert main([str(path), "--draws", "20"]) == 0
+    assert main(["votes", str(path)]) == 0
     assert "| y | +" in capsys.readouterr().out
 
 
@@ -78,5 +79,5 @@ def test_file_of_votes_with_a_tie(tmp_path, capsys):
 def test_bad_files_are_named(tmp_path, capsys, text, message):
     path = tmp_path / "votes.csv"
     path.write_text(text)
-    assert main([str(path)]) == 2
+    assert main(["votes", str(path)]) == 2
     assert message in capsys.readouterr().err
