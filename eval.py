@@ -20,8 +20,8 @@ from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
-from jaxharm.training.cache import enable_compilation_cache
 from jaxharm.training.checkpoint import load_for_eval
+from jaxharm.training.compiler import enable_compilation_cache
 
 
 def run(args: argparse.Namespace) -> None:

@@ -17,13 +17,14 @@ from jaxharm.evaluation.padding import padded_predict
 from jaxharm.metrics import get_protocol
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
-from jaxharm.training.cache import enable_compilation_cache
+from jaxharm.training.compiler import enable_compilation_cache, save_memory_on_cpu
 from jaxharm.training.loop import DivergedError, train
 
 
 def run(args: argparse.Namespace) -> None:
     """Trains as the arguments say; every process of a run calls it."""
     config = load_config(args.config, args.overlay, args.set)
+    save_memory_on_cpu()
     enable_compilation_cache()
     parallel.initialize_distributed(args.coordinator, args.num_processes, args.process_id)
     protocol = get_protocol(config.eval.protocol)

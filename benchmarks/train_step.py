@@ -12,9 +12,11 @@ convolutions are such loops (jaxharm/nn/conv.py), so there a training step count
 import argparse
 import dataclasses
 import functools
+import math
 import resource
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -25,13 +27,16 @@ from jaxharm import registry
 from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
 from jaxharm.systems import make_system
-from jaxharm.training.parallel import compiler_options
+from jaxharm.training.compiler import save_memory_on_cpu
+from jaxharm.types import Batch, TrainState
 
 _MIB = 2**20
 
 
 def main() -> None:
     arguments = _parse()
+    if not arguments.forward_only:
+        save_memory_on_cpu()
     config = load_config(arguments.config, arguments.overlay, arguments.set)
     if arguments.precision:
         config = dataclasses.replace(config, precision=arguments.precision)
@@ -43,11 +48,7 @@ def main() -> None:
     if arguments.forward_only:
         function = jax.jit(system.predict)
     else:
-        function = jax.jit(
-            functools.partial(system.step, axis_name=None),
-            donate_argnums=0,
-            compiler_options=compiler_options(jax.devices()[0].platform),
-        )
+        function = jax.jit(functools.partial(system.step, axis_name=None), donate_argnums=0)
     start = time.perf_counter()
     compiled = function.lower(state, batch).compile()
     compile_seconds = time.perf_counter() - start
@@ -75,7 +76,15 @@ def main() -> None:
     memory = compiled.memory_analysis()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     print(f"state and batch   {held / _MIB:.0f} MiB")
-    print(f"activations       {memory.temp_size_in_bytes / _MIB:.0f} MiB (compiler's estimate)")
+    print(f"temporaries       {memory.temp_size_in_bytes / _MIB:.0f} MiB at their peak (by XLA)")
+    if not arguments.forward_only:
+        stored = stored_activations(system, state, batch)
+        gradients = _bytes(state.params)
+        share = memory.temp_size_in_bytes / (stored + gradients)
+        print(
+            f"  kept for sure   {stored / _MIB:.0f} MiB activations, {gradients / _MIB:.0f} MiB "
+            f"gradients: the peak is {share:.2f} times these"
+        )
     print(f"process, peak     {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
@@ -91,6 +100,42 @@ def random_batch(config: TrainConfig, count: int, size: int) -> dict[str, np.nda
     batch["mask"] = np.tile(ellipse[None, :, :, None], (count, 1, 1, 1))
     batch["index"] = np.arange(count, dtype=np.int32)
     return batch
+
+
+def stored_activations(system: Any, state: TrainState, batch: Batch) -> int:
+    """Bytes that differentiating the network's output keeps from the forward pass.
+
+    Arrays of a parameter's shape count as that parameter, which is held anyhow.
+    """
+
+    def pullback(state: TrainState, batch: Batch) -> Any:
+        variables = dict(system.variables(state))
+        params, inputs = variables.pop("params"), system.prepare(batch)
+
+        def image(params: Any) -> jax.Array:
+            output, _ = system.module().apply(
+                {"params": params, **variables},
+                inputs["composite"],
+                inputs["mask"],
+                background=inputs.get("background"),
+                train=True,
+                mutable=list(variables),
+                rngs={"dropout": jax.random.key(0)},
+            )
+            return output.image
+
+        return jax.vjp(image, params)[1]
+
+    parameters = Counter((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state.params))
+    kept = jax.tree.leaves(jax.eval_shape(pullback, state, batch))
+    shapes = Counter((leaf.shape, leaf.dtype) for leaf in kept) - parameters
+    return sum(
+        count * math.prod(shape) * dtype.itemsize for (shape, dtype), count in shapes.items()
+    )
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def measure(run: Callable[[], None], repeats: int) -> tuple[float, float]:
