@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 
 from data_pipelines.errors import DatasetValidationError
-from data_pipelines.loader import eval_batches, open_sources, steps_per_epoch, train_batches
+from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
 from jaxharm.config import load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import Evaluation, evaluate
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
             return evaluate(padded_predict(predict, config.model), batches, protocol)
 
     open_eval().close()  # a missing data set is told now, not after hours of training
-    sets = [source.info for source in open_sources(config.data)]
+    sets = describe_sources(config.data)
     steps = config.steps or max(1, round((config.epochs or 0) * steps_per_epoch(config.data)))
     train(
         config,
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         args.workdir,
         lambda start: train_batches(config.data, seed=config.seed, start=start, **place),
         evaluation,
-        dataset={i.name: {"splits": i.splits, "fingerprint": i.fingerprint} for i in sets},
+        dataset=sets,
     )
 
 
