@@ -33,10 +33,8 @@ def fill_plate(image: np.ndarray, mask: np.ndarray, fill: str = "diffusion") -> 
     # A trace of weight everywhere: with nothing known, both fills end in the plain mean.
     known = np.maximum(1 - grown, np.float32(1e-8))
     wide = image.astype(np.float32)
-    if fill == "mean":
-        smooth = (wide * known).sum((0, 1)) / known.sum()
-    else:
-        smooth = _push_pull(wide, known)
+    mean = (wide * known).sum((0, 1)) / known.sum()
+    smooth = mean if fill == "mean" else _push_pull(wide, known)
     return np.clip(np.rint(wide + replaced * (smooth - wide)), 0, 255).astype(np.uint8)
 
 

@@ -58,8 +58,10 @@ class UnpairedStream:
 
     def _ready_made(self, rng: np.random.Generator) -> Arrays:
         record = _draw(self._composites, rng)
-        images = decode_record(record, skip=("real",) if "composite" in record else ())
-        images.setdefault("composite", images.pop("real", None))
+        paired = "composite" in record
+        images = decode_record(record, skip=("real",) if paired else ())
+        if not paired:
+            images["composite"] = images.pop("real")
         augment = self._data.augment
         geometry = draw_geometry(
             images["mask"],
