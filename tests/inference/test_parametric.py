@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jaxharm.inference import parametric, tiles
-from jaxharm.inference.parametric import Parameters, render
+from jaxharm.inference.parameters import Parameters
+from jaxharm.inference.parametric import render
 from jaxharm.inference.pixels import Inputs
 
 
