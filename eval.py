@@ -9,6 +9,7 @@ import jax
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.loader import eval_batches
 from data_pipelines.sources import dataset_info
+from jaxharm.cache import enable_compilation_cache
 from jaxharm.config import load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import evaluate
@@ -20,7 +21,6 @@ from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
-from jaxharm.training.cache import enable_compilation_cache
 from jaxharm.training.checkpoint import load_for_eval
 
 

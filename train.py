@@ -10,6 +10,7 @@ import jax
 
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
+from jaxharm.cache import enable_compilation_cache
 from jaxharm.config import load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import Evaluation, evaluate
@@ -17,7 +18,6 @@ from jaxharm.evaluation.padding import padded_predict
 from jaxharm.metrics import get_protocol
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
-from jaxharm.training.cache import enable_compilation_cache
 from jaxharm.training.loop import DivergedError, train
 
 

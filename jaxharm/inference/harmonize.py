@@ -181,9 +181,7 @@ class Harmonizer:
         mask[: (height + 1) // 2] = 1
         self(blank, mask, background=blank if self._entry.needs_background else None)
 
-    def run(
-        self, inputs: Inputs, strength: float = 1.0, edit: Edit | None = None
-    ) -> np.ndarray:
+    def run(self, inputs: Inputs, strength: float = 1.0, edit: Edit | None = None) -> np.ndarray:
         """`__call__` of inputs that `load_inputs` has checked."""
         check_strength(strength)
         if self.is_parametric:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from jaxharm.errors import InputError
+from jaxharm.io import write_whole
 
 FORMAT = "jaxharm-parameters-1"
 CHANNELS = ("red", "green", "blue")
@@ -79,10 +80,7 @@ class Parameters:
             },
             "shading": None if self.shading is None else _pack(self.shading),
         }
-        try:
-            Path(path).write_text(json.dumps(document, indent=1) + "\n")
-        except OSError as error:
-            raise InputError(f"cannot write parameters {path}: {error.strerror}") from None
+        write_whole(path, (json.dumps(document, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Parameters":
