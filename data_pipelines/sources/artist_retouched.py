@@ -119,9 +119,8 @@ def _named_items(masks: FileIndex, report: Report) -> list[tuple[str, str, str]]
         if photo and edition in _PARTNER:
             names[name] = (name, photo, edition)
         else:
-            report.error(
-                "bad_file_name", f"{masks.folder / stem} does not end in _before or _after"
-            )
+            path = masks.find(f"{stem}.png")
+            report.error("bad_file_name", f"{path} is not <id>_before_mask or <id>_after_mask")
     return [names[name] for name in sorted(names)]
 
 

@@ -35,7 +35,7 @@ class Realhm(TreeBuilder):
         root = find_dir(manual_dir, "realhm") or manual_dir
         files = FileIndex(root, root, report)
         items = []
-        names = sorted({_id_of(stem, report, root) for stem in files.stems()} - {""})
+        names = sorted({_id_of(stem, files, report) for stem in files.stems()} - {""})
         for name in names:
             parts = {role: files.find(f"{name}_{role}.jpg") for role in _ROLES}
             parts["real"] = parts["real"] or parts["gt"]
@@ -59,10 +59,11 @@ class Realhm(TreeBuilder):
         return Tree(root, self.kind, {"test": items}, "test: the whole set, which has no other")
 
 
-def _id_of(stem: str, report: Report, root: Path) -> str:
+def _id_of(stem: str, files: FileIndex, report: Report) -> str:
     """`<id>` of `<id>_<role>`; empty, and noted, for another name."""
     name, _, role = stem.rpartition("_")
     if name and role.lower() in _ROLES:
         return name
-    report.error("bad_file_name", f"{root / stem} does not end in one of _{', _'.join(_ROLES)}")
+    path = files.find(f"{stem}.jpg")
+    report.error("bad_file_name", f"{path} is not <id>_ and one of {', '.join(_ROLES)}")
     return ""

@@ -207,7 +207,9 @@ class RecordLoader:
             if (resized or header.format != "PNG") and not self._soft_masks:
                 pixels = np.where(pixels >= FOREGROUND, np.uint8(255), np.uint8(0))
             if resized or turn != 1 or was_zero_one or not header.plain:
-                binary = check_mask(path, pixels)[1]
+                # A small soft mask is soft all over: only the native one is judged.
+                soft = self._soft_masks and not np.isin(pixels, (0, 255)).all()
+                binary = not soft and check_mask(path, pixels)[1]
                 data = _encoded(Image.fromarray(pixels), lossless=True)
             self._last["mask"] = (key, _Mask(data, pixels, share, binary))
         return self._last["mask"][1]
