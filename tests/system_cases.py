@@ -15,15 +15,28 @@ from jaxharm.config import (
     OptimConfig,
     TrainConfig,
 )
+from jaxharm.models.pih_discriminator import PIHDiscriminatorConfig
 from jaxharm.systems import make_system
+from jaxharm.systems.pih import AdversarialConfig, PIHObjective
 
 SIDE = 64
+# Further runs of registered systems: name of the case -> system, its objective.
+VARIANTS = {
+    "pih_light_dual": (
+        "pih_light",
+        PIHObjective(
+            recon_weight=0.5,
+            adversarial=AdversarialConfig(discriminator=PIHDiscriminatorConfig.tiny()),
+        ),
+    ),
+}
 
 
 def tiny_config(name, *, batch_size=8, **changes):
-    """A run of `name`: tiny model, its objective's defaults, SGD, ten steps."""
+    """A run of `name`: tiny model, its objective's defaults (or the variant's), SGD, ten steps."""
     if name == "toy":
         return _small_run(toy_config(), batch_size, 8, 1e-2, changes)
+    name, variant = VARIANTS.get(name, (name, None))
     entry = registry.get(name)
     model, objective = (
         registry.resolve(reference)
@@ -31,7 +44,7 @@ def tiny_config(name, *, batch_size=8, **changes):
     )
     accepted = inspect.signature(model.tiny).parameters
     preset = {key: value for key, value in entry.preset.items() if key in accepted}
-    config = TrainConfig(system=name, model=model.tiny(**preset), objective=objective())
+    config = TrainConfig(system=name, model=model.tiny(**preset), objective=variant or objective())
     return _small_run(config, batch_size, SIDE, 0.1, changes)
 
 
@@ -78,7 +91,17 @@ def tiny_batch(config, step=0):
         mask[i, top : top + side // 3 + i % 3, left : left + side // 3] = 1
     gain = rng.uniform(0.5, 1.3, (count, 1, 1, 3))
     composite = np.clip(target * np.where(mask > 0, gain, 1), 0, 1)
+    unpaired = {}
+    if getattr(config.objective, "adversarial", None) is not None:
+        # Another image's foreground, in its place; the plate is the target itself.
+        pasted = np.clip(target[::-1] * gain, 0, 1) * mask + target * (1 - mask)
+        unpaired = {"composite": pasted[::-1], "background": target[::-1]}
+        unpaired = {
+            f"unpaired_{k}": np.round(v * 255).astype(np.uint8) for k, v in unpaired.items()
+        }
+        unpaired["unpaired_mask"] = np.ascontiguousarray(mask[::-1])
     return {
+        **unpaired,
         "composite": np.round(composite * 255).astype(np.uint8),
         "mask": mask,
         "target": np.round(target * 255).astype(np.uint8),
@@ -86,4 +109,4 @@ def tiny_batch(config, step=0):
     }
 
 
-NAMES = _distinct(name for name in registry.list_models() if name != "toy")
+NAMES = [*_distinct(name for name in registry.list_models() if name != "toy"), *VARIANTS]

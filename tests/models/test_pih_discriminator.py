@@ -53,9 +53,7 @@ def test_golden_of_both_modes(shared):
         logits, updated = run(variables, image, train=True)
         variables = {**variables, **updated}
         key = f"logits_train_{call}"
-        np.testing.assert_allclose(
-            logits[:, ::4, ::4], golden[key], **allowed(folder, f"D.{key}")
-        )
+        np.testing.assert_allclose(logits[:, ::4, ::4], golden[key], **allowed(folder, f"D.{key}"))
     for name, state in variables["spectral"].items():
         sigma = spectral_norm(variables["params"][name]["kernel"], state["u"], state["v"])
         key = f"sigma_after2.{name}"
@@ -76,7 +74,7 @@ def test_parameter_count_is_exact_without_dead_ones(shared):
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
     assert count == manifest(shared / "golden/pih")["parameter_counts"]["discriminator"]
     vectors = shapes["spectral"]
-    assert {name for name in shapes["params"]} - set(vectors) == {"conv0", "conv9"}
+    assert set(shapes["params"]) - set(vectors) == {"conv0", "conv9"}
     assert vectors["conv1"]["u"].shape == (32,)
     assert vectors["conv1"]["v"].shape == (4, 4, 16)
 
