@@ -20,10 +20,11 @@ from jaxharm.systems import make_system
 from jaxharm.systems.pih import AdversarialConfig, PIHObjective
 
 SIDE = 64
-# Further runs of registered systems: name of the case -> system, its objective.
+# Further runs of registered systems: name of the case -> system, options of its model, objective.
 VARIANTS = {
     "pih_light_dual": (
         "pih_light",
+        {"mask_offset": 0.7},
         PIHObjective(
             recon_weight=0.5,
             adversarial=AdversarialConfig(discriminator=PIHDiscriminatorConfig.tiny()),
@@ -36,7 +37,7 @@ def tiny_config(name, *, batch_size=8, **changes):
     """A run of `name`: tiny model, its objective's defaults (or the variant's), SGD, ten steps."""
     if name == "toy":
         return _small_run(toy_config(), batch_size, 8, 1e-2, changes)
-    name, variant = VARIANTS.get(name, (name, None))
+    name, options, variant = VARIANTS.get(name, (name, {}, None))
     entry = registry.get(name)
     model, objective = (
         registry.resolve(reference)
@@ -44,7 +45,8 @@ def tiny_config(name, *, batch_size=8, **changes):
     )
     accepted = inspect.signature(model.tiny).parameters
     preset = {key: value for key, value in entry.preset.items() if key in accepted}
-    config = TrainConfig(system=name, model=model.tiny(**preset), objective=variant or objective())
+    tiny = dataclasses.replace(model.tiny(**preset), **options)
+    config = TrainConfig(system=name, model=tiny, objective=variant or objective())
     return _small_run(config, batch_size, SIDE, 0.1, changes)
 
 

@@ -81,7 +81,7 @@ class AdversarialSystem(SupervisedSystem):
         return model
 
     def settle(self, old: Network, new: Network, batch: dict[str, Array]) -> Network:
-        """The discriminator after its update from `old` to `new`."""
+        """The discriminator after a step that led from `old` to `new`."""
         del old, batch
         return new
 
@@ -118,7 +118,7 @@ class AdversarialSystem(SupervisedSystem):
             new, norms = old.learn(
                 grads, updated, self.optimizer, axis_name=axis_name, prefix="discriminator_"
             )
-            return self.settle(old, new, chosen), terms | norms
+            return new, terms | norms
 
         def judge_loss(params: Params, output: Output, prepared: dict[str, Array]) -> Any:
             # Every micro-batch begins at the same collections: spectral norms move once per step.
@@ -165,6 +165,7 @@ class AdversarialSystem(SupervisedSystem):
             objective, model.params, start, chosen, key, count
         )
         model, norms = model.learn(grads, collections, self.optimizer, axis_name=axis_name)
+        judge = self.settle(old, judge, chosen)
         state = self.advance(state, {NETWORK: model, DISCRIMINATOR: judge})
         return state, learned[1] | metrics | norms | self.rate(state)
 
