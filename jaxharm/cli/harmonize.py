@@ -41,6 +41,8 @@ from jaxharm.errors import InputError
 
 if TYPE_CHECKING:
     from jaxharm.cli.job import Job, Stopwatch
+    from jaxharm.inference import Edit
+    from jaxharm.inference.edit import Parts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -148,12 +150,7 @@ def _job(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
     from jaxharm.inference import Edit, Harmonizer, Parameters
 
     enable_compilation_cache()
-    try:
-        channels = tuple(float(part) for part in arguments.channels.split(","))
-    except ValueError:
-        raise InputError(f"--channels {arguments.channels} is not like 1,1,0.5") from None
-    parts = "curves" if arguments.curves_only else "shading" if arguments.shading_only else "all"
-    edit = Edit(parts, arguments.shading_strength, arguments.blend, channels)
+    edit = _edit(arguments)
     if arguments.params is not None:
         if arguments.folder is not None and arguments.params.is_dir():
             return Job(arguments.strength, edit, watch, given=arguments.params)
@@ -169,6 +166,19 @@ def _job(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
         what = f"--{asked[0].replace('_', '-')}" if asked else "an edit beyond --strength"
         raise InputError(f"{run.name} has no curves and no shading: {what} does not go with it")
     return Job(arguments.strength, edit, watch, run, save=arguments.save_params)
+
+
+def _edit(arguments: argparse.Namespace) -> "Edit":
+    from jaxharm.inference import Edit
+
+    try:
+        red, green, blue = (float(part) for part in arguments.channels.split(","))
+    except ValueError:
+        raise InputError(f"--channels {arguments.channels} is not like 1,1,0.5") from None
+    parts: Parts = "all"
+    if arguments.curves_only or arguments.shading_only:
+        parts = "curves" if arguments.curves_only else "shading"
+    return Edit(parts, arguments.shading_strength, arguments.blend, (red, green, blue))
 
 
 def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
@@ -188,11 +198,13 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
     job = _job(arguments, watch)
     if job.is_parametric:
         parameters = job.parameters(name, inputs)
-        controls = {"strength": job.strength, "edit": job.edit}
+        strength, edit = job.strength, job.edit
         if arguments.export_cube is not None:
-            export_cube(arguments.export_cube, parameters, **controls)
+            export_cube(arguments.export_cube, parameters, strength=strength, edit=edit)
         if arguments.export_shading is not None:
-            export_shading(arguments.export_shading, parameters, inputs.mask.shape, **controls)
+            height, width = inputs.mask.shape
+            path, size = arguments.export_shading, (height, width)
+            export_shading(path, parameters, size, strength=strength, edit=edit)
         result = job.render(name, inputs, parameters)
     else:
         result = job.run(name, inputs)

@@ -42,15 +42,23 @@ def predict_arrays(
 
 def predict_parameters(model: nn.Module, variables: Any, inputs: Inputs, side: int) -> Parameters:
     """Runs the network on the image squashed to side x side."""
-    size = (side, side)
-    composite = shrink(inputs.composite, size)[None]
-    mask = np.clip(shrink(inputs.mask, size), 0, 1)[None, ..., None]
-    background = None if inputs.background is None else shrink(inputs.background, size)[None]
-    curves, shading = predict_arrays(model, variables, composite, mask, background)
+    curves, shading = predict_arrays(model, variables, *network_inputs(inputs, side))
     config = model.config
     return Parameters(
         np.asarray(curves), np.asarray(shading) if config.masking else None, config.single_alpha
     )
+
+
+def network_inputs(inputs: Inputs, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Composite, mask and background f32[1,side,side,c] in [0,1]; two at a time are shrunk."""
+    images = [inputs.composite, inputs.mask, inputs.background]
+    with ThreadPoolExecutor(2) as pool:
+        composite, mask, background = pool.map(
+            lambda image: None if image is None else shrink(image, (side, side))[None], images
+        )
+    assert composite is not None
+    assert mask is not None
+    return composite, np.clip(mask, 0, 1)[..., None], background
 
 
 def render(

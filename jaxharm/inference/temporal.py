@@ -105,8 +105,8 @@ def _fit(
 def line_weights(offsets: np.ndarray, radius: int) -> np.ndarray:
     """f64[n]: weights with which values at `offsets` give the fitted line's value at 0; sum 1."""
     gauss = np.exp(-2 * (offsets / radius) ** 2)
-    if len(offsets) < 3:  # a line through two points would be extrapolation, not smoothing
-        return gauss / gauss.sum()
+    if len(offsets) == 1:
+        return np.ones(1)
     mean = np.average(offsets, weights=gauss)
     spread = np.average((offsets - mean) ** 2, weights=gauss)
     return gauss / gauss.sum() * (1 - mean * (offsets - mean) / spread)
