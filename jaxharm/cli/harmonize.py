@@ -208,8 +208,10 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
         result = job.render(name, inputs, parameters)
     else:
         result = job.run(name, inputs)
+    icc_profile = loaded.icc_profile
+    del loaded, inputs  # encoding needs memory of its own
     with watch.time("write"):
-        write_image(arguments.output, result, icc_profile=loaded.icc_profile)
+        write_image(arguments.output, result, icc_profile=icc_profile)
     return 0
 
 

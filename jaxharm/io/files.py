@@ -8,8 +8,8 @@ from pathlib import Path
 from jaxharm.errors import InputError
 
 
-def write_whole(path: str | os.PathLike, data: bytes | memoryview) -> None:
-    """Writes `data`; the file appears under its name only when it is complete.
+def write_whole(path: str | os.PathLike, *parts: bytes | memoryview) -> None:
+    """Writes the parts one after the other; the file appears under its name only when it is complete.
 
     Raises:
         InputError: the folder does not exist or is not writable.
@@ -17,7 +17,9 @@ def write_whole(path: str | os.PathLike, data: bytes | memoryview) -> None:
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
         partial.replace(path)
     except OSError as error:
         raise InputError(

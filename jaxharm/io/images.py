@@ -96,15 +96,15 @@ def write_image(
     path = Path(path)
     check_output(path, dtype=pixels.dtype, channels=pixels.shape[2])
     if pixels.dtype == np.uint16:
-        data = deep.encode(pixels, path.suffix.lower(), icc_profile)
+        parts = deep.encode(pixels, path.suffix.lower(), icc_profile)
     else:
         buffer = io.BytesIO()
         profile: dict[str, Any] = (
             {} if path.suffix.lower() == ".bmp" else {"icc_profile": icc_profile}
         )
         Image.fromarray(pixels).save(buffer, **_SAVE_OPTIONS[path.suffix.lower()], **profile)
-        data = buffer.getvalue()
-    write_whole(path, data)
+        parts = [buffer.getbuffer()]
+    write_whole(path, *parts)
 
 
 def check_output(
