@@ -222,8 +222,14 @@ def test_reference_step(shared, stream):
     for name in ("conv1", "conv8"):
         u = judge.collections["spectral"][name]["u"]
         np.testing.assert_allclose(u, golden[f"{prefix}D.{name}.weight_u"], rtol=1e-4, atol=1e-5)
-    for value, name in (
-        (curve_net["head"]["bias"], "PL.fc.bias_after"),
-        (judge.params["conv9"]["bias"], "D.conv9.bias_after"),
+    before = Network.of(state, NETWORK).params["curve_net"], Network.of(state, DISCRIMINATOR).params
+    for start, value, name in (
+        (before[0]["head"]["bias"], curve_net["head"]["bias"], "PL.fc.bias_after"),
+        (before[1]["conv9"]["bias"], judge.params["conv9"]["bias"], "D.conv9.bias_after"),
     ):
-        np.testing.assert_allclose(value, golden[prefix + name], rtol=1e-4, atol=1e-5)
+        # Adam moves by 4e-5 g / (|g| + 1e-8). Float32 knows g to 0.6 % of its RMS, some 1e-8 here:
+        # where the reference's own |g| is below 3e-8, it does not know the move.
+        expected = golden[prefix + name]
+        known = np.abs(expected - start) > 0.75 * CONFIG.optim.lr
+        assert known.any()
+        np.testing.assert_allclose(value[known], expected[known], rtol=1e-4, atol=1e-5)
