@@ -24,7 +24,8 @@ SIDE = 64
 VARIANTS = {
     "pih_light_dual": (
         "pih_light",
-        {"mask_offset": 0.7},
+        # Not the default, so that an export must carry it; fewer blocks than the plain case.
+        {"mask_offset": 0.7, "curve_blocks": (0, 3)},
         PIHObjective(
             recon_weight=0.5,
             adversarial=AdversarialConfig(discriminator=PIHDiscriminatorConfig.tiny()),
@@ -93,17 +94,19 @@ def tiny_batch(config, step=0):
         mask[i, top : top + side // 3 + i % 3, left : left + side // 3] = 1
     gain = rng.uniform(0.5, 1.3, (count, 1, 1, 3))
     composite = np.clip(target * np.where(mask > 0, gain, 1), 0, 1)
-    unpaired = {}
+    second = {}
     if getattr(config.objective, "adversarial", None) is not None:
-        # Another image's foreground, in its place; the plate is the target itself.
+        # Another image's foreground, in its place; the plates are the targets themselves.
         pasted = np.clip(target[::-1] * gain, 0, 1) * mask + target * (1 - mask)
-        unpaired = {"composite": pasted[::-1], "background": target[::-1]}
-        unpaired = {
-            f"unpaired_{k}": np.round(v * 255).astype(np.uint8) for k, v in unpaired.items()
+        images = {
+            "background": target,
+            "unpaired_composite": pasted[::-1],
+            "unpaired_background": target[::-1],
         }
-        unpaired["unpaired_mask"] = np.ascontiguousarray(mask[::-1])
+        second = {key: np.round(value * 255).astype(np.uint8) for key, value in images.items()}
+        second["unpaired_mask"] = np.ascontiguousarray(mask[::-1])
     return {
-        **unpaired,
+        **second,
         "composite": np.round(composite * 255).astype(np.uint8),
         "mask": mask,
         "target": np.round(target * 255).astype(np.uint8),
