@@ -44,12 +44,13 @@ class Stopwatch:
         self.image_bytes = max(self.image_bytes, size)
 
     def report(self) -> str:
-        """One line: the stages in the order they began, rendering also per megapixel."""
+        """One line: the stages in the order they began, rendering also per megapixel of image."""
         parts = [f"{stage} {seconds:.2f} s" for stage, seconds in self.seconds.items()]
-        megapixels = self.pixels / 1e6
-        if megapixels and "render" in self.seconds:
-            rate = 1e3 * self.seconds["render"] / megapixels
-            parts.append(f"{megapixels:.1f} megapixels rendered at {rate:.1f} ms each")
+        main = "render" if "render" in self.seconds else "harmonize"
+        if self.pixels:
+            megapixels = self.pixels / 1e6
+            rate = 1e3 * self.seconds[main] / megapixels
+            parts.append(f"{megapixels:.1f} megapixels, {main} {rate:.1f} ms for each")
         return ", ".join(parts)
 
 
