@@ -133,3 +133,97 @@ def test_plot_has_the_curves_at_their_positions(tmp_path, capsys):
 
     for x, y in ((0.03, 0.25), (0.125, 0.25), (0.375, 0.25), (0.625, 0.75), (0.97, 0.75)):
         assert is_at(x, y, 0), (x, y)
+    assert is_at(0.06, 0.5, 1)  # flat before the first knot
+    assert is_at(0.06, 1.0, 2)
+    assert not is_at(0.2, 0.8, 0)
+    assert run("plot-curves", tmp_path / "none.json", "-o", tmp_path / "c.png") == 2
+    assert run("plot-curves", tmp_path / "p.json", "-o", tmp_path / "c.xyz") == 2
+    assert capsys.readouterr().err.count("error: ") == 2
+
+
+def frames(folder, count=12):
+    """A clip: still picture, noise that makes the predictions jitter, a cut after eight frames."""
+    folder.mkdir()
+    (folder / "masks").mkdir()
+    base = np.asarray(Image.fromarray((IMAGE >> 8).astype(np.uint8)).resize((60, 80)))
+    mask = Image.fromarray(MASK).resize((60, 80))
+    for index in range(count):
+        picture = base if index < 8 else 255 - base // 2
+        noise = RANDOM.normal(0, 12, picture.shape)
+        write_image(folder / f"f{index:03d}.png", np.clip(picture + noise, 0, 255).astype(np.uint8))
+        mask.save(folder / f"masks/f{index:03d}.png")
+
+
+def test_a_clip_flickers_less_and_keeps_its_cut(tmp_path, weights, capsys):
+    frames(tmp_path / "in")
+    (tmp_path / "in/masks/f003.png").unlink()  # a frame that fails keeps its place
+    clip = ("harmonize", "--folder", tmp_path / "in", "--checkpoint", weights)
+    curves = {}
+    for name, options in (("each", ()), ("smooth", ("--temporal", "3"))):
+        keep = ("-o", tmp_path / name, "--save-params", tmp_path / f"{name}_params")
+        assert run(*clip, *keep, *options) == 2
+        assert "11 made, 0 kept, 1 failed" in capsys.readouterr().out
+        records = sorted((tmp_path / f"{name}_params").iterdir())
+        assert len(records) == 11
+        curves[name] = np.array([Parameters.load(record).curves for record in records])
+    for scene in (slice(0, 7), slice(7, 11)):
+        each, smooth = curves["each"][scene], curves["smooth"][scene]
+        jitter = np.abs(np.diff(each, axis=0)).mean()
+        assert np.abs(np.diff(smooth, axis=0)).mean() < 0.7 * jitter
+        assert np.abs(each.mean(0) - smooth.mean(0)).mean() < jitter  # no drift
+    cut = np.abs(curves["smooth"][7] - curves["smooth"][6]).mean()
+    assert cut > 0.8 * np.abs(curves["each"][7] - curves["each"][6]).mean()
+
+    (tmp_path / "smooth/f005.png").unlink()
+    before = {file: file.read_bytes() for file in (tmp_path / "smooth").iterdir()}
+    assert run(*clip, "-o", tmp_path / "smooth", "--temporal", "3") == 2
+    assert "1 made, 10 kept, 1 failed" in capsys.readouterr().out
+    after = {file: file.read_bytes() for file in (tmp_path / "smooth").iterdir()}
+    assert before.items() <= after.items()
+    assert len(after) == 11
+
+
+def test_errors_are_one_sentence_and_status_2(tmp_path, files, weights, capsys):
+    Parameters(np.full((3, 4), 0.5), None).save(tmp_path / "p.json")
+    document = json.loads((tmp_path / "p.json").read_text())
+    document["curves"]["red"][0] = 7
+    (tmp_path / "bad.json").write_text(json.dumps(document))
+    out = (*files, "-o", tmp_path / "o.png")
+    given, good = ("--params", tmp_path / "p.json"), ("--checkpoint", weights)
+    folder = ("--folder", tmp_path, "-o", tmp_path / "out")
+    cases = {
+        (*out, "--params", tmp_path / "none.json"): "none.json do not exist",
+        (
+            *out,
+            "--params",
+            tmp_path / "bad.json",
+        ): "is no parameters file: the curves span 0.5 to 7",
+        (*out, "--params", tmp_path / "a.png"): "it is not JSON",
+        (*out, "--params", tmp_path): "cannot read parameters",
+        (*out, *given, *good): "leave --checkpoint out",
+        (*out, *given, "--model", "pih"): "leave --model out",
+        (*out, *given, "--size", "64"): "leave --size out",
+        (*out, *given, "--save-params", tmp_path / "q.json"): "leave --save-params out",
+        (*folder, *given, "--temporal"): "leave --temporal out",
+        (*out, *good, "--temporal"): "--temporal smooths over the frames of a --folder",
+        (*folder, *good, "--temporal", "0"): "at least 1 frame",
+        (*folder, *good, "--export-cube", tmp_path / "p.cube"): "--export-cube goes with one image",
+        (*folder, *good, "--export-shading", tmp_path / "s.png"): "--export-shading goes with one",
+        (*out, *given, "--curves-only", "--shading-only"): "leave nothing",
+        (*out, *given, "--channels", "1,1"): "--channels 1,1 is not like 1,1,0.5",
+        (*out, *given, "--channels", "1,a,1"): "--channels 1,a,1 is not like",
+        (*out, *given, "--channels", "1,1,2"): "are not three numbers",
+        (*out, *given, "--blend", "hue"): "'hue' is not one of",
+        (*out, *given, "--shading-strength", "-1"): "shading strength -1 is not between",
+        (*out, *given, "--export-shading", tmp_path / "s.png"): "no shading to export",
+        (*out, *given, "--export-cube", tmp_path / "p.lut"): "ends in .cube",
+        (*out, *given, "--export-cube", tmp_path / "no/p.cube"): "its folder does not exist",
+        (*out, *good, "--save-params", tmp_path / "no/p.json"): "its folder does not exist",
+    }
+    for arguments, sentence in cases.items():
+        assert run("harmonize", *arguments) == 2, arguments
+        error = capsys.readouterr().err
+        assert error.startswith("error: "), arguments
+        assert sentence in error, (arguments, error)
+        assert error.count("\n") == 1
+    assert not (tmp_path / "o.png").exists()

@@ -71,7 +71,7 @@ def encode(pixels: np.ndarray, suffix: str, icc_profile: bytes | None) -> list[m
     done, buffer = cv2.imencode(suffix, pixels)
     if not done:
         raise DamagedError(f"OpenCV cannot encode {suffix}")
-    data = memoryview(buffer).cast("B")
+    data = buffer.data.cast("B")
     if not icc_profile:
         return [data]
     tag = _tag_png if data[:8] == PNG_SIGNATURE else _tag_tiff
