@@ -9,6 +9,7 @@ import jax
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.loader import eval_batches
 from data_pipelines.sources import dataset_info
+from jaxharm.compiler import enable_compilation_cache
 from jaxharm.config import load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import evaluate
@@ -21,7 +22,6 @@ from jaxharm.metrics.lpips import load_lpips
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
 from jaxharm.training.checkpoint import load_for_eval
-from jaxharm.training.compiler import enable_compilation_cache
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import jax
 
 from data_pipelines.errors import DatasetValidationError
-from data_pipelines.loader import eval_batches, open_sources, steps_per_epoch, train_batches
+from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
+from jaxharm.compiler import enable_compilation_cache, save_memory_on_cpu
 from jaxharm.config import load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import Evaluation, evaluate
@@ -17,7 +18,6 @@ from jaxharm.evaluation.padding import padded_predict
 from jaxharm.metrics import get_protocol
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
-from jaxharm.training.compiler import enable_compilation_cache, save_memory_on_cpu
 from jaxharm.training.loop import DivergedError, train
 
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
             return evaluate(padded_predict(predict, config.model), batches, protocol)
 
     open_eval().close()  # a missing data set is told now, not after hours of training
-    sets = [source.info for source in open_sources(config.data)]
+    sets = describe_sources(config.data)
     steps = config.steps or max(1, round((config.epochs or 0) * steps_per_epoch(config.data)))
     train(
         config,
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         args.workdir,
         lambda start: train_batches(config.data, seed=config.seed, start=start, **place),
         evaluation,
-        dataset={i.name: {"splits": i.splits, "fingerprint": i.fingerprint} for i in sets},
+        dataset=sets,
     )
 
 

@@ -24,10 +24,10 @@ import jax
 import numpy as np
 
 from jaxharm import registry
+from jaxharm.compiler import save_memory_on_cpu
 from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
 from jaxharm.systems import make_system
-from jaxharm.training.compiler import save_memory_on_cpu
 from jaxharm.types import Batch, TrainState
 
 _MIB = 2**20

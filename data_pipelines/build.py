@@ -9,22 +9,41 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from data_pipelines.errors import DatasetValidationError, MissingDatasetError
+from data_pipelines.sources import artist_retouched, iharmony4
+from data_pipelines.sources.artist_retouched import ArtistRetouched
 from data_pipelines.sources.builder import TreeBuilder
 from data_pipelines.sources.demo import Demo
 from data_pipelines.sources.ffhqh import Ffhqh
 from data_pipelines.sources.folder import Folder, Photos, named_builder
-from data_pipelines.sources.iharmony4 import Iharmony4, config_for
-from data_pipelines.sources.reading import BuiltInfo, dataset_info, resolve_data_dir
+from data_pipelines.sources.iharmony4 import Iharmony4
+from data_pipelines.sources.reading import (
+    DEFAULT_CONFIG,
+    BuiltInfo,
+    dataset_info,
+    resolve_data_dir,
+)
+from data_pipelines.sources.realhm import Realhm
 from data_pipelines.validation import OnError, logger
 
 NAMED: dict[str, type[TreeBuilder]] = {"folder": Folder, "photos": Photos}
-FIXED: dict[str, type[TreeBuilder]] = {"demo": Demo, "ffhqh": Ffhqh, "iharmony4": Iharmony4}
+FIXED: dict[str, type[TreeBuilder]] = {
+    "artist_retouched": ArtistRetouched,
+    "demo": Demo,
+    "ffhqh": Ffhqh,
+    "iharmony4": Iharmony4,
+    "realhm": Realhm,
+}
+# Builders with parts, DATASET/<part>: (part, max_side) -> configuration.
+CONFIGURED: dict[str, Callable[[str, int], tfds.core.BuilderConfig]] = {
+    "artist_retouched": artist_retouched.config_for,
+    "iharmony4": iharmony4.config_for,
+}
 _STAGING = ".building"
 
 
@@ -44,7 +63,8 @@ def build(
     options is replaced then.
 
     Args:
-        dataset: iharmony4[/hcoco, /hadobe5k, /hflickr, /hday2night], ffhqh, folder, photos, demo.
+        dataset: iharmony4[/hcoco, /hadobe5k, /hflickr, /hday2night], artist_retouched[/both,
+            /after_only], realhm, ffhqh, folder, photos, demo.
         manual_dir: the user's files; default <data_dir>/downloads/manual.
         data_dir: where built data sets lie; default TFDS_DATA_DIR, then ~/tensorflow_datasets.
         name: what to call a `folder` or `photos` data set; default the name of its folder.
@@ -78,6 +98,8 @@ def build(
         if before and before.metadata["signature"] == signature:
             logger.info("%s is built already, from the same files", full_name)
             return before
+        if builder.lacks_plates(source_dir):
+            builder = cls(data_dir=staging, plates=True, **options)
         config = tfds.download.DownloadConfig(manual_dir=source_dir)
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS speaks of downloads
             builder.download_and_prepare(download_config=config)
@@ -90,8 +112,9 @@ def _builder_class(
 ) -> tuple[type[TreeBuilder], str, dict]:
     """The builder, the name under which its data set is opened, and its constructor arguments."""
     base, _, part = dataset.partition("/")
-    if (base not in NAMED and base not in FIXED) or (part and base != "iharmony4"):
-        known = ", ".join(sorted([*NAMED, *FIXED, "iharmony4/<sub-dataset>"]))
+    if (base not in NAMED and base not in FIXED) or (part and base not in CONFIGURED):
+        parts = ("iharmony4/<sub-dataset>", "artist_retouched/after_only")
+        known = ", ".join(sorted([*NAMED, *FIXED, *parts]))
         raise DatasetValidationError(f"there is no builder {dataset!r}; choose one of {known}")
     if base in NAMED:
         name = name or source_dir.name
@@ -102,13 +125,13 @@ def _builder_class(
         return named_builder(NAMED[base], name), name, {}
     if name:
         raise DatasetValidationError(f"--name is for folder and photos, {base} has its own name")
-    if base != "iharmony4":
+    if base not in CONFIGURED:
         return FIXED[base], base, {}
     try:
-        config = config_for(part or "all", max_side)
+        config = CONFIGURED[base](part or DEFAULT_CONFIG[base], max_side)
     except ValueError as error:
         raise DatasetValidationError(str(error)) from error
-    return Iharmony4, f"iharmony4/{config.name}", {"config": config}
+    return FIXED[base], f"{base}/{config.name}", {"config": config}
 
 
 @contextlib.contextmanager
@@ -169,7 +192,10 @@ def _replace(new: Path, final: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0 done, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m data_pipelines.build", description=__doc__)
-    parser.add_argument("dataset", help="iharmony4[/<sub-dataset>] ffhqh folder photos demo")
+    parser.add_argument(
+        "dataset",
+        help="iharmony4[/<sub-dataset>] artist_retouched[/after_only] realhm ffhqh folder photos demo",
+    )
     parser.add_argument("--manual-dir", help="your files; default <data-dir>/downloads/manual")
     parser.add_argument("--data-dir", help="default TFDS_DATA_DIR, then ~/tensorflow_datasets")
     parser.add_argument("--name", help="what to call a folder or photos data set")

@@ -59,6 +59,17 @@ KINDS = {
         "unpack the archive again, or leave such items out with --on-error skip",
         skippable=True,
     ),
+    "missing_background": Kind(
+        "the background plate of an item is not on disk",
+        "put it there (all items of a data set have one or none has), or leave such items out "
+        "with --on-error skip",
+        skippable=True,
+    ),
+    "bad_file_name": Kind(
+        "a file is not named as the layout says",
+        "rename the file, or leave it out with --on-error skip",
+        skippable=True,
+    ),
     "orphan_file": Kind("a file on disk is in no list", "none is needed"),
     "unreadable_image": Kind(
         "a file is not a whole image of the type its ending says",
@@ -71,7 +82,7 @@ KINDS = {
         skippable=True,
     ),
     "size_mismatch": Kind(
-        "composite, mask and real photograph differ in size (EXIF orientation applied)",
+        "the images of an item differ in size (EXIF orientation applied)",
         "fetch the files again, or leave such items out with --on-error skip",
         skippable=True,
     ),

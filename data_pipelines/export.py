@@ -16,6 +16,7 @@ _FILES = {
     "composite": ("composite_images", "composite_id"),
     "mask": ("masks", "mask_id"),
     "real": ("real_images", "real_id"),
+    "background": ("bg", "mask_id"),
 }
 
 
@@ -38,6 +39,8 @@ def export(name: str, *, data_dir: str | None, split: str, count: int, out: Path
     for position in range(min(count, total)):
         record = source[position * total // min(count, total)]
         for key, (folder, id_key) in _FILES.items():
+            if key not in record:
+                continue
             suffix = ".png" if record[key][:4] == b"\x89PNG" else ".jpg"
             path = out / folder / (record[id_key] + suffix)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,8 @@ def train_batches(
     Args:
         data: the attributes of `DataConfig`: name, data_dir, split, weights, batch_size (global),
             image_size, image_resize, mask_resize, num_workers, num_threads, augment (flip,
-            crop_scale, crop_ratio, keep_background) and synthesis (probability, families).
+            crop_scale, crop_ratio, keep_background), synthesis (probability, families) and
+            unpaired (see `UnpairedConfig`).
         seed: decides the order and all that is drawn.
         start: optimisation steps already taken; the stream continues after them.
         process_index, process_count: rows [i*b, (i+1)*b) of each global batch go to process i,
@@ -86,6 +87,7 @@ def train_batches(
     return train_batches_from(
         open_sources(data),
         data,
+        composites=open_composites(data),
         seed=seed,
         start=start,
         process_index=process_index,
@@ -97,6 +99,7 @@ def train_batches_from(
     sources: Sequence[RecordSource],
     data: Any,
     *,
+    composites: Sequence[RecordSource] = (),
     seed: int,
     start: int = 0,
     process_index: int = 0,
@@ -104,7 +107,7 @@ def train_batches_from(
 ) -> Batches:
     """As `train_batches`, on already opened sources: anything with len() and [index]."""
     slots = _slots(data.batch_size, start, process_index, process_count)
-    samples = TrainSamples(sources, data, seed=seed, slots=slots)
+    samples = TrainSamples(sources, data, seed=seed, slots=slots, composites=composites)
     return Batches(_iterate(samples, slots.rows, data.num_workers, data.num_threads))
 
 
@@ -183,6 +186,19 @@ def steps_per_epoch(data: Any) -> int:
 def open_sources(data: Any) -> list[Any]:
     """Opens the data sets that `data.name` joins by '+'."""
     return [open_source(name.strip(), data.data_dir, data.split) for name in data.name.split("+")]
+
+
+def open_composites(data: Any) -> list[Any]:
+    """Opens the sets of ready-made composites of the second stream, where the run has one."""
+    unpaired = data.unpaired
+    names = unpaired.composites.split("+") if unpaired.enabled and unpaired.composites else []
+    return [open_source(name.strip(), data.data_dir, unpaired.composites_split) for name in names]
+
+
+def describe_sources(data: Any) -> dict[str, dict[str, Any]]:
+    """Splits and fingerprint of every data set that a run trains on, for its record."""
+    infos = [source.info for source in [*open_sources(data), *open_composites(data)]]
+    return {info.name: {"splits": info.splits, "fingerprint": info.fingerprint} for info in infos}
 
 
 def _slots(batch_size: int, start: int, process_index: int, process_count: int) -> Slots:

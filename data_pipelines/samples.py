@@ -11,9 +11,11 @@ from data_pipelines.decode import decode_image, decode_mask, decode_record, reco
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.resize import IMAGE_MODES, MASK_MODES
 from data_pipelines.transforms import Geometry, apply_geometry, draw_geometry, recolor_alike
+from data_pipelines.unpaired import UnpairedStream
 
 Sample = dict[str, Any]
-_ORDER_TAG, _SAMPLE_TAG, _EVAL_TAG = 0, 1, 2  # keep the generators of a seed apart
+# Keep the generators of a seed apart.
+_ORDER_TAG, _SAMPLE_TAG, _EVAL_TAG, _UNPAIRED_TAG = 0, 1, 2, 3
 _ENDLESS = 2**62  # samples; the readers add to it
 _REFERENCE_SIDE = 128  # pixels of a reference photograph that suffice for colour statistics
 
@@ -51,6 +53,7 @@ class TrainSamples:
         *,
         seed: int,
         slots: Slots,
+        composites: Sequence[RecordSource] = (),
     ) -> None:
         _check(sources, data)
         self._sources = sources
@@ -58,6 +61,9 @@ class TrainSamples:
         self._seed = seed
         self._slots = slots
         self._order = _record_order(sources, data.weights, seed)
+        self._unpaired = None
+        if data.unpaired.enabled:
+            self._unpaired = UnpairedStream(sources, composites, data)
 
     def __len__(self) -> int:
         return _ENDLESS
@@ -66,10 +72,14 @@ class TrainSamples:
         position = self._slots.position(number)
         rng = np.random.default_rng((self._seed, _SAMPLE_TAG, position))
         which, index = self._order[position]
-        sample = self._make(self._sources[which], index, rng)
-        return {**sample, "index": np.int32(position % 2**31)}
+        arrays = self._make(self._sources[which], index, rng)
+        if self._unpaired:
+            own = np.random.default_rng((self._seed, _UNPAIRED_TAG, position))
+            arrays = self._unpaired.add(arrays, own)
+        return {**_named(arrays), "index": np.int32(position % 2**31)}
 
     def _make(self, source: RecordSource, index: int, rng: np.random.Generator) -> Sample:
+        """The images of a pair, by the names of a record."""
         data = self._data
         record = source[index]
         made = rng.random() < data.synthesis.probability or "composite" not in record
@@ -97,7 +107,7 @@ class TrainSamples:
             arrays["composite"] = synthesis.recolor(
                 arrays["real"], soft, rng, reference=reference, families=data.synthesis.families
             )
-        return _named(arrays)
+        return arrays
 
 
 class EvalSamples:

@@ -20,9 +20,18 @@ EVAL_KEYS = {
     "composite_id": (np.object_, (), "str"),
     "subset": (np.object_, (), "str"),
 }
-# Optional: a plate without the foreground object (u8, as composite), or a painting.
-OPTIONAL_KEYS = {"background": (np.uint8, (None, None, 3), "background plate, 0..255")}
-DEVICE_KEYS = ("composite", "mask", "target", "background", "index", "valid")
+# Optional: a plate without the foreground object (u8, as composite), or a painting; and, all three
+# or none, a composite that has no ground truth, with its mask and its plate.
+OPTIONAL_KEYS = {
+    "background": (np.uint8, (None, None, 3), "background plate, 0..255"),
+    "unpaired_composite": (np.uint8, (None, None, 3), "composite without ground truth, 0..255"),
+    "unpaired_mask": (np.float32, (None, None, 1), "its foreground mask, 0..1"),
+    "unpaired_background": (np.uint8, (None, None, 3), "its background plate, 0..255"),
+}
+DEVICE_KEYS = (
+    *("composite", "mask", "target", "background", "index", "valid"),
+    *("unpaired_composite", "unpaired_mask", "unpaired_background"),
+)
 
 
 def validate(batch: Mapping[str, np.ndarray], *, evaluation: bool = False) -> None:

@@ -118,7 +118,7 @@ def _record_problems(record: dict[str, Any], mask: np.ndarray) -> Iterator[str]:
     size = (record["height"], record["width"])
     if mask.shape != size:
         yield f"mask is {mask.shape[1]}x{mask.shape[0]}, recorded {size[1]}x{size[0]}"
-    for role in ("composite", "real"):
+    for role in ("composite", "real", "background"):
         if role in record:
             try:
                 shape = decode_rgb(Path(role), record[role]).shape[:2]

@@ -12,19 +12,24 @@ from typing import Any
 __version__ = "0.1.0"
 
 _ATTRIBUTES = {
+    "Edit": "jaxharm.inference.edit",
     "Harmonizer": "jaxharm.inference.harmonize",
     "InputError": "jaxharm.errors",
     "Output": "jaxharm.types",
+    "Parameters": "jaxharm.inference.parameters",
     "create_model": "jaxharm.registry",
     "harmonize": "jaxharm.inference.harmonize",
     "list_models": "jaxharm.registry",
+    "render": "jaxharm.inference.harmonize",
 }
 _MODULES = ("convert", "metrics", "ops")
 
 __all__ = [
+    "Edit",
     "Harmonizer",
     "InputError",
     "Output",
+    "Parameters",
     "__version__",
     "convert",
     "create_model",
@@ -32,6 +37,7 @@ __all__ = [
     "list_models",
     "metrics",
     "ops",
+    "render",
 ]
 
 

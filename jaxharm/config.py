@@ -38,6 +38,25 @@ class SynthesisConfig:
 
 
 @dataclass(frozen=True)
+class UnpairedConfig:
+    """A second stream of composites that have no ground truth, for adversarial training.
+
+    Every sample then brings `unpaired_composite`, `unpaired_mask` and `unpaired_background` too
+    (data_pipelines/unpaired.py; specs/pih 6.2-6.4; defaults are Artist-Retouched's).
+    """
+
+    enabled: bool = False
+    composites: str = ""  # built sets of ready-made composites without ground truth, joined by '+'
+    composites_split: str = "train"
+    composites_share: float = 0.0  # of the second stream; the rest are placements made on the fly
+    translate: int = 10  # a pasted foreground is shifted by -translate..translate-1 pixels
+    brightness: float = 0.35  # pasted foregrounds: factor in 1 -+ brightness
+    contrast: float = 0.2
+    jitter_pairs: bool = True  # the paired composite's foreground gets such a jitter as well
+    plate: Literal["diffusion", "mean"] = "diffusion"  # the fill where a set has no plates
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Training data. `name` may join several data sets with '+', drawn by `weights`."""
 
@@ -53,6 +72,7 @@ class DataConfig:
     num_threads: int = 4
     augment: AugmentConfig = AugmentConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
+    unpaired: UnpairedConfig = UnpairedConfig()
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,30 @@ from jaxharm.config import (
     OptimConfig,
     TrainConfig,
 )
+from jaxharm.models.pih_discriminator import PIHDiscriminatorConfig
 from jaxharm.systems import make_system
+from jaxharm.systems.pih import AdversarialConfig, PIHObjective
 
 SIDE = 64
+# Further runs of registered systems: name of the case -> system, options of its model, objective.
+VARIANTS = {
+    "pih_light_dual": (
+        "pih_light",
+        # Not the default, so that an export must carry it; fewer blocks than the plain case.
+        {"mask_offset": 0.7, "curve_blocks": (0, 3)},
+        PIHObjective(
+            recon_weight=0.5,
+            adversarial=AdversarialConfig(discriminator=PIHDiscriminatorConfig.tiny()),
+        ),
+    ),
+}
 
 
 def tiny_config(name, *, batch_size=8, **changes):
-    """A run of `name`: tiny model, its objective's defaults, SGD, ten steps."""
+    """A run of `name`: tiny model, its objective's defaults (or the variant's), SGD, ten steps."""
     if name == "toy":
         return _small_run(toy_config(), batch_size, 8, 1e-2, changes)
+    name, options, variant = VARIANTS.get(name, (name, {}, None))
     entry = registry.get(name)
     model, objective = (
         registry.resolve(reference)
@@ -31,7 +46,8 @@ def tiny_config(name, *, batch_size=8, **changes):
     )
     accepted = inspect.signature(model.tiny).parameters
     preset = {key: value for key, value in entry.preset.items() if key in accepted}
-    config = TrainConfig(system=name, model=model.tiny(**preset), objective=objective())
+    tiny = dataclasses.replace(model.tiny(**preset), **options)
+    config = TrainConfig(system=name, model=tiny, objective=variant or objective())
     return _small_run(config, batch_size, SIDE, 0.1, changes)
 
 
@@ -78,7 +94,19 @@ def tiny_batch(config, step=0):
         mask[i, top : top + side // 3 + i % 3, left : left + side // 3] = 1
     gain = rng.uniform(0.5, 1.3, (count, 1, 1, 3))
     composite = np.clip(target * np.where(mask > 0, gain, 1), 0, 1)
+    second = {}
+    if getattr(config.objective, "adversarial", None) is not None:
+        # Another image's foreground, in its place; the plates are the targets themselves.
+        pasted = np.clip(target[::-1] * gain, 0, 1) * mask + target * (1 - mask)
+        images = {
+            "background": target,
+            "unpaired_composite": pasted[::-1],
+            "unpaired_background": target[::-1],
+        }
+        second = {key: np.round(value * 255).astype(np.uint8) for key, value in images.items()}
+        second["unpaired_mask"] = np.ascontiguousarray(mask[::-1])
     return {
+        **second,
         "composite": np.round(composite * 255).astype(np.uint8),
         "mask": mask,
         "target": np.round(target * 255).astype(np.uint8),
@@ -86,4 +114,4 @@ def tiny_batch(config, step=0):
     }
 
 
-NAMES = _distinct(name for name in registry.list_models() if name != "toy")
+NAMES = [*_distinct(name for name in registry.list_models() if name != "toy"), *VARIANTS]

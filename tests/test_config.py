@@ -1,6 +1,7 @@
 """Configs load, compose and refuse what they do not know."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from jaxharm import config as config_lib
 from jaxharm import registry
 from jaxharm.errors import InputError
+from jaxharm.systems.optim import make_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(
@@ -126,3 +128,48 @@ def test_config_fields_are_plain_data():
         assert dataclasses.is_dataclass(value) or isinstance(
             value, (int, float, str, tuple, dict, type(None))
         )
+
+
+PIH_RELEASED = ROOT / "configs/pih/artist_retouched.py"
+
+
+def test_released_pih_has_the_papers_numbers():
+    config = config_lib.load_config(PIH_RELEASED)
+    objective, optim = config.objective, config.optim
+    assert (objective.recon_weight, objective.adversarial.recon_ratio) == (0.92, 0.5)
+    assert (optim.name, optim.lr, optim.b1, optim.b2, optim.eps) == ("adam", 4e-5, 0.9, 0.999, 1e-8)
+    assert (optim.weight_decay, optim.clip_norm, config.ema_decay) == (0, None, None)
+    assert (config.data.batch_size, config.data.image_size, config.epochs) == (8, 512, 39)
+    # 39 epochs of 1000 steps: halved at the start of epoch 20, and no more.
+    schedule = make_schedule(optim, 39_000)
+    rates = [float(schedule(step)) for step in (0, 18_999, 19_000, 38_999)]
+    assert rates == pytest.approx([4e-5, 4e-5, 2e-5, 2e-5])
+    assert config.data.unpaired.enabled
+
+
+PIH_OVERLAYS = [
+    ("curves_only", "model.masking", False),
+    ("curves_shading", "model.masking", True),
+    ("supervised_only", "objective.adversarial.recon_ratio", 1.0),
+    ("unsupervised_only", "objective.adversarial.recon_ratio", 0.0),
+    ("dual_stream", "objective.adversarial.recon_ratio", 0.5),
+    ("no_discriminator", "objective.adversarial", None),
+    ("light", "system", "pih_light"),
+    ("light", "model.light", True),
+    *((f"knots_{n}", "model.knots", n) for n in (8, 16, 32, 64)),
+    *((f"mask_offset_{n}", "model.mask_offset", n / 100) for n in (0, 25, 50, 60, 75)),
+]
+
+
+@pytest.mark.parametrize(("overlay", "key", "value"), PIH_OVERLAYS)
+@pytest.mark.parametrize("file", ["artist_retouched", "minibsds"])
+def test_overlays_of_pih_change_what_they_are_named_for(file, overlay, key, value):
+    config = config_lib.load_config(ROOT / f"configs/pih/{file}.py", overlays=[overlay])
+    assert functools.reduce(getattr, key.split("."), config) == value
+    ratio = getattr(config.objective.adversarial, "recon_ratio", 1.0)
+    assert config.data.unpaired.enabled or ratio == 1.0
+
+
+def test_every_overlay_of_pih_is_tested():
+    known = config_lib._overlays(PIH_RELEASED)
+    assert set(known) - {"smoke"} == {overlay for overlay, _, _ in PIH_OVERLAYS}

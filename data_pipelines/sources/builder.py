@@ -39,11 +39,14 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         on_error: "raise" stops at unusable items (all are named), "skip" leaves them out where
             their kind allows it.
         max_megapixels: larger files are refused.
+        plates: the records have a `background`; to be known before the tree is scanned.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     kind: ClassVar[Kind] = "paired"
+    soft_masks: ClassVar[bool] = False  # see RecordLoader
+    always_plates: ClassVar[bool] = False  # whether the layout demands background plates
     # Nothing is downloaded. TFDS would look for checksums beside the code with a package
     # (importlib_resources) that it does not declare.
     url_infos: ClassVar = None
@@ -55,8 +58,10 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         max_side: int = 0,
         on_error: OnError = "raise",
         max_megapixels: float = 200.0,
+        plates: bool = False,
         **kwargs: Any,
     ) -> None:
+        self._plates = plates or self.always_plates
         kwargs.setdefault("file_format", "array_record")
         self._limits = Limits(max_side, max_megapixels)
         self._on_error: OnError = on_error
@@ -77,7 +82,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         return tfds.core.DatasetInfo(
             builder=self,
             description=(self.__doc__ or "").strip(),
-            features=record_features(self.kind, self.subsets),
+            features=record_features(self.kind, self.subsets, plates=self._plates),
             metadata=tfds.core.MetadataDict(),
             license=self.licence,
             disable_shuffling=True,
@@ -101,7 +106,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         source_dir = self._source_dir(dl_manager)
         tree = self.checked_tree(source_dir)
         self._hash = hashlib.sha256()
-        self._loader = RecordLoader(self.report, self._limits)
+        self._loader = RecordLoader(self.report, self._limits, soft_masks=self.soft_masks)
         self._progress = _Progress(sum(len(items) for items in tree.splits.values()))
         self.info.metadata.update(
             {
@@ -120,6 +125,11 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
             ]
             for split, items in tree.splits.items()
         }
+
+    def lacks_plates(self, source_dir: Path) -> bool:
+        """Whether the tree has background plates and this builder was made without them."""
+        splits = self.checked_tree(source_dir).splits.values()
+        return not self._plates and any(item.background for items in splits for item in items)
 
     @classmethod
     def builder_name(cls) -> str:
@@ -182,7 +192,9 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
                 yield str(item), record
 
 
-def record_features(kind: Kind, subsets: Sequence[str]) -> tfds.features.FeaturesDict:
+def record_features(
+    kind: Kind, subsets: Sequence[str], *, plates: bool = False
+) -> tfds.features.FeaturesDict:
     """The features of a record.
 
     A set of photographs without pairs has no `composite` and one `photo_id`; its photograph is
@@ -193,6 +205,8 @@ def record_features(kind: Kind, subsets: Sequence[str]) -> tfds.features.Feature
     image = functools.partial(tfds.features.Image, shape=(None, None, 3))
     ids = ("photo_id",) if kind == "photos" else ("composite_id", "mask_id", "real_id")
     features: dict[str, Any] = {} if kind == "photos" else {"composite": image()}
+    if plates:
+        features["background"] = image()
     return tfds.features.FeaturesDict(
         features
         | {
@@ -214,6 +228,7 @@ def scan_checked(
     """Runs a scan and keeps the items whose headers pass; everything found is in `report`."""
     tree = scan(source_dir, report)
     check_overlap(tree, report)
+    _check_plates(tree, report)
     headers = HeaderCheck(report, limits)
     splits = {
         split: [item for item in items if headers.passes(item)]
@@ -227,9 +242,18 @@ def add_to_fingerprint(digest: Any, split: str, record: Mapping[str, Any]) -> No
     """Adds a record's split, id and image bytes to a running hash."""
     identity = record.get("composite_id", record.get("photo_id"))
     digest.update(f"{split}\0{record['subset']}\0{identity}\0".encode())
-    for key in ("composite", "real", "mask"):
+    for key in ("composite", "real", "mask", "background"):
         if key in record:
             digest.update(hashlib.sha256(record[key]).digest())
+
+
+def _check_plates(tree: Tree, report: Report) -> None:
+    """Notes the items without a plate where others have one."""
+    items = [item for items in tree.splits.values() for item in items]
+    if any(item.background for item in items):
+        for item in items:
+            if item.background is None:
+                report.error("missing_background", f"{item} has none, others have one")
 
 
 class _Progress:

@@ -11,6 +11,8 @@ from data_pipelines.sources.items import Item, Kind, Tree, ordered_splits
 from data_pipelines.validation import Report
 from data_pipelines.validation_lists import CompositeName, lists_by_split, read_composites, read_ids
 
+PLATES = "bg"  # the folder of background plates, where a tree has it
+
 
 class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Composites with their masks and real photographs, in the layout of iHarmony4."""
@@ -19,6 +21,7 @@ class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
     manual_dir is the data set's folder, or holds it under the data set's name:
       composite_images/<real>_<fg>_<k>.jpg  masks/<real>_<fg>.png  real_images/<real>.jpg
       <name>_<split>.txt     one composite file name per line; one list per split
+      bg/<real>_<fg>.png     optional: the photograph without the foreground, for every mask
     """
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
@@ -39,6 +42,7 @@ class Photos(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
     manual_dir is the data set's folder, or holds it under the data set's name:
       images/<id>.jpg  masks/<id>.png
       <name>_<split>.txt     one id per line, with or without an ending; one list per split
+      bg/<id>.png            optional: the photograph without the foreground, for every mask
     """
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
@@ -83,15 +87,17 @@ def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
     if None in folders:
         return Tree(root, "photos", {})
     images, masks = (FileIndex(folder, root, report) for folder in folders if folder)
+    plates = _plate_index(root, report)
     splits: dict[str, list[Item]] = {}
     for split in ordered_splits(set(ids)):
         splits[split] = items = []
         for photo in ids[split]:
             real = locate(images, f"{photo}.jpg", "missing_real", report)
             mask = locate(masks, f"{photo}.png", "missing_mask", report)
-            if real and mask:
-                items.append(Item(name, photo, photo, photo, None, mask, real))
-    note_orphans((images, masks), report)
+            plate = _plate(plates, photo, report)
+            if real and mask and (plate or not plates):
+                items.append(Item(name, photo, photo, photo, None, mask, real, plate))
+    note_orphans((images, masks, plates), report)
     return Tree(root, "photos", splits)
 
 
@@ -113,6 +119,7 @@ def scan_pairs(
         return {}
     indices = [FileIndex(folder, root, report) for folder in folders if folder]
     composites, masks, reals = indices
+    plates = _plate_index(root, report)
     splits: dict[str, list[Item]] = {}
     for split in ordered_splits(set(names)):
         splits[split] = items = []
@@ -120,11 +127,22 @@ def scan_pairs(
             composite = locate(composites, name.file, "missing_composite", report)
             mask = locate(masks, f"{name.mask_id}.png", "missing_mask", report)
             real = locate(reals, f"{name.real_id}.jpg", "missing_real", report)
-            if composite and mask and real:
+            plate = _plate(plates, name.mask_id, report)
+            if composite and mask and real and (plate or not plates):
                 ids = (name.composite_id, name.mask_id, name.real_id)
-                items.append(Item(subset, *ids, composite, mask, real))
-    note_orphans(indices, report)
+                items.append(Item(subset, *ids, composite, mask, real, plate))
+    note_orphans((*indices, plates), report)
     return splits
+
+
+def _plate_index(root: Path, report: Report) -> FileIndex | None:
+    """The plates of a tree; None where it has no folder of them."""
+    folder = find_dir(root, PLATES)
+    return FileIndex(folder, root, report) if folder else None
+
+
+def _plate(plates: FileIndex | None, name: str, report: Report) -> Path | None:
+    return locate(plates, f"{name}.png", "missing_background", report) if plates else None
 
 
 def locate(index: FileIndex, name: str, absent: str, report: Report) -> Path | None:
@@ -135,9 +153,9 @@ def locate(index: FileIndex, name: str, absent: str, report: Report) -> Path | N
     return path
 
 
-def note_orphans(indices: Sequence[FileIndex], report: Report) -> None:
+def note_orphans(indices: Sequence[FileIndex | None], report: Report) -> None:
     """Warns of files that no list names."""
-    for index in indices:
+    for index in filter(None, indices):
         for path in index.orphans():
             report.warn("orphan_file", str(path))
 

@@ -77,6 +77,7 @@ class Iharmony4(TreeBuilder):
       <manual_dir>/iHarmony4/HCOCO/  HCOCO_train.txt  HCOCO_test.txt
           composite_images/c21070_1396052_1.jpg  masks/c21070_1396052.png  real_images/c21070.jpg
       ... and the same for HAdobe5k, HFlickr and Hday2night.
+    A sub-dataset's bg/c21070_1396052.png etc., if you inpainted the foregrounds, become its plates.
     IHD_train.txt and IHD_test.txt in iHarmony4/ are read where a sub-dataset's list is absent.
     Disk: tens of gigabytes at native size, most of it HAdobe5k (up to 6048 pixels wide); the
     configurations ending in _1024 (--max-side 1024) store sides of at most 1024 pixels.

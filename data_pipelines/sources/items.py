@@ -21,11 +21,17 @@ class Item:
     composite: Path | None
     mask: Path
     real: Path
+    background: Path | None = None  # the plate: the photograph without the foreground
 
     @property
     def files(self) -> dict[str, Path]:
-        """The item's files by role, in the order composite, real, mask."""
-        named = {"composite": self.composite, "real": self.real, "mask": self.mask}
+        """The item's files by role, in the order composite, real, mask, background."""
+        named = {
+            "composite": self.composite,
+            "real": self.real,
+            "mask": self.mask,
+            "background": self.background,
+        }
         return {role: path for role, path in named.items() if path is not None}
 
     def __str__(self) -> str:

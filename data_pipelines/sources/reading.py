@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from data_pipelines.errors import DatasetValidationError, MissingDatasetError
 
-ENCODED_KEYS = ("composite", "real", "mask")
-_DEFAULT_CONFIG = {"iharmony4": "all"}
+ENCODED_KEYS = ("composite", "real", "mask", "background")
+DEFAULT_CONFIG = {"iharmony4": "all", "artist_retouched": "both"}
 _INFO_FILE = "dataset_info.json"
 
 
@@ -40,7 +40,7 @@ class RecordSource:
     """The undecoded records of one split; picklable, safe to read from several threads.
 
     Every record is a dict with bytes `real`, `mask` and, for a paired set, `composite` (the
-    encoded files), str ids (`composite_id`, `mask_id`, `real_id`, or `photo_id`), str `subset`,
+    encoded files), `background` where the set has plates, str ids (`composite_id`, `mask_id`, `real_id`, or `photo_id`), str `subset`,
     int `height` and `width`, float `fg_ratio` and bool `mask_is_binary`.
     """
 
@@ -109,7 +109,8 @@ def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
     """The version directory of a built data set.
 
     Args:
-        name: `<name>` or `<name>/<config>`; iharmony4 alone means iharmony4/all.
+        name: `<name>` or `<name>/<config>`; iharmony4 alone means iharmony4/all,
+            artist_retouched alone artist_retouched/both.
         data_dir: see `resolve_data_dir`.
 
     Raises:
@@ -122,8 +123,8 @@ def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
             f"data set name {name!r} is not of the form <name> or <name>/<config>, both of "
             f"letters, digits and underscores"
         )
-    if len(parts) == 1 and name in _DEFAULT_CONFIG:
-        parts.append(_DEFAULT_CONFIG[name])
+    if len(parts) == 1 and name in DEFAULT_CONFIG:
+        parts.append(DEFAULT_CONFIG[name])
     folder = root.joinpath(*parts)
     versions = sorted(
         (path.parent for path in folder.glob(f"[0-9]*.[0-9]*.[0-9]*/{_INFO_FILE}")),
@@ -201,6 +202,6 @@ def _build_command(parts: list[str], root: Path) -> str:
     command = "python -m data_pipelines.build"
     if parts[0] == "demo":
         return f"{command} demo --data-dir {root}"
-    if parts[0] in ("iharmony4", "ffhqh"):
+    if parts[0] in ("iharmony4", "ffhqh", "artist_retouched", "realhm"):
         return f"{command} {'/'.join(parts)} --manual-dir DIR --data-dir {root}"
     return f"{command} folder --name {parts[0]} --manual-dir DIR --data-dir {root}"

@@ -24,7 +24,7 @@ from data_pipelines.validation_images import (
 )
 
 _CHECK_PIXELS = 2_000_000  # above this the check for inverted masks looks at a reduced image
-_ABSENT = {"composite": "missing_composite", "real": "missing_real", "mask": "missing_mask"}
+_ABSENT = {role: f"missing_{role}" for role in ("composite", "real", "mask", "background")}
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,19 @@ class _Mask:
 
 
 class RecordLoader:
-    """Reads items fully. Consecutive items of one photograph decode its files once."""
+    """Reads items fully. Consecutive items of one photograph decode its files once.
 
-    def __init__(self, report: Report, limits: Limits) -> None:
+    Args:
+        report: where findings are noted.
+        limits: what is done to sizes.
+        soft_masks: keeps soft values where masks are scaled down or come as JPEG; otherwise
+            such masks are made binary, since their soft values mean nothing.
+    """
+
+    def __init__(self, report: Report, limits: Limits, *, soft_masks: bool = False) -> None:
         self._report = report
         self._limits = limits
+        self._soft_masks = soft_masks
         self._last: dict[str, tuple[Any, Any]] = {}
         self._scaled: set[Path] = set()
         self._inverted: set[Path] = set()
@@ -192,12 +200,16 @@ class RecordLoader:
                 self._scaled.add(path)
                 self._report.warn("nonbinary_mask", f"{path}: values 0 and 1, scaled by 255")
             share, binary = check_mask(path, pixels)
-            if pixels.shape != size:
-                soft = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
-                pixels = np.where(np.asarray(soft) >= FOREGROUND, np.uint8(255), np.uint8(0))
-                binary = check_mask(path, pixels)[1]
-                data = _encoded(Image.fromarray(pixels), lossless=True)
-            elif turn != 1 or was_zero_one or not header.plain:
+            resized = pixels.shape != size
+            if resized:
+                image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+                pixels = np.asarray(image)
+            if (resized or header.format != "PNG") and not self._soft_masks:
+                pixels = np.where(pixels >= FOREGROUND, np.uint8(255), np.uint8(0))
+            if resized or turn != 1 or was_zero_one or not header.plain:
+                # A small soft mask is soft all over: only the native one is judged.
+                soft = self._soft_masks and not np.isin(pixels, (0, 255)).all()
+                binary = not soft and check_mask(path, pixels)[1]
                 data = _encoded(Image.fromarray(pixels), lossless=True)
             self._last["mask"] = (key, _Mask(data, pixels, share, binary))
         return self._last["mask"][1]

@@ -3,10 +3,16 @@
 import argparse
 from collections.abc import Sequence
 
-from jaxharm.cli import convert, harmonize, models, votes
+from jaxharm.cli import convert, harmonize, models, plot_curves, votes
 from jaxharm.errors import run_command
 
-_COMMANDS = {"harmonize": harmonize, "convert": convert, "models": models, "votes": votes}
+_COMMANDS = {
+    "harmonize": harmonize,
+    "plot-curves": plot_curves,
+    "convert": convert,
+    "models": models,
+    "votes": votes,
+}
 
 
 def run(argv: Sequence[str]) -> int:

@@ -1,19 +1,20 @@
 """Folder mode: which files belong together, and the loop that overlaps files and network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxharm.errors import InputError
-from jaxharm.io import ImageFile, read_image, read_mask, write_image
+from jaxharm.io import write_image
 from jaxharm.io.images import READ_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from jaxharm.inference import Harmonizer
+    from jaxharm.cli.job import Job, Loaded
 
 _OTHER_ROLES = ("_mask", "_bg", "_real", "_gt")
 _TIFF = (".tif", ".tiff")
@@ -79,51 +80,120 @@ def make_output_folder(out_dir: Path) -> None:
         raise InputError(f"cannot write to folder {out_dir}: {error.strerror}") from None
 
 
-def run_pairs(
-    harmonizer: "Harmonizer", pairs: Sequence[Pair], *, strength: float = 1.0
-) -> dict[Path, str]:
+def run_pairs(job: "Job", pairs: Sequence[Pair]) -> dict[Path, str]:
     """Harmonizes every pair; the next one is decoded, and the last one written, meanwhile.
 
     Returns:
         For every composite that failed, the reason; the others are done.
     """
-    failures: dict[Path, str] = {}
-    writing: dict[Path, Future] = {}
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        coming = reader.submit(_read, pairs[0])
+    with _Files(job) as files:
+        for pair, loaded in files.read_all(pairs):
+            if loaded is not None:
+                with files.note_failure(pair):
+                    files.write(pair, loaded, job.run(pair.output.stem, loaded.inputs))
+    return files.failures
+
+
+def run_clip(
+    job: "Job", pairs: Sequence[Pair], todo: Sequence[Pair], radius: int
+) -> dict[Path, str]:
+    """Harmonizes the frames `todo` of a clip, with parameters smoothed over all `pairs`.
+
+    Every frame is decoded twice, to be seen and to be rendered `radius` frames later: memory is
+    that of a few frames, however long the clip.
+
+    Returns:
+        For every composite that failed, the reason; the others are done.
+    """
+    from jaxharm.inference.temporal import Frame, smooth, thumbnail
+
+    wanted = {pair.composite for pair in todo}
+    with _Files(job) as files:
+
+        def frames() -> Iterator[Frame | None]:
+            for pair, loaded in files.read_all(pairs):
+                frame = None
+                if loaded is not None:
+                    with files.note_failure(pair):
+                        parameters = job.parameters(pair.output.stem, loaded.inputs)
+                        frame = Frame(parameters, thumbnail(loaded.inputs.composite))
+                yield frame
+
+        again = files.read_all(todo)
+        for pair, parameters in zip(pairs, smooth(frames(), radius), strict=True):
+            if pair.composite not in wanted:
+                continue
+            _, loaded = next(again)
+            if loaded is not None and parameters is not None:
+                with files.note_failure(pair):
+                    pixels = job.render(pair.output.stem, loaded.inputs, parameters)
+                    files.write(pair, loaded, pixels)
+    return files.failures
+
+
+class _Files:
+    """Reads ahead of the caller and writes behind it; collects the reasons of failures."""
+
+    def __init__(self, job: "Job") -> None:
+        from jaxharm.cli.job import load_files
+
+        self._load = load_files
+        self.failures: dict[Path, str] = {}
+        self._job = job
+        self._readers: list[ThreadPoolExecutor] = []
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: tuple[Pair, Future] | None = None
+
+    def __enter__(self) -> "_Files":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._finish()
+        for pool in (*self._readers, self._writer):
+            pool.shutdown(cancel_futures=True)
+
+    def read_all(self, pairs: Sequence[Pair]) -> "Iterator[tuple[Pair, Loaded | None]]":
+        """Every pair with its files, or with None after noting why they cannot be used."""
+        pool = ThreadPoolExecutor(1)
+        self._readers.append(pool)
+
+        def read(pair: Pair) -> "Loaded":
+            return self._load(self._job.watch, pair.composite, pair.mask, pair.background)
+
+        coming = pool.submit(read, pairs[0])
         for index, pair in enumerate(pairs):
             current = coming
             if index + 1 < len(pairs):
-                coming = reader.submit(_read, pairs[index + 1])
-            try:
-                image, mask, background = current.result()
-                result = harmonizer(image.pixels, mask, background=background, strength=strength)
-            except InputError as error:
-                failures[pair.composite] = str(error)
-                continue
-            for done in list(writing):  # at most one result waits: memory stays bounded
-                _finish(done, writing.pop(done), failures)
-            writing[pair.composite] = writer.submit(
-                write_image, pair.output, result, icc_profile=image.icc_profile
-            )
-        for done, future in writing.items():
-            _finish(done, future, failures)
-    return failures
+                coming = pool.submit(read, pairs[index + 1])
+            loaded = None
+            with self.note_failure(pair):
+                loaded = current.result()
+            yield pair, loaded
 
+    def write(self, pair: Pair, loaded: "Loaded", pixels: "np.ndarray") -> None:
+        """Starts writing a result; at most one waits, so that memory stays bounded."""
+        self._finish()
 
-def _finish(composite: Path, future: Future, failures: dict[Path, str]) -> None:
-    try:
-        future.result()
-    except InputError as error:
-        failures[composite] = str(error)
+        def write() -> None:
+            with self._job.watch.time("write"):
+                write_image(pair.output, pixels, icc_profile=loaded.icc_profile)
 
+        self._writing = pair, self._writer.submit(write)
 
-def _read(pair: Pair) -> "tuple[ImageFile, np.ndarray | None, np.ndarray | None]":
-    return (
-        read_image(pair.composite),
-        None if pair.mask is None else read_mask(pair.mask),
-        None if pair.background is None else read_image(pair.background).pixels,
-    )
+    @contextmanager
+    def note_failure(self, pair: Pair) -> Iterator[None]:
+        """Turns bad input into the reason why this pair failed."""
+        try:
+            yield
+        except InputError as error:
+            self.failures.setdefault(pair.composite, str(error))
+
+    def _finish(self) -> None:
+        if self._writing is not None:
+            pair, future = self._writing
+            self._writing = None
+            with self.note_failure(pair):
+                future.result()
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:

@@ -1,5 +1,7 @@
 """Arrays in, harmonized arrays out: any size, same dtype, background untouched."""
 
-from jaxharm.inference.harmonize import Harmonizer, harmonize
+from jaxharm.inference.edit import Edit
+from jaxharm.inference.harmonize import Harmonizer, harmonize, render
+from jaxharm.inference.parameters import Parameters
 
-__all__ = ["Harmonizer", "harmonize"]
+__all__ = ["Edit", "Harmonizer", "Parameters", "harmonize", "render"]

@@ -1,4 +1,8 @@
-"""`harmonize` for one call, `Harmonizer` for many: composite and mask in, the same size out."""
+"""`harmonize` for one call, `Harmonizer` for many: composite and mask in, the same size out.
+
+Parametric models can be used in two steps: `Harmonizer.predict` gives `Parameters`, which `render`
+applies to this image or another one, without network or weights.
+"""
 
 import os
 from collections.abc import Mapping
@@ -13,6 +17,8 @@ from jaxharm import registry
 from jaxharm.convert.weights import check_variables, load_variables
 from jaxharm.errors import InputError
 from jaxharm.inference import full_image
+from jaxharm.inference.edit import Edit, check_strength
+from jaxharm.inference.parameters import Parameters
 from jaxharm.inference.pixels import Inputs, check_inputs
 from jaxharm.io import read_image, read_mask
 
@@ -29,6 +35,7 @@ def harmonize(
     checkpoint: str | os.PathLike | None = None,
     size: int | None = None,
     strength: float = 1.0,
+    edit: Edit | None = None,
 ) -> np.ndarray:
     """Adjusts the foreground of a composite so that it fits its background.
 
@@ -43,6 +50,7 @@ def harmonize(
             Where a parametric model is given none, it sees a filled-in plate.
         model, variables, checkpoint, size: as for `Harmonizer`.
         strength: 0 leaves the composite, 1 is the model's result.
+        edit: what is taken over of a parametric model's result; None: all.
 
     Returns:
         [h,w,3] or [h,w,4] in the composite's dtype and size. Pixels with mask 0 are those of the
@@ -52,7 +60,32 @@ def harmonize(
         InputError: no weights, or input that does not fit; the message says what to do.
     """
     run = Harmonizer(model, variables=variables, checkpoint=checkpoint, size=size)
-    return run(composite, mask, background=background, strength=strength)
+    return run(composite, mask, background=background, strength=strength, edit=edit)
+
+
+def render(
+    composite: ImageLike,
+    mask: ImageLike | None,
+    parameters: Parameters | str | os.PathLike,
+    *,
+    background: ImageLike | None = None,
+    strength: float = 1.0,
+    edit: Edit | None = None,
+) -> np.ndarray:
+    """Applies a parametric model's prediction without the model: no network, no weights.
+
+    On the image it was predicted for, the result is that of `Harmonizer`, bit for bit.
+
+    Args:
+        composite, mask, background, strength, edit: as for `harmonize`.
+        parameters: of `Harmonizer.predict`, or the file they were saved in; of this image or of
+            another one of any size.
+
+    Returns and raises: as `harmonize`.
+    """
+    if not isinstance(parameters, Parameters):
+        parameters = Parameters.load(parameters)
+    return render_inputs(load_inputs(composite, mask, background), parameters, strength, edit)
 
 
 class Harmonizer:
@@ -114,18 +147,32 @@ class Harmonizer:
         *,
         background: ImageLike | None = None,
         strength: float = 1.0,
+        edit: Edit | None = None,
     ) -> np.ndarray:
         """Harmonizes one image; see `harmonize`."""
-        if not 0 <= strength <= 1:
-            raise InputError(f"strength {strength} is not between 0 and 1")
-        image = _pixels(composite)
-        inputs = check_inputs(
-            image,
-            None if mask is None else _mask_pixels(mask),
-            None if background is None else _pixels(background),
-        )
-        result = self._run(inputs, strength)
-        return result if inputs.alpha is None else np.concatenate([result, inputs.alpha], axis=2)
+        return self.run(load_inputs(composite, mask, background), strength, edit)
+
+    def predict(
+        self,
+        composite: ImageLike,
+        mask: ImageLike | None = None,
+        *,
+        background: ImageLike | None = None,
+    ) -> Parameters:
+        """The network's proposal for one image, to be kept, edited and given to `render`.
+
+        Args:
+            composite, mask, background: as for `harmonize`.
+
+        Raises:
+            InputError: the model is not parametric, or input that does not fit.
+        """
+        return self.predict_inputs(load_inputs(composite, mask, background))
+
+    @property
+    def is_parametric(self) -> bool:
+        """Whether the model predicts `Parameters`, rather than pixels."""
+        return self._entry.strategy == "parametric"
 
     def warm_up(self, height: int, width: int, dtype: Any = np.uint8) -> None:
         """Compiles what an image of this size and dtype needs, ahead of the first call."""
@@ -134,16 +181,51 @@ class Harmonizer:
         mask[: (height + 1) // 2] = 1
         self(blank, mask, background=blank if self._entry.needs_background else None)
 
-    def _run(self, inputs: Inputs, strength: float) -> np.ndarray:
-        if self._entry.strategy == "parametric":
-            from jaxharm.inference import parametric
-
-            side = self.size or self.model.config.default_size
-            parameters = parametric.predict_parameters(self.model, self._variables, inputs, side)
-            return parametric.render(inputs, parameters, strength)
+    def run(self, inputs: Inputs, strength: float = 1.0, edit: Edit | None = None) -> np.ndarray:
+        """`__call__` of inputs that `load_inputs` has checked."""
+        check_strength(strength)
+        if self.is_parametric:
+            return render_inputs(inputs, self.predict_inputs(inputs), strength, edit)
+        if edit not in (None, Edit()):
+            raise InputError(f"{self.name} has no curves and no shading to edit, only a strength")
         if self._entry.needs_background and inputs.background is None:
             raise InputError(f"{self.name} needs a background image of the composite's size")
-        return full_image.run(self.model, self._variables, inputs, self.size, strength)
+        result = full_image.run(self.model, self._variables, inputs, self.size, strength)
+        return _with_alpha(result, inputs)
+
+    def predict_inputs(self, inputs: Inputs) -> Parameters:
+        """`predict` of inputs that `load_inputs` has checked."""
+        if not self.is_parametric:
+            raise InputError(f"{self.name} predicts pixels: it has no parameters to keep")
+        from jaxharm.inference import parametric
+
+        side = self.size or self.model.config.default_size
+        return parametric.predict_parameters(self.model, self._variables, inputs, side)
+
+
+def load_inputs(
+    composite: ImageLike, mask: ImageLike | None, background: ImageLike | None
+) -> Inputs:
+    """Reads what is a file and checks everything; InputError says what does not fit."""
+    return check_inputs(
+        _pixels(composite),
+        None if mask is None else _mask_pixels(mask),
+        None if background is None else _pixels(background),
+    )
+
+
+def render_inputs(
+    inputs: Inputs, parameters: Parameters, strength: float = 1.0, edit: Edit | None = None
+) -> np.ndarray:
+    """`render` of inputs that `load_inputs` has checked."""
+    from jaxharm.inference import parametric
+
+    check_strength(strength)
+    return _with_alpha(parametric.render(inputs, parameters, strength, edit), inputs)
+
+
+def _with_alpha(result: np.ndarray, inputs: Inputs) -> np.ndarray:
+    return result if inputs.alpha is None else np.concatenate([result, inputs.alpha], axis=2)
 
 
 def _load(path: Path, model: str | nn.Module | None) -> tuple[str, nn.Module, Mapping[str, Any]]:

@@ -1,10 +1,14 @@
 """Parametric models (PIH): predict curves and shading small, render them at full size.
 
-Everything at full size is point-wise (specs/pih 7), so it runs over the foreground only, in
-pieces of a few fixed sizes: one compilation serves every image size.
+Everything at full size is point-wise (specs/pih 7), so it runs over the foreground's box only, in
+tiles that are padded to a few fixed sizes: one compilation serves every image size. Tiles go to
+several threads, each with buffers of its own that are used again for every tile: fresh memory for
+each would cost more than the arithmetic.
 """
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -13,28 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxharm.inference.edit import Edit, blend_images
+from jaxharm.inference.parameters import Parameters
 from jaxharm.inference.pixels import Inputs, shrink
-from jaxharm.inference.tiles import TILE_PIXELS, enlarge_rows, foreground_box, row_tiles
+from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
 from jaxharm.models import pih
 from jaxharm.nn.plate import fill_plate
 
-_PIECES = (1 << 14, 1 << 17, TILE_PIXELS)  # pixels per compiled rendering
+_PIECES = (1 << 14, 1 << 17)  # pixels per compiled rendering
 _ROW = 1 << 7  # pieces are rendered as images of this width
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """All that a parametric model says of an image: it can be kept, edited and rendered again.
-
-    Attributes:
-        curves: f32[3,k], knots per channel in [0,1].
-        shading: f32[s,s], gain map in [0,1] that covers the whole image; None: no shading stage.
-        single_alpha: how soft edges are blended (`PIHConfig.single_alpha`).
-    """
-
-    curves: np.ndarray
-    shading: np.ndarray | None
-    single_alpha: bool = False
+_MOST_THREADS = 8
 
 
 @partial(jax.jit, static_argnums=0)
@@ -50,89 +42,137 @@ def predict_arrays(
 
 def predict_parameters(model: nn.Module, variables: Any, inputs: Inputs, side: int) -> Parameters:
     """Runs the network on the image squashed to side x side."""
-    size = (side, side)
-    composite = shrink(inputs.composite, size)[None]
-    mask = np.clip(shrink(inputs.mask, size), 0, 1)[None, ..., None]
-    background = None if inputs.background is None else shrink(inputs.background, size)[None]
-    curves, shading = predict_arrays(model, variables, composite, mask, background)
+    curves, shading = predict_arrays(model, variables, *network_inputs(inputs, side))
     config = model.config
     return Parameters(
         np.asarray(curves), np.asarray(shading) if config.masking else None, config.single_alpha
     )
 
 
-def render(inputs: Inputs, parameters: Parameters, strength: float = 1.0) -> np.ndarray:
-    """Applies `parameters` at full size, by `jaxharm.models.pih.render`.
+def network_inputs(inputs: Inputs, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Composite, mask and background f32[1,side,side,c] in [0,1]; two at a time are shrunk."""
+    images = [inputs.composite, inputs.mask, inputs.background]
+    with ThreadPoolExecutor(2) as pool:
+        composite, mask, background = pool.map(
+            lambda image: None if image is None else shrink(image, (side, side))[None], images
+        )
+    assert composite is not None
+    assert mask is not None
+    return composite, np.clip(mask, 0, 1)[..., None], background
+
+
+def render(
+    inputs: Inputs, parameters: Parameters, strength: float = 1.0, edit: Edit | None = None
+) -> np.ndarray:
+    """Applies `parameters` at full size, by `jaxharm.models.pih.render`, as `edit` says.
 
     Where no plate was given, the composite itself stands for the background. Pixels with mask 0
-    are copied from the composite.
+    are copied from the composite. The same arguments give the same bits.
 
     Returns:
         [h,w,3] in the composite's dtype.
     """
+    edit = edit or Edit()
     composite, mask = inputs.composite, inputs.mask
     plate = composite if inputs.background is None else inputs.background
+    shading = None if edit.parts == "curves" else parameters.shading
+    if shading is not None:
+        shading = np.asarray(edit.gain(jnp.asarray(shading)))
+    weights = np.float32(strength) * np.asarray(edit.channels, np.float32)
+    run = partial(
+        _render_arrays,
+        (parameters.single_alpha, edit.parts != "shading", edit.blend),
+        curves=parameters.curves[None],
+        weights=None if (weights == 1).all() else weights.reshape(1, 1, 1, 3),
+    )
     result = composite.copy()
     rows, columns = foreground_box(mask)
-    for tile in row_tiles(rows, columns.stop - columns.start):
-        part = (tile, columns)
-        shading = None
-        if parameters.shading is not None:
-            shading = enlarge_rows(parameters.shading, mask.shape, tile)[:, columns]
-        pixels = _render_pixels(
-            composite[part], mask[part], plate[part], shading, parameters, strength
-        )
-        np.copyto(result[part], pixels, where=mask[part][..., None] > 0)
+
+    def work(tiles: list[slice]) -> None:
+        buffers = _Buffers()
+        for tile in tiles:
+            part = (tile, columns)
+            gain = None if shading is None else enlarge_rows(shading, mask.shape, tile)[:, columns]
+            images = composite[part], mask[part], plate[part], gain
+            _render_tile(run, buffers, images, result[part])
+
+    tiles = list(row_tiles(rows, columns.stop - columns.start, _PIECES[-1]))
+    threads = min(len(tiles), _MOST_THREADS, os.cpu_count() or 1)
+    if threads == 1:
+        work(tiles)
+        return result
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, (tiles[start::threads] for start in range(threads))))
     return result
 
 
-def _render_pixels(
-    composite: np.ndarray,
-    mask: np.ndarray,
-    plate: np.ndarray,
-    shading: np.ndarray | None,
-    parameters: Parameters,
-    strength: float,
-) -> np.ndarray:
-    """One tile [h,w,c], its pixels padded to the next piece size and cut back."""
-    count = mask.size
+class _Buffers:
+    """Arrays by name, shape and dtype, kept from tile to tile."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple, np.ndarray] = {}
+
+    def fill(self, name: str, values: np.ndarray, piece: int) -> np.ndarray:
+        """A copy of `values` [h,w] or [h,w,c] as [1,r,_ROW,c]; what lies beyond it is old."""
+        channels = values.shape[2] if values.ndim == 3 else 1
+        dtype = np.dtype(np.float32) if values.dtype.kind == "f" else values.dtype
+        key = (name, piece, channels, dtype)
+        if key not in self._arrays:
+            self._arrays[key] = np.zeros((piece, channels), dtype)
+        count = values.shape[0] * values.shape[1]
+        view = self._arrays[key][:count].reshape(values.shape)
+        np.copyto(view, values, casting="same_kind")
+        return self._arrays[key].reshape(1, -1, _ROW, channels)
+
+
+def _render_tile(
+    run: Callable[..., jax.Array],
+    buffers: _Buffers,
+    images: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None],
+    result: np.ndarray,
+) -> None:
+    """Renders one tile of composite, mask, plate and gain into `result`, a view [h,w,3]."""
+    count = result.shape[0] * result.shape[1]
     piece = next((size for size in _PIECES if size >= count), -(-count // _ROW) * _ROW)
-
-    def pad(values: np.ndarray) -> np.ndarray:
-        values = values.reshape(count, -1)
-        if values.dtype.kind == "f":
-            values = values.astype(np.float32)
-        return np.pad(values, ((0, piece - count), (0, 0))).reshape(1, -1, _ROW, values.shape[1])
-
-    pixels = _render_arrays(
-        parameters.single_alpha,
-        pad(composite),
-        parameters.curves[None],
-        pad(mask),
-        pad(plate),
-        None if shading is None else pad(shading),
-        np.float32(strength),
-    )
-    pixels = np.asarray(pixels).reshape(-1, 3)[:count]
-    return pixels.reshape(composite.shape).astype(composite.dtype, copy=False)
+    names = ("composite", "mask", "plate", "shading")
+    arrays = {
+        name: None if values is None else buffers.fill(name, values, piece)
+        for name, values in zip(names, images, strict=True)
+    }
+    pixels = np.asarray(run(**arrays)).reshape(-1, 3)[:count].reshape(result.shape)
+    if pixels.dtype == result.dtype:
+        np.copyto(result, pixels)
+    else:  # float16 and float64, whose untouched pixels must not go through float32
+        np.copyto(result, pixels, where=images[1][..., None] > 0, casting="same_kind")
 
 
 @partial(jax.jit, static_argnums=0)
 def _render_arrays(
-    single_alpha: bool,
+    options: tuple[bool, bool, Any],
     composite: jax.Array,
     curves: jax.Array,
     mask: jax.Array,
     plate: jax.Array,
     shading: jax.Array | None,
-    strength: jax.Array,
+    weights: jax.Array | None,
 ) -> jax.Array:
-    """One piece [1,r,_ROW,c]; integer pixels in, the same integer type out."""
+    """One piece [1,r,_ROW,c] in the composite's dtype; where the mask is 0, the composite's bits."""
+    single_alpha, with_curves, blend = options
     dtype = composite.dtype
-    scale = jnp.iinfo(dtype).max if jnp.issubdtype(dtype, jnp.integer) else None
-    image, background = composite.astype(jnp.float32), plate.astype(jnp.float32)
-    if scale is not None:
-        image, background = image / scale, background / scale
-    full = pih.render(image, curves, mask, background, shading=shading, single_alpha=single_alpha)
-    result = jnp.clip(image + strength * (full - image), 0.0, 1.0)
-    return result if scale is None else jnp.rint(result * scale).astype(dtype)
+    scale = jnp.iinfo(dtype).max if jnp.issubdtype(dtype, jnp.integer) else 1
+    image, background = composite.astype(jnp.float32) / scale, plate.astype(jnp.float32) / scale
+    full = pih.render(
+        image,
+        curves if with_curves else None,
+        mask,
+        background,
+        shading=shading,
+        single_alpha=single_alpha,
+    )
+    if blend != "all":
+        full = blend_images(image, jnp.clip(full, 0.0, 1.0), blend)
+    if weights is not None:
+        full = image + weights * (full - image)
+    result = jnp.clip(full, 0.0, 1.0) * scale
+    result = result if scale == 1 else jnp.rint(result).astype(dtype)
+    return jnp.where(mask > 0, result, composite)

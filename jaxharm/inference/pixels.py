@@ -46,7 +46,8 @@ def check_inputs(
         background = _check_image("background", background)[..., :3]
         if background.shape[:2] != size:
             raise InputError(_size_message("background", background.shape, size))
-        background = from_unit(to_unit(background), composite.dtype)
+        if background.dtype != composite.dtype:
+            background = from_unit(to_unit(background), composite.dtype)
     color, alpha = composite[..., :3], (composite[..., 3:] if composite.shape[2] == 4 else None)
     if mask is not None:
         weights = check_mask(mask, size)
@@ -82,7 +83,7 @@ def check_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         raise InputError(_size_message("mask", mask.shape, size))
     if mask.dtype.name in _SCALES:
         scale = 1.0 if mask.max(initial=0) <= 1 else _SCALES[mask.dtype.name]
-        mask = mask.astype(np.float32) / np.float32(scale)
+        mask = np.divide(mask, np.float32(scale), dtype=np.float32)
     elif mask.dtype == np.bool_ or mask.dtype.kind == "f":
         mask = mask.astype(np.float32)
     else:
@@ -103,8 +104,9 @@ def check_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def to_unit(image: np.ndarray) -> np.ndarray:
     """u8, u16 or float -> f32 in [0,1]."""
     scale = _SCALES.get(image.dtype.name)
-    image = image.astype(np.float32)
-    return image / np.float32(scale) if scale else image
+    if scale is None:
+        return image.astype(np.float32)
+    return np.divide(image, np.float32(scale), dtype=np.float32)
 
 
 def from_unit(image: np.ndarray, dtype: np.dtype) -> np.ndarray:

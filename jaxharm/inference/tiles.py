@@ -15,9 +15,9 @@ def foreground_box(mask: np.ndarray) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def row_tiles(rows: slice, width: int) -> Iterator[slice]:
-    """Cuts `rows` into runs of at most TILE_PIXELS pixels of that width (at least one row)."""
-    step = max(1, TILE_PIXELS // width)
+def row_tiles(rows: slice, width: int, pixels: int = TILE_PIXELS) -> Iterator[slice]:
+    """Cuts `rows` into runs of at most `pixels` pixels of that width (at least one row)."""
+    step = max(1, pixels // width)
     for start in range(rows.start, rows.stop, step):
         yield slice(start, min(start + step, rows.stop))
 

@@ -60,18 +60,21 @@ def decode(data: bytes) -> np.ndarray:
     return np.asarray(cv2.cvtColor(pixels, order[pixels.shape[2]]))
 
 
-def encode(pixels: np.ndarray, suffix: str, icc_profile: bytes | None) -> bytes:
-    """u16[h,w,1|3|4] -> the bytes of a PNG or TIFF (by `suffix`) with its profile."""
+def encode(pixels: np.ndarray, suffix: str, icc_profile: bytes | None) -> list[memoryview]:
+    """u16[h,w,1|3|4] -> a PNG or TIFF (by `suffix`) with its profile, in parts to be joined.
+
+    Parts, because joining them would copy hundreds of megabytes of a large image.
+    """
     if pixels.shape[2] > 1:
         order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
         pixels = np.asarray(cv2.cvtColor(pixels, order[pixels.shape[2]]))
     done, buffer = cv2.imencode(suffix, pixels)
     if not done:
         raise DamagedError(f"OpenCV cannot encode {suffix}")
-    data = buffer.tobytes()
+    data = buffer.data.cast("B")
     if not icc_profile:
-        return data
-    tag = _tag_png if data.startswith(PNG_SIGNATURE) else _tag_tiff
+        return [data]
+    tag = _tag_png if data[:8] == PNG_SIGNATURE else _tag_tiff
     return tag(data, icc_profile)
 
 
@@ -96,13 +99,13 @@ def _png_header(data: bytes) -> Header:
         position += 12 + length
 
 
-def _tag_png(data: bytes, icc_profile: bytes) -> bytes:
+def _tag_png(data: memoryview, icc_profile: bytes) -> list[memoryview]:
     """Inserts an iCCP chunk right after the header chunk (25 bytes long)."""
     payload = b"ICC profile\x00\x00" + zlib.compress(icc_profile)
     chunk = struct.pack(">I", len(payload)) + b"iCCP" + payload
     chunk += struct.pack(">I", zlib.crc32(b"iCCP" + payload))
     cut = len(PNG_SIGNATURE) + 25
-    return data[:cut] + chunk + data[cut:]
+    return [data[:cut], memoryview(chunk), data[cut:]]
 
 
 def _tiff_header(data: bytes) -> Header:
@@ -138,17 +141,18 @@ def _tiff_field(data: bytes, position: int, order: str) -> tuple[int, tuple[int,
     return tag, struct.unpack_from(f"{order}{count}{code}", data, place)
 
 
-def _tag_tiff(data: bytes, icc_profile: bytes) -> bytes:
+def _tag_tiff(data: memoryview, icc_profile: bytes) -> list[memoryview]:
     """Appends the profile and a copy of the directory that names it (entries sorted by tag)."""
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, directory)
     start = directory + 2
-    entries = [data[start + 12 * i : start + 12 * i + 12] for i in range(count)]
+    entries = [bytes(data[start + 12 * i : start + 12 * i + 12]) for i in range(count)]
     place = len(data) + len(data) % 2
     entries.append(struct.pack(order + "HHII", _TIFF_ICC, 7, len(icc_profile), place))
     entries.sort(key=lambda entry: struct.unpack_from(order + "H", entry)[0])
     body = icc_profile + b"\x00" * (len(icc_profile) % 2)
     new = struct.pack(order + "H", count + 1) + b"".join(entries) + struct.pack(order + "I", 0)
-    header = data[:4] + struct.pack(order + "I", place + len(body))
-    return header + data[8:] + b"\x00" * (len(data) % 2) + body + new
+    header = bytes(data[:4]) + struct.pack(order + "I", place + len(body))
+    tail = b"\x00" * (len(data) % 2) + body + new
+    return [memoryview(header), data[8:], memoryview(tail)]

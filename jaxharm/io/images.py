@@ -4,10 +4,8 @@
 converted between colour spaces: an embedded ICC profile is returned and embedded again on writing.
 """
 
-import contextlib
 import io
 import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxharm.errors import InputError
 from jaxharm.io import deep
+from jaxharm.io.files import write_whole
 
 READ_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 _DEEP_SUFFIXES = (".png", ".tif", ".tiff")
@@ -97,25 +96,15 @@ def write_image(
     path = Path(path)
     check_output(path, dtype=pixels.dtype, channels=pixels.shape[2])
     if pixels.dtype == np.uint16:
-        data = deep.encode(pixels, path.suffix.lower(), icc_profile)
+        parts = deep.encode(pixels, path.suffix.lower(), icc_profile)
     else:
         buffer = io.BytesIO()
         profile: dict[str, Any] = (
             {} if path.suffix.lower() == ".bmp" else {"icc_profile": icc_profile}
         )
         Image.fromarray(pixels).save(buffer, **_SAVE_OPTIONS[path.suffix.lower()], **profile)
-        data = buffer.getvalue()
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}; choose a folder that is writable"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        parts = [buffer.getbuffer()]
+    write_whole(path, *parts)
 
 
 def check_output(

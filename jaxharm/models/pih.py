@@ -257,7 +257,7 @@ class PIH(nn.Module):
 
 def render(
     composite: Array,
-    curves: Array,
+    curves: Array | None,
     mask: Array,
     background: Array,
     *,
@@ -268,7 +268,7 @@ def render(
 
     Args:
         composite: f32[b,h,w,3] in [0,1].
-        curves: f32[b,3,knots], `aux["curves"]`.
+        curves: f32[b,3,knots], `aux["curves"]`; None: colors stay as they are.
         mask: f32[b,h,w,1].
         background: f32[b,h,w,3].
         shading: f32[b,h,w,1], `aux["shading"]` enlarged; None without a shading stage.
@@ -277,10 +277,15 @@ def render(
     Returns:
         f32[b,h,w,3]: the model's image.  Source: specs/pih 2 and 7.
     """
-    if not single_alpha:
+    if not single_alpha and curves is not None:
         return apply_curves(composite, curves, mask=mask, background=background, shading=shading)
-    curved = apply_curves(unblend(composite, mask, background), curves)
-    return curved * mask * (1.0 if shading is None else shading) + (1 - mask) * background
+    gain = 1.0 if shading is None else shading
+    foreground = unblend(composite, mask, background) if single_alpha else composite
+    curved = foreground if curves is None else apply_curves(foreground, curves)
+    if single_alpha:
+        return curved * mask * gain + (1 - mask) * background
+    intermediate = curved * mask + (1 - mask) * background
+    return intermediate if shading is None else intermediate * gain * mask + (1 - mask) * background
 
 
 def unblend(composite: Array, mask: Array, background: Array) -> Array:

@@ -11,11 +11,20 @@ from flax import linen as nn
 from jaxharm import registry
 from jaxharm.config import TrainConfig
 from jaxharm.systems.optim import make_optimizer, make_schedule
+from jaxharm.systems.updates import (
+    Network,
+    Tag,
+    average,
+    copy,
+    mean_gradient,
+    replace_networks,
+    split,
+    step_key,
+)
 from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState, to_float
 
 NETWORK = "model"
 _IMAGES = ("composite", "mask", "target", "background")
-_INIT, _STEPS = 0, 1  # fold_in tags of the run's key
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class SupervisedSystem:
             for name in _IMAGES
             if name in shapes
         }
-        init_key = jax.random.fold_in(key, _INIT)
+        init_key = jax.random.fold_in(key, Tag.INIT)
         variables = self.module().init(
             {"params": init_key, "dropout": init_key},
             inputs["composite"],
@@ -84,56 +93,45 @@ class SupervisedSystem:
             background=inputs.get("background"),
             train=True,
         )
-        collections, params = _split(variables)
-        return TrainState(
+        state = TrainState(
             step=jnp.zeros((), jnp.int32),
             key=key,
-            params={NETWORK: params},
-            collections={NETWORK: collections},
-            opt_state={NETWORK: self.optimizer.init(params)},
-            # A copy: the state is donated, and one buffer cannot be donated twice.
-            ema={} if self.config.ema_decay is None else {NETWORK: _copy(variables)},
+            params={},
+            collections={},
+            opt_state={},
+            ema={} if self.config.ema_decay is None else {NETWORK: copy(variables)},
         )
+        return replace_networks(state, {NETWORK: Network.fresh(variables, self.optimizer)})
 
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
         """One optimisation step; see `systems.base.System`.
 
-        With `config.accumulate` = a, sample i belongs to micro-batch i mod a, whatever the
-        number of devices; gradients are averaged, metrics summed, batch statistics updated once
-        per micro-batch. For losses that are means over samples this equals the large batch.
+        With `config.accumulate` = a, gradients are averaged over a micro-batches (see
+        `updates.mean_gradient`), metrics summed, batch statistics updated once per micro-batch. For
+        losses that are means over samples this equals the large batch.
         """
-        params = state.params[NETWORK]
-        key = jax.random.fold_in(jax.random.fold_in(state.key, _STEPS), state.step)
-        grads, collections, metrics = self._gradients(
-            params, state.collections[NETWORK], dict(batch), key, axis_name
+
+        def objective(
+            params: Params, collections: Params, batch: dict[str, Array], key: Array
+        ) -> tuple[Array, tuple[Params, Metrics]]:
+            prepared = self.prepare(batch)
+            output, updated = self.forward(params, collections, prepared, key, axis_name)
+            total, terms = self.loss(output, prepared, axis_name=axis_name)
+            return total, (updated, {"loss": (total, jnp.ones((), jnp.float32)), **terms})
+
+        model = Network.of(state, NETWORK)
+        grads, collections, metrics = mean_gradient(
+            objective,
+            model.params,
+            model.collections,
+            dict(batch),
+            step_key(state),
+            self.config.accumulate,
         )
-        if axis_name is not None:
-            # The loss is global on every device, so each device holds n times its share.
-            grads = jax.lax.pmean(grads, axis_name)
-        updates, opt_state = self.optimizer.update(grads, state.opt_state[NETWORK], params)
-        new_params = optax.apply_updates(params, updates)
-        ema = state.ema
-        if self.config.ema_decay is not None:
-            # The running statistics are averaged too: they must fit the averaged parameters.
-            new = {"params": new_params, **collections}
-            ema = {NETWORK: _average(ema[NETWORK], new, state.step, self.config.ema_decay)}
-        one = jnp.ones((), jnp.float32)
-        metrics |= {
-            "grad_norm": (optax.tree.norm(grads), one),
-            "update_norm": (optax.tree.norm(updates), one),
-            "param_norm": (optax.tree.norm(new_params), one),
-            "lr": (make_schedule(self.config.optim, self.total_steps)(state.step), one),
-        }
-        state = state.replace(
-            step=state.step + 1,
-            params={NETWORK: new_params},
-            collections={NETWORK: collections},
-            opt_state={NETWORK: opt_state},
-            ema=ema,
-        )
-        return state, metrics
+        model, norms = model.learn(grads, collections, self.optimizer, axis_name=axis_name)
+        return self.advance(state, {NETWORK: model}), metrics | norms | self.rate(state)
 
     def predict(self, state: TrainState, batch: Batch) -> Output:
         """Inference, with the averaged parameters where the run keeps them."""
@@ -154,87 +152,60 @@ class SupervisedSystem:
 
     def with_variables(self, state: TrainState, variables: dict[str, Params]) -> TrainState:
         """`state` with the model's variables replaced, and its average restarted from them."""
-        collections, params = _split(variables)
+        collections, params = split(variables)
         return state.replace(
             params={**state.params, NETWORK: params},
             collections={**state.collections, NETWORK: collections},
-            ema={name: _copy(variables) for name in state.ema},
+            ema={name: copy(variables) for name in state.ema},
         )
 
     # Parts --------------------------------------------------------------------------------
 
     def module(self, axis_name: str | None = None) -> nn.Module:
         """The Flax module at this run's precision; parameters stay float32."""
-        dtype = jnp.bfloat16 if self.config.precision == "bfloat16" else jnp.float32
         cls = registry.resolve(registry.get(self.name).model)
-        return cls(config=self.config.model, axis_name=axis_name, dtype=dtype)
+        return cls(config=self.config.model, axis_name=axis_name, dtype=self.dtype)
 
-    def _gradients(
-        self, params: Params, collections: Params, batch: dict, key: Array, axis_name: str | None
-    ) -> tuple[Params, Params, Metrics]:
-        """Mean gradient over the micro-batches, last collections, summed metrics."""
-        module, count = self.module(axis_name), self.config.accumulate
+    @property
+    def dtype(self) -> Any:
+        """Of the networks' arithmetic."""
+        return jnp.bfloat16 if self.config.precision == "bfloat16" else jnp.float32
 
-        def objective(params: Params, collections: Params, batch: dict, key: Array) -> Any:
-            batch = self.prepare(batch)
-            output, updated = module.apply(
-                {"params": params, **collections},
-                batch["composite"],
-                batch["mask"],
-                background=batch.get("background"),
-                train=True,
-                mutable=list(collections),
-                rngs={"dropout": key},
-            )
-            total, terms = self.loss(_float_output(output), batch, axis_name=axis_name)
-            return total, (updated, {"loss": (total, jnp.ones((), jnp.float32)), **terms})
-
-        gradient = jax.grad(objective, has_aux=True)
-        if count == 1:
-            grads, (collections, metrics) = gradient(params, collections, batch, key)
-            return grads, dict(collections), metrics
-
-        def micro_step(carry: Any, inputs: Any) -> Any:
-            grads, collections, metrics = carry
-            index, micro = inputs
-            new, (collections, terms) = gradient(
-                params, collections, micro, jax.random.fold_in(key, index)
-            )
-            summed = jax.tree.map(jnp.add, (grads, metrics), (new, terms))
-            return (summed[0], dict(collections), summed[1]), None
-
-        micro_batches = {name: _micro_batches(value, count) for name, value in batch.items()}
-        first = {name: value[0] for name, value in micro_batches.items()}
-        shapes = jax.eval_shape(gradient, params, collections, first, key)
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        start = (zeros[0], dict(collections), zeros[1][1])
-        (grads, collections, metrics), _ = jax.lax.scan(
-            micro_step, start, (jnp.arange(count), micro_batches)
+    def forward(
+        self,
+        params: Params,
+        collections: Params,
+        batch: dict[str, Array],
+        key: Array,
+        axis_name: str | None,
+    ) -> tuple[Output, dict[str, Params]]:
+        """The model's training-mode output for a `prepare`d batch, and its new collections."""
+        output, updated = self.module(axis_name).apply(
+            {"params": params, **collections},
+            batch["composite"],
+            batch["mask"],
+            background=batch.get("background"),
+            train=True,
+            mutable=list(collections),
+            rngs={"dropout": key},
         )
-        return jax.tree.map(lambda leaf: leaf / count, grads), collections, metrics
+        return _float_output(output), dict(updated)
+
+    def advance(self, state: TrainState, networks: dict[str, Network]) -> TrainState:
+        """The state of the next step, with these networks and the model's average moved on."""
+        model, ema = networks[NETWORK], state.ema
+        if self.config.ema_decay is not None:
+            # The running statistics are averaged too: they must fit the averaged parameters.
+            new = {"params": model.params, **model.collections}
+            ema = {NETWORK: average(ema[NETWORK], new, state.step, self.config.ema_decay)}
+        return replace_networks(state, networks).replace(step=state.step + 1, ema=ema)
+
+    def rate(self, state: TrainState) -> Metrics:
+        """The learning rate of `state`'s step."""
+        schedule = make_schedule(self.config.optim, self.total_steps)
+        return {"lr": (schedule(state.step), jnp.ones((), jnp.float32))}
 
 
-def _split(variables: Params) -> tuple[dict[str, Any], Params]:
-    collections = dict(variables)
-    params = collections.pop("params")
-    return collections, params
-
-
-def _micro_batches(value: Array, count: int) -> Array:
-    """[b, ...] -> [count, b/count, ...], sample i in micro-batch i mod count."""
-    return jnp.swapaxes(value.reshape(value.shape[0] // count, count, *value.shape[1:]), 0, 1)
-
-
-def _copy(variables: Params) -> Params:
-    return jax.tree.map(jnp.copy, dict(variables))
-
-
-def _average(average: Params, params: Params, step: Array, decay: float) -> Params:
-    """Moving average whose decay rises from 0.1 to `decay`, so that the start is forgotten."""
-    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, average, params)
-
-
-def _float_output(output: Output) -> Output:
+def _float_output(output: Any) -> Output:
     """Every array of `output` in float32, whatever the compute dtype."""
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), output)

@@ -30,7 +30,10 @@ from jaxharm.training.preemption import Preemption
 from jaxharm.training.prefetch import HostBatch, Placed, Prefetcher
 from jaxharm.types import Metrics, TrainState
 
-_DEVICE_KEYS = ("composite", "mask", "target", "background", "index")
+_DEVICE_KEYS = (
+    *("composite", "mask", "target", "background", "index"),
+    *("unpaired_composite", "unpaired_mask", "unpaired_background"),
+)
 _LOWER_IS_BETTER = ("fmse", "mse")
 
 

@@ -12,7 +12,7 @@ from memory_source import MemorySource
 
 from data_pipelines import loader, schema
 from data_pipelines.errors import DatasetValidationError, MissingDatasetError
-from jaxharm.config import AugmentConfig, DataConfig, SynthesisConfig
+from jaxharm.config import AugmentConfig, DataConfig, SynthesisConfig, UnpairedConfig
 
 SMALL = DataConfig(
     batch_size=4,
@@ -21,13 +21,20 @@ SMALL = DataConfig(
     augment=AugmentConfig(flip=0.5, crop_scale=(0.5, 1.0)),
     synthesis=SynthesisConfig(probability=0.5),
 )
+# With everything that is drawn on a sample.
+WHOLE = dataclasses.replace(
+    SMALL, unpaired=UnpairedConfig(enabled=True, composites="ready", composites_share=0.5)
+)
 PLAIN = dataclasses.replace(
     SMALL, augment=AugmentConfig(flip=0.0), synthesis=SynthesisConfig(probability=0.0)
 )
 
 
 def take(sources, data: DataConfig, count: int, **options) -> list[dict[str, np.ndarray]]:
-    with loader.train_batches_from(sources, data, **{"seed": 7, **options}) as batches:
+    options = {"seed": 7, **options}
+    if data.unpaired.enabled:
+        options["composites"] = [MemorySource(4, name="ready", photos=True)]
+    with loader.train_batches_from(sources, data, **options) as batches:
         return [next(batches) for _ in range(count)]
 
 
@@ -45,11 +52,13 @@ def records(batch) -> list[int]:
 
 
 def test_same_seed_same_batches_other_seed_other_batches() -> None:
-    first, again, other = (take([MemorySource()], SMALL, 4, seed=s) for s in (7, 7, 8))
+    first, again, other = (take([MemorySource()], WHOLE, 4, seed=s) for s in (7, 7, 8))
     assert_equal(first, again)
-    assert any(np.any(a["composite"] != b["composite"]) for a, b in zip(first, other, strict=True))
+    for key in ("composite", "unpaired_composite"):
+        assert any(np.any(a[key] != b[key]) for a, b in zip(first, other, strict=True))
     for batch in first:
         schema.validate(batch)
+        assert set(schema.OPTIONAL_KEYS) - set(batch) == {"background"}
     assert [list(batch["index"]) for batch in first] == [
         [0, 1, 2, 3],
         [4, 5, 6, 7],
@@ -60,14 +69,14 @@ def test_same_seed_same_batches_other_seed_other_batches() -> None:
 
 def test_thread_count_does_not_change_the_batches() -> None:
     one, many = (
-        take([MemorySource()], dataclasses.replace(SMALL, num_threads=n), 6) for n in (1, 5)
+        take([MemorySource()], dataclasses.replace(WHOLE, num_threads=n), 6) for n in (1, 5)
     )
     assert_equal(one, many)
 
 
 def test_worker_process_gives_the_batches_of_threads() -> None:
-    data = dataclasses.replace(SMALL, num_workers=1)
-    assert_equal(take([MemorySource()], data, 3), take([MemorySource()], SMALL, 3))
+    data = dataclasses.replace(WHOLE, num_workers=1)
+    assert_equal(take([MemorySource()], data, 3), take([MemorySource()], WHOLE, 3))
 
 
 def test_worker_process_passes_the_error_on_and_closes() -> None:
@@ -83,9 +92,9 @@ def test_worker_process_passes_the_error_on_and_closes() -> None:
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_processes_share_the_rows_of_each_global_batch(count: int) -> None:
-    whole = take([MemorySource()], SMALL, 4)
+    whole = take([MemorySource()], WHOLE, 4)
     parts = [
-        take([MemorySource()], SMALL, 4, process_index=i, process_count=count) for i in range(count)
+        take([MemorySource()], WHOLE, 4, process_index=i, process_count=count) for i in range(count)
     ]
     joined = [
         {key: np.concatenate([part[k][key] for part in parts]) for key in whole[k]}
@@ -96,9 +105,9 @@ def test_processes_share_the_rows_of_each_global_batch(count: int) -> None:
 
 def test_resuming_continues_the_stream() -> None:
     sources = [MemorySource(), MemorySource(3, photos=True)]
-    whole = take(sources, SMALL, 7)
-    assert_equal(take(sources, SMALL, 4, start=3), whole[3:])
-    tail = take(sources, SMALL, 2, start=5, process_index=1, process_count=2)
+    whole = take(sources, WHOLE, 7)
+    assert_equal(take(sources, WHOLE, 4, start=3), whole[3:])
+    tail = take(sources, WHOLE, 2, start=5, process_index=1, process_count=2)
     assert_equal(tail, [{key: value[2:] for key, value in batch.items()} for batch in whole[5:]])
 
 

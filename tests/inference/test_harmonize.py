@@ -6,10 +6,11 @@ import threading
 import jax
 import numpy as np
 import pytest
+from random_weights import random_variables
 
 import jaxharm
 from jaxharm import registry
-from jaxharm.convert.weights import save_weights, variable_shapes
+from jaxharm.convert.weights import save_weights
 from jaxharm.errors import InputError
 from jaxharm.inference import Harmonizer, harmonize
 from jaxharm.inference.full_image import NATIVE_FACTOR
@@ -27,23 +28,6 @@ def tiny(name):
     preset = {key: entry.preset[key] for key in ("light",) if key in entry.preset}
     model = registry.resolve(entry.model)(config=make(**preset))
     return model, random_variables(name, model.config)
-
-
-def random_variables(name, config):
-    """Variables of the right shapes and of plausible values, without compiling an `init`."""
-    random = np.random.default_rng(0)
-    tree: dict = {}
-    for path, shape in variable_shapes(name, config).items():
-        *parents, leaf = path.split("/")
-        node = tree
-        for part in parents:
-            node = node.setdefault(part, {})
-        if leaf in ("var", "scale") or leaf.endswith("_var"):
-            value = random.uniform(0.5, 1.0, shape)
-        else:
-            value = random.normal(0, 1 / np.sqrt(max(1, np.prod(shape[:-1]))), shape)
-        node[leaf] = np.float32(value)
-    return tree
 
 
 @functools.cache
@@ -194,6 +178,47 @@ def test_files_checkpoint_and_warm_up(tmp_path):
     run.warm_up(90, 70)
     rounded = np.rint(mask * 65535).astype(np.uint16)
     np.testing.assert_array_equal(run(composite, rounded), from_files)
+
+
+def test_predict_then_render_is_one_call(tmp_path):
+    run = harmonizer("pih")
+    composite, mask, background = example("pih", 90, 70, np.uint16, channels=4)
+    background = background[::-1]
+    parameters = run.predict(composite, mask, background=background)
+    assert parameters.curves.shape == (3, 32)
+    assert parameters.shading.shape == (run.model.config.default_size,) * 2
+    whole = run(composite, mask, background=background)
+    parameters.save(tmp_path / "p.json")
+    for given in (parameters, tmp_path / "p.json"):
+        result = jaxharm.render(composite, mask, given, background=background)
+        np.testing.assert_array_equal(result, whole)
+    edit = jaxharm.Edit(parts="curves", blend="luminance", channels=(1, 1, 0.5))
+    edited = run(composite, mask, background=background, strength=0.7, edit=edit)
+    again = jaxharm.render(
+        composite, mask, parameters, background=background, strength=0.7, edit=edit
+    )
+    np.testing.assert_array_equal(edited, again)
+    assert (edited != whole).any()
+
+
+def test_parameters_serve_other_images():
+    composite, mask, _ = example("pih", 90, 70)
+    parameters = harmonizer("pih").predict(composite, mask)
+    other, other_mask, _ = example("pih", 41, 133, np.float32, seed=1)
+    result = jaxharm.render(other, other_mask, parameters)
+    assert result.shape == other.shape
+    assert result.dtype == other.dtype
+    np.testing.assert_array_equal(result[other_mask == 0], other[other_mask == 0])
+    assert (result[other_mask == 1] != other[other_mask == 1]).mean() > 0.9
+
+
+def test_pixel_models_have_nothing_to_keep_or_edit():
+    name = PIXEL_NAMES[0]
+    composite, mask, background = example(name, 64, 96)
+    with pytest.raises(InputError, match=f"{name} predicts pixels: it has no parameters"):
+        harmonizer(name).predict(composite, mask, background=background)
+    with pytest.raises(InputError, match=f"{name} has no curves and no shading to edit"):
+        harmonizer(name)(composite, mask, background=background, edit=jaxharm.Edit(parts="curves"))
 
 
 def test_a_plate_is_filled_in_where_none_is_given():

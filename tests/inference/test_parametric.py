@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from jaxharm.inference import parametric, tiles
-from jaxharm.inference.parametric import Parameters, render
+from jaxharm.inference.edit import Edit
+from jaxharm.inference.parameters import Parameters
+from jaxharm.inference.parametric import render
 from jaxharm.inference.pixels import Inputs
 
 
@@ -50,11 +52,16 @@ def test_rendering_is_the_formula_rounded_once(dtype, plate):
     np.testing.assert_allclose(result[~outside], wanted[~outside], atol=tolerance, rtol=0)
 
 
-def test_tiles_change_nothing(monkeypatch):
-    inputs, parameters, _ = example(np.uint16)
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_tiles_and_threads_change_nothing(monkeypatch, dtype):
+    inputs, parameters, _ = example(dtype)
     whole = render(inputs, parameters)
-    monkeypatch.setattr(tiles, "TILE_PIXELS", 150)
-    np.testing.assert_array_equal(render(inputs, parameters), whole)
+    monkeypatch.setattr(parametric, "_PIECES", (128, 256))
+    monkeypatch.setattr(parametric.os, "cpu_count", lambda: 1)
+    in_tiles = render(inputs, parameters)
+    np.testing.assert_allclose(in_tiles, whole, atol=1e-7, rtol=0)  # exact for integers
+    monkeypatch.setattr(parametric.os, "cpu_count", lambda: 3)
+    np.testing.assert_array_equal(render(inputs, parameters), in_tiles)
 
 
 def test_strength_goes_from_the_composite_to_the_result():
@@ -69,6 +76,75 @@ def test_a_few_piece_sizes_serve_every_image():
     for side in (20, 33, 50, 90, 100, 120):
         render(*example(np.uint8, side, side + 7)[:2])
     assert parametric._render_arrays._cache_size() == 1
+
+
+def test_edits_take_parts_of_the_result():
+    inputs, parameters, _ = example(np.float32)
+    composite, soft = inputs.composite, inputs.mask[..., None]
+    curves = Parameters(parameters.curves, None)
+    np.testing.assert_array_equal(
+        render(inputs, parameters, edit=Edit(parts="curves")), render(inputs, curves)
+    )
+    identity = Inputs(composite, None, inputs.mask, inputs.background)
+    gain = tiles.enlarge_rows(parameters.shading, inputs.mask.shape, slice(0, 61))[..., None]
+    rest = (1 - soft) * identity.background
+    shaded = (composite * soft + rest) * gain * soft + rest
+    np.testing.assert_allclose(
+        render(inputs, parameters, edit=Edit(parts="shading")),
+        np.where(soft > 0, shaded, composite),
+        atol=1e-6,
+    )
+    full = render(inputs, parameters)
+    blue = render(inputs, parameters, 0.5, Edit(channels=(0, 0.5, 1)))
+    np.testing.assert_array_equal(blue[..., 0], composite[..., 0])
+    np.testing.assert_allclose(
+        blue[..., 1], 0.75 * composite[..., 1] + 0.25 * full[..., 1], atol=1e-6
+    )
+    np.testing.assert_allclose(blue[..., 2], (composite[..., 2] + full[..., 2]) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("blend", ["luminance", "color"])
+def test_blends_leave_the_background_and_take_their_part(blend):
+    inputs, parameters, _ = example(np.uint16)
+    result = render(inputs, parameters, edit=Edit(blend=blend))
+    full = render(inputs, parameters)
+    outside = inputs.mask == 0
+    np.testing.assert_array_equal(result[outside], inputs.composite[outside])
+    weights = np.array([0.30, 0.59, 0.11])
+    wanted = full if blend == "luminance" else inputs.composite
+    np.testing.assert_allclose((result @ weights)[~outside], (wanted @ weights)[~outside], atol=1.5)
+
+
+@pytest.mark.golden
+def test_full_size_rendering_of_the_reference(shared):
+    golden, inputs, parameters = of_golden(shared)
+    result = render(inputs, parameters)
+    np.testing.assert_allclose(result, golden["final"][0], atol=1e-5, rtol=0)
+    curves = render(inputs, parameters, edit=Edit(parts="curves"))
+    np.testing.assert_allclose(curves, golden["intermediate"][0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("lowest", [0.6, 0.8, 0.3])
+def test_edits_of_the_reference(shared, lowest):
+    """Curves of the artist, and the shading's range [0.6,1] moved to [lowest,1]."""
+    golden, inputs, parameters = of_golden(shared)
+    edited = Parameters(golden["edit_curves"][0], parameters.shading)
+    edit = Edit(shading_strength=(1 - lowest) / (1 - 0.6))
+    result = render(inputs, edited, edit=edit)
+    np.testing.assert_allclose(result, golden[f"edit_final_s{lowest}"][0], atol=1e-5, rtol=0)
+
+
+def of_golden(folder):
+    """The recorded image with float pixels, and the recorded parameters."""
+    golden = np.load(folder / "golden/pih/highres_and_edit.npz")
+    composite, background, mask = (
+        golden[f"{key}_u8"] / np.float32(255) for key in ("composite", "background", "mask")
+    )
+    # The reference takes the background where the mask is 0; here that is the composite.
+    composite = np.where(mask[..., None] > 0, composite, background)
+    parameters = Parameters(golden["curves"][0], golden["shading_low"][0, ..., 0])
+    return golden, Inputs(composite, None, mask, background), parameters
 
 
 def test_single_alpha_blends_once():

@@ -1,16 +1,20 @@
-"""PIH's supervised training: its losses and the plate it makes up."""
+"""PIH's training: its losses, the plate it makes up, the choice between the two streams."""
 
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxharm.config import OptimConfig, TrainConfig
+from jaxharm.errors import InputError
 from jaxharm.models.pih import PIHConfig
+from jaxharm.models.pih_discriminator import PIHDiscriminatorConfig
 from jaxharm.nn.plate import fill_plate
-from jaxharm.systems.pih import PIHObjective, PIHSystem
-from jaxharm.types import Output
+from jaxharm.systems.pih import AdversarialConfig, PIHObjective, PIHSystem
+from jaxharm.systems.updates import Network, Tag, step_key
+from jaxharm.types import Output, TrainState
 
 CONFIG = TrainConfig(
     system="pih_light",
@@ -87,3 +91,133 @@ def test_ten_steps_learn_to_brighten():
         losses.append(float(total / count))
     assert int(state.step) == 10
     assert losses[-1] < 0.5 * losses[0], losses
+
+
+# The two streams ----------------------------------------------------------------------------
+
+
+def two_streams(**options):
+    judge = PIHDiscriminatorConfig.tiny()
+    return system(adversarial=AdversarialConfig(discriminator=judge, **options))
+
+
+def both(plate=None, unpaired_plate=None, count=4):
+    data = batch(count)
+    data["unpaired_composite"] = 255 - data["composite"]
+    data["unpaired_mask"] = np.ascontiguousarray(data["mask"][:, ::-1])
+    for name, value in (("background", plate), ("unpaired_background", unpaired_plate)):
+        if value is not None:
+            data[name] = np.full_like(data["composite"], value)
+    return data
+
+
+def state_at(step):
+    empty = TrainState(jnp.int32(step), jax.random.key(0), {}, {}, {}, {})
+    draw = float(jax.random.uniform(step_key(empty, Tag.STREAM)))
+    return empty, draw
+
+
+def test_streams_are_drawn_per_step_with_their_share():
+    draws = [state_at(step)[1] for step in range(64)]
+    assert 0.3 < np.mean(np.array(draws) < 0.5) < 0.7
+    chooser = two_streams(recon_ratio=0.25)
+    data = both()
+    for step in range(6):
+        state, draw = state_at(step)
+        chosen = chooser.choose(state, data)
+        source = "" if draw < 0.25 else "unpaired_"
+        for name in ("composite", "mask"):
+            np.testing.assert_array_equal(chosen[name], data[source + name])
+        np.testing.assert_array_equal(chosen["supervised"], np.full(4, draw < 0.25))
+        np.testing.assert_array_equal(chosen["target"], data["target"])
+        assert not any(name.startswith("unpaired_") for name in chosen)
+
+
+@pytest.mark.parametrize(
+    ("plate", "unpaired_plate"), [(None, None), (51, None), (None, 204), (51, 204)]
+)
+def test_plate_of_each_stream(plate, unpaired_plate):
+    data = both(plate, unpaired_plate)
+    for ratio, prefix, own in ((1.0, "", plate), (0.0, "unpaired_", unpaired_plate or plate)):
+        chooser = two_streams(recon_ratio=ratio)
+        background = chooser.prepare(chooser.choose(state_at(0)[0], data))["background"]
+        if own is None:
+            image = data[prefix + "composite"] / np.float32(255)
+            expected = jax.jit(fill_plate)(image, data[prefix + "mask"])
+        else:
+            expected = np.full_like(background, own / 255)
+        np.testing.assert_allclose(background, expected, atol=1e-5)
+
+
+def test_run_without_the_second_streams_data_is_told_what_to_set():
+    with pytest.raises(InputError, match=r"set data\.unpaired\.enabled=true") as caught:
+        two_streams().step(state_at(0)[0], batch(), axis_name=None)
+    assert "\n" not in str(caught.value)
+    two_streams(recon_ratio=1.0).choose(state_at(0)[0], batch())
+
+
+def test_options_that_contradict_are_refused():
+    with pytest.raises(InputError, match=r"recon_ratio=1.5 is not in \[0, 1\]"):
+        AdversarialConfig(recon_ratio=1.5)
+    with pytest.raises(InputError, match="the discriminator never learns"):
+        AdversarialConfig(recon_ratio=1.0, recon_with_gan=False)
+
+
+def judged(images, collections=None):
+    """A stand-in for the discriminator: its logit is the red channel; it counts its calls."""
+    return images[..., :1], {"calls": (collections or {"calls": 0})["calls"] + 1}
+
+
+def test_adversarial_losses_equal_their_definitions():
+    trained = two_streams()
+    rng = np.random.default_rng(1)
+    image, target = rng.random((2, 2, 8, 8, 3), np.float32)
+    mask = rng.random((2, 8, 8, 1), np.float32)
+
+    def bce(logits, labels):
+        logits, labels = np.float64(logits), np.float64(labels)
+        terms = np.maximum(logits, 0) - logits * labels + np.log1p(np.exp(-np.abs(logits)))
+        return terms.mean()
+
+    def judge(collections, images):
+        return judged(images, collections)
+
+    fake, real = bce(image[..., :1], 1 - mask), bce(target[..., :1], 1)
+    for supervised in (1.0, 0.0):
+        data = {"mask": mask, "target": target, "supervised": np.full(2, supervised)}
+        total, (calls, _) = trained.discriminator_loss(
+            judge, {"calls": 0}, Output(image), data, axis_name=None
+        )
+        np.testing.assert_allclose(total, 0.08 * 0.5 * (fake + real), rtol=1e-5)
+        assert calls["calls"] == 2
+        total, (calls, terms) = trained.generator_loss(
+            judge, {"calls": 0}, Output(image), data, axis_name=None
+        )
+        expected = 0.08 * bce(image[..., :1], 1)
+        expected += supervised * 0.92 * np.abs(np.float64(image) - target).mean()
+        np.testing.assert_allclose(total, expected, rtol=1e-5)
+        assert calls["calls"] == 1
+        assert float(terms["l1_loss"][1]) == supervised * image.size
+
+
+def test_discriminator_rests_in_supervised_steps_if_these_have_no_adversarial_loss():
+    trained = two_streams(recon_with_gan=False)
+    mask = {"mask": np.ones((1, 8, 8, 1), np.float32), "target": np.zeros((1, 8, 8, 3), np.float32)}
+    old, new = (
+        Network({"w": jnp.full(2, v)}, {"u": jnp.full(3, v)}, (jnp.full(1, v),)) for v in (0, 1)
+    )
+    for supervised, kept in ((1.0, old), (0.0, new)):
+        data = {**mask, "supervised": np.full(1, supervised)}
+        jax.tree.map(np.testing.assert_array_equal, trained.settle(old, new, data), kept)
+        total, _ = trained.generator_loss(
+            lambda c, x: judged(x, c), {"calls": 0}, Output(mask["target"]), data, axis_name=None
+        )
+        assert (float(total) > 0) == (supervised == 0)
+
+
+def test_no_discriminator_is_allocated_without_the_adversarial_part():
+    shapes = jax.eval_shape(system().init, jax.random.key(0), batch())
+    assert set(shapes.params) == {"model"}
+    shapes = jax.eval_shape(two_streams().init, jax.random.key(0), both())
+    assert set(shapes.params) == {"model", "discriminator"}
+    assert set(shapes.collections["discriminator"]) == {"spectral"}

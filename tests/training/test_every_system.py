@@ -43,9 +43,9 @@ def test_interrupted_run_ends_bit_identical(name, tmp_path, capsys):
     assert curve(whole) == curve(broken)
 
     found, model_config, variables = load_variables(whole)
-    assert found == name
+    assert found == config.system
     batch = tiny_batch(config, 99)
-    module = registry.resolve(registry.get(name).model)(config=model_config)
+    module = registry.resolve(registry.get(found).model)(config=model_config)
     inputs = jax.jit(make_system(config, total_steps=STEPS).prepare)(batch)
     exported = jax.jit(module.apply, static_argnames="train")(
         variables, inputs["composite"], inputs["mask"], inputs.get("background"), train=False

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from jaxharm.training.compiler import save_memory_on_cpu
+from jaxharm.compiler import save_memory_on_cpu
 
 NAME = "xla_cpu_enable_concurrency_optimized_scheduler"
 

@@ -1,0 +1,181 @@
+"""The second stream of a sample: a composite without ground truth, and the pair that goes with it.
+
+Source: specs/pih 6.2 (items with plates) and 6.4 (without).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.color_jitter import draw_jitter
+from data_pipelines.decode import decode_record
+from data_pipelines.errors import DatasetValidationError
+from data_pipelines.placement import Shift, blend, move, place
+from data_pipelines.plate import FILLS, fill_plate
+from data_pipelines.transforms import Geometry, apply_geometry, draw_geometry
+
+Arrays = dict[str, np.ndarray]
+
+
+class UnpairedStream:
+    """Adds `unpaired_composite`, `unpaired_mask` and `unpaired_background` to finished samples.
+
+    A share of them are ready-made composites; in the others the foreground of a photograph drawn
+    from all records takes the place of the sample's own, on the sample's plate. Where there is no
+    plate it is pasted onto the sample's photograph itself, and the plate is the composite with
+    its foreground filled, as at inference. (On a filled photograph, the fill of the sample's own
+    object would show around a smaller one.)
+
+    Args:
+        sources: the data sets of the run; foregrounds are drawn from them.
+        composites: the data sets of ready-made composites: a `photos` set, or the composites of
+            a paired one.
+        data: the attributes of `DataConfig`.
+
+    Raises:
+        DatasetValidationError: options of `data.unpaired` that do not fit.
+    """
+
+    def __init__(self, sources: Sequence[Any], composites: Sequence[Any], data: Any) -> None:
+        _check(data.unpaired, composites)
+        self._sources = sources
+        self._composites = composites
+        self._data = data
+
+    def add(self, arrays: Mapping[str, np.ndarray], rng: np.random.Generator) -> Arrays:
+        """The sample with the keys of the second stream, its pair jittered and pasted anew.
+
+        Args:
+            arrays: `composite`, `real` u8[h,w,3], `mask` f32[h,w,1] and perhaps `background`.
+            rng: decides everything.
+        """
+        if rng.random() < self._data.unpaired.composites_share:
+            unpaired = self._ready_made(rng)
+        else:
+            unpaired = self._placed(arrays, rng)
+        return {**self._pair(arrays, rng), **unpaired}
+
+    def _ready_made(self, rng: np.random.Generator) -> Arrays:
+        record = _draw(self._composites, rng)
+        paired = "composite" in record
+        images = decode_record(record, skip=("real",) if paired else ())
+        if not paired:
+            images["composite"] = images.pop("real")
+        augment = self._data.augment
+        geometry = draw_geometry(
+            images["mask"],
+            rng,
+            flip=augment.flip,
+            crop_scale=augment.crop_scale,
+            crop_ratio=augment.crop_ratio,
+            keep_background=0.0,
+            image_size=self._data.image_size,
+        )
+        arrays = self._resized(images, geometry)
+        return self._named(arrays["composite"], arrays["mask"], arrays.get("background"))
+
+    def _placed(self, arrays: Mapping[str, np.ndarray], rng: np.random.Generator) -> Arrays:
+        images = decode_record(_draw(self._sources, rng), skip=("composite", "background"))
+        geometry = draw_geometry(images["mask"], rng, flip=self._data.augment.flip)
+        partner = self._resized(images, geometry)
+        image, mask = place(
+            partner["real"], _as_u8(partner["mask"]), _as_u8(arrays["mask"]), self._shift(rng)
+        )
+        plate = arrays.get("background")
+        ground = arrays["real"] if plate is None else plate
+        composite = blend(self._jitter(image, rng), ground, mask)
+        return self._named(composite, _as_float(mask), plate)
+
+    def _pair(self, arrays: Mapping[str, np.ndarray], rng: np.random.Generator) -> Arrays:
+        """With a plate both editions are pasted over it, shifted alike; without one the target
+        stays the photograph and the composite's foreground is jittered in its place."""
+        composite, target, mask = arrays["composite"], arrays["real"], _as_u8(arrays["mask"])
+        if "background" in arrays:
+            plate = arrays["background"]
+            shift = self._shift(rng)
+            shifted = move(mask, shift=shift)
+            if not shifted.any():
+                shift, shifted = (0, 0), mask
+            composite, target = move(composite, shift=shift), move(target, shift=shift)
+            target, mask = blend(target, plate, shifted), shifted
+        else:
+            plate = composite
+        if self._data.unpaired.jitter_pairs:
+            composite = self._jitter(composite, rng)
+        composite = blend(composite, plate, mask)
+        return {**arrays, "composite": composite, "real": target, "mask": _as_float(mask)}
+
+    def _shift(self, rng: np.random.Generator) -> Shift:
+        reach = self._data.unpaired.translate
+        x, y = rng.integers(-reach, max(reach, 1), 2)
+        return int(x), int(y)
+
+    def _jitter(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        options = self._data.unpaired
+        return draw_jitter(rng, brightness=options.brightness, contrast=options.contrast)(image)
+
+    def _resized(self, images: Mapping[str, np.ndarray], geometry: Geometry) -> Arrays:
+        data = self._data
+        size = (data.image_size, data.image_size)
+        modes = {"image_resize": data.image_resize, "mask_resize": data.mask_resize}
+        return apply_geometry(images, geometry, size, **modes)
+
+    def _named(
+        self, composite: np.ndarray, mask: np.ndarray, background: np.ndarray | None
+    ) -> Arrays:
+        if background is None:
+            background = fill_plate(composite, mask, self._data.unpaired.plate)
+        return {
+            "unpaired_composite": composite,
+            "unpaired_mask": mask,
+            "unpaired_background": background,
+        }
+
+
+def _draw(sources: Sequence[Any], rng: np.random.Generator) -> Mapping[str, Any]:
+    """Any record of the joined sources, each equally likely."""
+    number = int(rng.integers(sum(len(source) for source in sources)))
+    for source in sources:
+        if number < len(source):
+            return source[number]
+        number -= len(source)
+    raise AssertionError("the number is below the sum of the lengths")
+
+
+def _as_u8(mask: np.ndarray) -> np.ndarray:
+    return np.rint(mask[..., 0] * 255).astype(np.uint8)
+
+
+def _as_float(mask: np.ndarray) -> np.ndarray:
+    return mask[..., None].astype(np.float32) / np.float32(255)
+
+
+def _check(unpaired: Any, composites: Sequence[Any]) -> None:
+    share = unpaired.composites_share
+    if not 0 <= share <= 1:
+        raise DatasetValidationError(f"data.unpaired.composites_share {share} is not in [0,1]")
+    if share > 0 and not composites:
+        raise DatasetValidationError(
+            f"data.unpaired.composites_share is {share} and data.unpaired.composites names no "
+            f"data set; name one or set the share to 0"
+        )
+    if composites and share == 0:
+        raise DatasetValidationError(
+            f"data.unpaired.composites {unpaired.composites!r} would not be used: set "
+            f"data.unpaired.composites_share to their share of the second stream, in (0,1]"
+        )
+    for source in composites:
+        if not len(source):
+            raise DatasetValidationError(f"{source!r} holds no record")
+    if unpaired.translate < 0:
+        raise DatasetValidationError(f"data.unpaired.translate {unpaired.translate} is negative")
+    for name in ("brightness", "contrast"):
+        if not 0 <= getattr(unpaired, name) < 1:
+            raise DatasetValidationError(
+                f"data.unpaired.{name} {getattr(unpaired, name)} is not in [0,1)"
+            )
+    if unpaired.plate not in FILLS:
+        raise DatasetValidationError(
+            f"unknown fill data.unpaired.plate={unpaired.plate!r}; one of {', '.join(FILLS)}"
+        )

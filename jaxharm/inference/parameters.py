@@ -1,0 +1,164 @@
+"""What a parametric model says of an image, as a record and as a JSON file.
+
+The file is text. Curves are plain numbers, each the shortest decimal of its float32; the shading
+map is packed, since a 512x512 map would take megabytes of digits:
+
+    {"format": "jaxharm-parameters-1", "single_alpha": false,
+     "curves": {"red": [32 numbers], "green": [...], "blue": [...]},
+     "shading": {"height": 512, "width": 512, "data": "..."}}      or "shading": null
+
+"data" is base64 of zlib of little-endian float32, row by row from the top left. Reading gives back
+every bit, so that a rendering from the file equals the first one.
+"""
+
+import base64
+import binascii
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxharm.errors import InputError
+from jaxharm.io import write_whole
+
+FORMAT = "jaxharm-parameters-1"
+CHANNELS = ("red", "green", "blue")
+_MOST_KNOTS = 4096
+_LARGEST_SIDE = 4096
+# A gain of 1 may come out of float32 arithmetic a little above 1.
+_ABOVE_ONE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """All that a parametric model says of an image: it can be kept, edited and rendered again.
+
+    Attributes:
+        curves: f32[3,k], k of 2 to 4096, in R, G, B order: values in [0,1] at the positions
+            (i+0.5)/k; outside the first and last position a curve is flat.
+        shading: f32[h,w], gain map in [0,1] that is stretched over the whole image, whatever its
+            size; None: no shading.
+        single_alpha: how soft edges are blended (`PIHConfig.single_alpha`).
+
+    Raises:
+        InputError: another shape, or a value outside its range or not finite.
+    """
+
+    curves: np.ndarray
+    shading: np.ndarray | None
+    single_alpha: bool = False
+
+    def __post_init__(self) -> None:
+        curves = _floats("the curves", self.curves)
+        if curves.ndim != 2 or curves.shape[0] != 3 or not 2 <= curves.shape[1] <= _MOST_KNOTS:
+            raise InputError(
+                f"the curves have shape {list(curves.shape)}, not [3,k] with k of 2 to {_MOST_KNOTS}"
+            )
+        object.__setattr__(self, "curves", curves)
+        if self.shading is None:
+            return
+        shading = _floats("the shading map", self.shading)
+        if shading.ndim != 2 or not 1 <= min(shading.shape) <= max(shading.shape) <= _LARGEST_SIDE:
+            raise InputError(
+                f"the shading map has shape {list(shading.shape)}, not [h,w] with sides of 1 to "
+                f"{_LARGEST_SIDE}"
+            )
+        object.__setattr__(self, "shading", shading)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the JSON file (see the module); InputError where that is not possible."""
+        document = {
+            "format": FORMAT,
+            "single_alpha": self.single_alpha,
+            "curves": {
+                name: [float(str(value)) for value in curve]  # shortest decimal of the float32
+                for name, curve in zip(CHANNELS, self.curves, strict=True)
+            },
+            "shading": None if self.shading is None else _pack(self.shading),
+        }
+        write_whole(path, (json.dumps(document, indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Parameters":
+        """Reads what `save` wrote, bit for bit.
+
+        Raises:
+            InputError: no such file, or one that is no such record; the sentence says why.
+        """
+        try:
+            document = json.loads(Path(path).read_bytes())
+        except FileNotFoundError:
+            raise InputError(f"parameters {path} do not exist") from None
+        except OSError as error:
+            raise InputError(f"cannot read parameters {path}: {error.strerror}") from None
+        except (ValueError, RecursionError):
+            raise InputError(f"{path} is no parameters file: it is not JSON") from None
+        try:
+            return cls(*_fields(document))
+        except InputError as error:
+            raise InputError(f"{path} is no parameters file: {error}") from None
+
+
+def _fields(document: Any) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise InputError(f'it has no "format": "{FORMAT}" (--save-params writes such files)')
+    curves, shading = document.get("curves"), document.get("shading", ...)
+    if not isinstance(curves, dict) or set(curves) != set(CHANNELS):
+        raise InputError(f'"curves" must hold {", ".join(CHANNELS)}')
+    if len({len(v) if isinstance(v, list) else -1 for v in curves.values()}) > 1:
+        raise InputError('the three "curves" must be lists of equally many numbers')
+    if shading is ...:
+        raise InputError('"shading" is missing (null stands for none)')
+    single_alpha = document.get("single_alpha")
+    if not isinstance(single_alpha, bool):
+        raise InputError('"single_alpha" must be true or false')
+    values = _floats("the curves", [curves[name] for name in CHANNELS])
+    return values, None if shading is None else _unpack(shading), single_alpha
+
+
+def _floats(what: str, values: Any) -> np.ndarray:
+    """f32 copy of `values`, in [0,1]."""
+    try:
+        array = np.array(values)
+        numeric = array.dtype.kind in "fiu"
+    except ValueError:  # ragged lists
+        numeric = False
+    if not numeric:
+        raise InputError(f"{what} must be numbers")
+    if array.size and not (array.min() >= 0 and array.max() <= 1 + _ABOVE_ONE):  # also refuses NaN
+        raise InputError(f"{what} span {array.min():g} to {array.max():g}, not 0 to 1")
+    return array.astype(np.float32)
+
+
+def _pack(shading: np.ndarray) -> dict[str, Any]:
+    data = base64.b64encode(zlib.compress(shading.astype("<f4").tobytes())).decode()
+    return {"height": shading.shape[0], "width": shading.shape[1], "data": data}
+
+
+def _unpack(packed: Any) -> np.ndarray:
+    try:
+        size = (packed["height"], packed["width"])
+        if not all(isinstance(n, int) and 1 <= n <= _LARGEST_SIDE for n in size):
+            raise InputError(
+                f'the sides of the "shading" must be whole numbers of 1 to {_LARGEST_SIDE}'
+            )
+        count = 4 * size[0] * size[1]
+        # At most one byte too many is unpacked, whatever the data claim to hold.
+        raw = zlib.decompressobj().decompress(
+            base64.b64decode(packed["data"], validate=True), count + 1
+        )
+    except (TypeError, KeyError, AttributeError, binascii.Error, zlib.error, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            'its "shading" is damaged: it needs height, width and data (packed float32)'
+        ) from None
+    if len(raw) != count:
+        raise InputError(
+            f'its "shading" does not hold {size[0]}x{size[1]} values: the file is damaged'
+        )
+    return np.frombuffer(raw, "<f4").reshape(size)

@@ -1,0 +1,30 @@
+"""Writing a file whole or not at all."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+from jaxharm.errors import InputError
+
+
+def write_whole(path: str | os.PathLike, *parts: bytes | memoryview) -> None:
+    """Writes the parts one after the other; the file appears under its name only when it is complete.
+
+    Raises:
+        InputError: the folder does not exist or is not writable.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror}; choose a folder that is writable"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()

@@ -1,0 +1,22 @@
+"""Losses on the logits of a discriminator."""
+
+import jax.numpy as jnp
+import optax
+
+from jaxharm.objectives.reduction import Ratio
+from jaxharm.types import Array
+
+
+def logistic_error(logits: Array, labels: Array | float) -> Ratio:
+    """Binary cross entropy with logits, summed, over the number of logits.
+
+    max(l,0) - l*t + log(1 + exp(-|l|)), without overflow for any logit.
+
+    Args:
+        logits: f32[...], high for real.
+        labels: f32 of the same shape, or one for all: 1 = real, 0 = fake, in between for soft edges.
+
+    Source: PIH, specs/pih 4.2.
+    """
+    labels = jnp.broadcast_to(jnp.asarray(labels, jnp.float32), logits.shape)
+    return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, labels)), jnp.float32(logits.size)

@@ -1,0 +1,54 @@
+"""PIH's goldens: their manifest, the official state dicts, the discriminator's layout."""
+
+import functools
+import json
+
+import golden_recipe
+import numpy as np
+
+
+@functools.cache
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@functools.cache
+def state_dict(folder, kind):
+    """The official tensors of "base", "light" or "discriminator"."""
+    weights = manifest(folder)["weights"]
+    tensors = golden_recipe.fill_all(
+        manifest(folder)["state_dict"][kind],
+        salt=weights["salt"],
+        multiply=weights["overrides"]["multiply_before_cast"],
+    )
+    for name in [n for n in tensors if n.endswith(".weight_u")]:
+        layer = name.removesuffix(".weight_u")
+        kernel = tensors[f"{layer}.weight_orig"]
+        u = np.float64(tensors[name])
+        tensors[name] = (u / np.linalg.norm(u)).astype(np.float32)
+        v = np.float64(kernel.reshape(len(kernel), -1)).T @ np.float64(tensors[name])
+        tensors[f"{layer}.weight_v"] = (v / np.linalg.norm(v)).astype(np.float32)
+    return tensors
+
+
+def discriminator_variables(tensors):
+    """Official tensors of the discriminator -> our variables; every one is used (specs/pih 8.1)."""
+    params, spectral = {}, {}
+    for name, value in tensors.items():
+        layer, kind = name.split(".")
+        if kind in ("weight", "weight_orig"):
+            params.setdefault(layer, {})["kernel"] = value.transpose(2, 3, 1, 0)
+        elif kind == "bias":
+            params[layer]["bias"] = value
+        elif kind == "weight_u":
+            spectral.setdefault(layer, {})["u"] = value
+        else:
+            shape = tensors[f"{layer}.weight_orig"].shape[1:]
+            spectral.setdefault(layer, {})["v"] = value.reshape(shape).transpose(1, 2, 0)
+    return {"params": params, "spectral": spectral}
+
+
+def allowed(folder, name):
+    """Ten times the recorded float32-vs-float64 difference, never below 1e-5."""
+    recorded = manifest(folder)["float32_vs_float64"]["forward"][name]
+    return {"rtol": 1e-4, "atol": max(10 * recorded["max_abs"], 1e-5)}
