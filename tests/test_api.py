@@ -32,8 +32,8 @@ ALLOWED = {
     "inference": _SETTINGS | {"ops", "nn", "io", "models", "convert"},
     "systems": _SETTINGS | {"ops", "nn", "objectives", "metrics", "models", "convert"},
     "training": _SETTINGS | {"metrics", "io", "convert", "evaluation", "systems.base"},
-    "cache": set(),
-    "cli": _SETTINGS | {"cache", "metrics", "io", "convert", "inference", "models"},
+    "compiler": set(),
+    "cli": _SETTINGS | {"compiler", "metrics", "io", "convert", "inference", "models"},
     "__main__": {"cli"},
     "__init__": set(),
 }
