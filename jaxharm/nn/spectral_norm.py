@@ -4,6 +4,7 @@ The norm is followed by one power iteration per call in training. Its two vector
 the collection "spectral"; nothing of them depends on the data, so that all devices agree.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -51,7 +52,9 @@ class SpectralConv(nn.Module):
         return convolve(x.astype(self.dtype), kernel, self.stride, ((self.padding,) * 2,) * 2)
 
     def _start(self, shape: tuple[int, ...]) -> Array:
-        return _unit(jax.random.normal(self.make_rng("params"), shape, jnp.float32))
+        # Flat, then reshaped: see nn/init.py.
+        draw = jax.random.normal(self.make_rng("params"), (math.prod(shape),), jnp.float32)
+        return _unit(draw).reshape(shape)
 
 
 def power_iteration(kernel: Array, u: Array) -> tuple[Array, Array]:
