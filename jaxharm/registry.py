@@ -144,3 +144,16 @@ register(
         **_PHNET,
     )
 )
+register(
+    Entry(
+        name="issam",
+        model="jaxharm.models.issam:Issam",
+        config="jaxharm.models.issam:IssamConfig",
+        system="jaxharm.systems.issam:IssamSystem",
+        torch_names="jaxharm.convert.issam:torch_names",
+        parameters=2_185_340,
+        paper="Foreground-aware Semantic Representations for Image Harmonization, arXiv 2006.00809",
+        weights="official checkpoints convert (jaxharm convert); none shipped",
+        licence="code Apache-2.0; official weights: see the SamsungLabs/image_harmonization repository",
+    )
+)
