@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines.errors import DatasetValidationError, MissingDatasetError
 from data_pipelines.sources.builder import TreeBuilder
+from data_pipelines.sources.ccharmony import Ccharmony
 from data_pipelines.sources.demo import Demo
 from data_pipelines.sources.ffhqh import Ffhqh
 from data_pipelines.sources.folder import Folder, Photos, named_builder
@@ -24,7 +25,12 @@ from data_pipelines.sources.reading import BuiltInfo, dataset_info, resolve_data
 from data_pipelines.validation import OnError, logger
 
 NAMED: dict[str, type[TreeBuilder]] = {"folder": Folder, "photos": Photos}
-FIXED: dict[str, type[TreeBuilder]] = {"demo": Demo, "ffhqh": Ffhqh, "iharmony4": Iharmony4}
+FIXED: dict[str, type[TreeBuilder]] = {
+    "ccharmony": Ccharmony,
+    "demo": Demo,
+    "ffhqh": Ffhqh,
+    "iharmony4": Iharmony4,
+}
 _STAGING = ".building"
 
 
@@ -44,7 +50,8 @@ def build(
     options is replaced then.
 
     Args:
-        dataset: iharmony4[/hcoco, /hadobe5k, /hflickr, /hday2night], ffhqh, folder, photos, demo.
+        dataset: iharmony4[/hcoco, /hadobe5k, /hflickr, /hday2night], ccharmony, ffhqh, folder,
+            photos, demo.
         manual_dir: the user's files; default <data_dir>/downloads/manual.
         data_dir: where built data sets lie; default TFDS_DATA_DIR, then ~/tensorflow_datasets.
         name: what to call a `folder` or `photos` data set; default the name of its folder.
@@ -169,7 +176,7 @@ def _replace(new: Path, final: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0 done, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m data_pipelines.build", description=__doc__)
-    parser.add_argument("dataset", help="iharmony4[/<sub-dataset>] ffhqh folder photos demo")
+    parser.add_argument("dataset", help="iharmony4[/<part>] ccharmony ffhqh folder photos demo")
     parser.add_argument("--manual-dir", help="your files; default <data-dir>/downloads/manual")
     parser.add_argument("--data-dir", help="default TFDS_DATA_DIR, then ~/tensorflow_datasets")
     parser.add_argument("--name", help="what to call a folder or photos data set")

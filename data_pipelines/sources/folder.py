@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.sources.builder import TreeBuilder
-from data_pipelines.sources.files import FileIndex, find_dir, require_dir
+from data_pipelines.sources.files import FileIndex, Index, find_dir, require_dir
 from data_pipelines.sources.items import Item, Kind, Tree, ordered_splits
 from data_pipelines.validation import Report
 from data_pipelines.validation_lists import CompositeName, lists_by_split, read_composites, read_ids
@@ -111,7 +111,17 @@ def scan_pairs(
     folders = [require_dir(root, report, f) for f in ("composite_images", "masks", "real_images")]
     if None in folders:
         return {}
-    indices = [FileIndex(folder, root, report) for folder in folders if folder]
+    composites, masks, reals = (FileIndex(folder, root, report) for folder in folders if folder)
+    return find_pairs(subset, names, (composites, masks, reals), report)
+
+
+def find_pairs(
+    subset: str,
+    names: dict[str, list[CompositeName]],
+    indices: tuple[Index, Index, Index],
+    report: Report,
+) -> dict[str, list[Item]]:
+    """The items of listed composites; `indices` hold the composites, masks and real photographs."""
     composites, masks, reals = indices
     splits: dict[str, list[Item]] = {}
     for split in ordered_splits(set(names)):
@@ -127,7 +137,7 @@ def scan_pairs(
     return splits
 
 
-def locate(index: FileIndex, name: str, absent: str, report: Report) -> Path | None:
+def locate(index: Index, name: str, absent: str, report: Report) -> Path | None:
     """A file by name; notes the finding `absent` where there is none."""
     path = index.find(name)
     if path is None:
@@ -135,7 +145,7 @@ def locate(index: FileIndex, name: str, absent: str, report: Report) -> Path | N
     return path
 
 
-def note_orphans(indices: Sequence[FileIndex], report: Report) -> None:
+def note_orphans(indices: Sequence[Index], report: Report) -> None:
     """Warns of files that no list names."""
     for index in indices:
         for path in index.orphans():
