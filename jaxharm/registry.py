@@ -157,3 +157,17 @@ register(
         licence="code Apache-2.0; official weights: see the SamsungLabs/image_harmonization repository",
     )
 )
+register(
+    Entry(
+        name="giftnet",
+        model="jaxharm.models.giftnet:GiftNet",
+        config="jaxharm.models.giftnet:GiftNetConfig",
+        system="jaxharm.systems.issam:IssamSystem",
+        torch_names="jaxharm.convert.giftnet:torch_names",
+        parameters=3_322_236,
+        paper="Deep Image Harmonization with Globally Guided Feature Transformation and Relation "
+        "Distillation, ICCV 2023, arXiv 2308.00356",
+        weights="none were released: train it, or convert arrays in the layout of specs/giftnet 7",
+        licence="code Apache-2.0",
+    )
+)
