@@ -15,15 +15,15 @@ def torch_names(config: GiftNetConfig) -> NameMap:
     `<module>.fc0`.
     """
     backbone = backbone_names(config)
-    modules = []
-    for site in config.sites:
+    modules: list[tuple[str, str, str]] = []  # site, their name, ours
+    for site in map(str, config.sites):
         count = config.depth if site == "encoder" else config.depth - 1
         if site == "bottleneck":
             modules.append((site, "gift_bottleneck", site))
         else:
             modules += [(site, f"gift_{site}.{i}", f"{site}{i}") for i in range(count)]
     rules: list[Rule] = []
-    places = {}
+    places: dict[str, str] = {}
     for site, theirs, ours in modules:
         guided = config.guidance != "none"
         for i in range(1, config.num_convs + 1):
