@@ -1,8 +1,12 @@
 """A tiny run of every registered system, for the tests of what all systems must guarantee."""
 
 import dataclasses
+import functools
 import inspect
+import tempfile
+from pathlib import Path
 
+import jax
 import numpy as np
 from toy_system import toy_config
 
@@ -15,6 +19,7 @@ from jaxharm.config import (
     OptimConfig,
     TrainConfig,
 )
+from jaxharm.convert.weights import save_weights
 from jaxharm.systems import make_system
 
 SIDE = 64
@@ -32,7 +37,25 @@ def tiny_config(name, *, batch_size=8, **changes):
     accepted = inspect.signature(model.tiny).parameters
     preset = {key: value for key, value in entry.preset.items() if key in accepted}
     config = TrainConfig(system=name, model=model.tiny(**preset), objective=objective())
+    if name == "giftnet":
+        changed = dataclasses.replace(config.objective, teacher=str(teacher_weights()))
+        config = dataclasses.replace(config, objective=changed)
+    elif name == "giftnet_teacher":
+        changed = dataclasses.replace(config.model, image_fusion=False)
+        config = dataclasses.replace(config, model=changed)
     return _small_run(config, batch_size, SIDE, 0.1, changes)
+
+
+@functools.cache
+def teacher_weights():
+    """A weights folder with a random teacher of tiny GiftNet's width."""
+    config = tiny_config("giftnet_teacher")
+    system = make_system(config, total_steps=1)
+    variables = system.variables(jax.jit(system.init)(jax.random.key(5), tiny_batch(config)))
+    holder = tempfile.TemporaryDirectory()
+    teacher_weights.holder = holder  # removed with the process
+    save_weights(holder.name, config.system, config.model, jax.device_get(variables))
+    return Path(holder.name)
 
 
 def _small_run(config, batch_size, side, lr, changes):
@@ -86,4 +109,4 @@ def tiny_batch(config, step=0):
     }
 
 
-NAMES = _distinct(name for name in registry.list_models() if name != "toy")
+NAMES = _distinct([*(name for name in registry.list_models() if name != "toy"), "giftnet_teacher"])

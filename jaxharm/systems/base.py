@@ -38,6 +38,14 @@ class System(Protocol):
         """Fresh state from a typed PRNG key; `batch` only gives shapes."""
         ...
 
+    def with_pretrained(self, state: TrainState) -> TrainState:
+        """A fresh state with the networks that the run takes from elsewhere, such as a teacher.
+
+        Called once, outside any compiled function, where a run starts anew: not where it resumes,
+        nor for evaluation.
+        """
+        ...
+
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:

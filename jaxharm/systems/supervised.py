@@ -95,6 +95,10 @@ class SupervisedSystem:
             ema={} if self.config.ema_decay is None else {NETWORK: _copy(variables)},
         )
 
+    def with_pretrained(self, state: TrainState) -> TrainState:
+        """See `systems.base.System`; here nothing comes from elsewhere."""
+        return state
+
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
@@ -128,9 +132,9 @@ class SupervisedSystem:
         }
         state = state.replace(
             step=state.step + 1,
-            params={NETWORK: new_params},
-            collections={NETWORK: collections},
-            opt_state={NETWORK: opt_state},
+            params={**state.params, NETWORK: new_params},
+            collections={**state.collections, NETWORK: collections},
+            opt_state={**state.opt_state, NETWORK: opt_state},
             ema=ema,
         )
         return state, metrics

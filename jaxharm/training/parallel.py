@@ -143,8 +143,9 @@ def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> Batch:
 
 def init_state(system: System, seed: int, batch: HostBatch, mesh: Mesh) -> TrainState:
     """A fresh state, made in place on every device of the mesh."""
-    init = functools.partial(_init, system, batch)
-    return jax.jit(init, out_shardings=NamedSharding(mesh, P()))(jax.random.key(seed))
+    init, replicated = functools.partial(_init, system, batch), NamedSharding(mesh, P())
+    state = jax.jit(init, out_shardings=replicated)(jax.random.key(seed))
+    return jax.device_put(system.with_pretrained(state), replicated)
 
 
 def abstract_state(system: System, batch: HostBatch, mesh: Mesh) -> TrainState:
