@@ -56,6 +56,15 @@ class System(Protocol):
         """Inference on a batch, with the averaged parameters where the run keeps them."""
         ...
 
+    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
+        """Images that explain a prediction, by the name that a reader sees; may be empty.
+
+        Returns:
+            name -> f32[b,h,w,3], an image in [0,1], or f32[b,h,w,1], a heat map in [0,1]; h and w
+            are those of the batch. For a given state the names are always the same.
+        """
+        ...
+
     def variables(self, state: TrainState) -> dict[str, Params]:
         """The deployed model's variables (params, batch_stats, ...), as `predict` uses them."""
         ...

@@ -9,16 +9,14 @@ Source: specs/giftnet 3 and 4. What the paper leaves open is a field of `Relatio
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import jax
 import jax.numpy as jnp
 
 from jaxharm.config import TrainConfig
-from jaxharm.convert.weights import load_variables
 from jaxharm.errors import InputError
-from jaxharm.models.issam import IssamConfig
-from jaxharm.nn.unet import UNetConfig, masks_per_level
+from jaxharm.nn.unet import masks_per_level
 from jaxharm.objectives.reduction import reduce_ratio
 from jaxharm.objectives.relation import (
     Distance,
@@ -29,15 +27,19 @@ from jaxharm.objectives.relation import (
     relation_map,
     unit_features,
 )
-from jaxharm.systems.giftnet_teacher import TEACHER, TeacherObjective, TeacherSystem
+from jaxharm.systems.giftnet_maps import NETWORK_TEACHER, explain
+from jaxharm.systems.giftnet_teacher import (
+    TEACHER,
+    TeacherObjective,
+    TeacherSystem,
+    load_teacher,
+    teacher_config,
+)
 from jaxharm.systems.issam import pixel_error
 from jaxharm.systems.supervised import NETWORK, SupervisedSystem
 from jaxharm.types import Array, Batch, Metrics, Output, TrainState
 
-NETWORK_TEACHER = "teacher"
 _TAG = 2  # fold_in tag of the teacher's initial weights
-# Options of the backbone that decide which features there are; the teacher's must be the same.
-_SHARED = ("depth", "base_channels", "max_channels", "batch_norm_from")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class GiftNetSystem(SupervisedSystem):
         state = super().init(key, batch)
         if not self._distils:
             return state
-        teacher = self._teacher.init(jax.random.fold_in(key, _TAG), batch)
+        teacher = self.teacher_system.init(jax.random.fold_in(key, _TAG), batch)
         return self._with_teacher(state, teacher)
 
     def with_pretrained(self, state: TrainState) -> TrainState:
@@ -121,8 +123,8 @@ class GiftNetSystem(SupervisedSystem):
                 "GiftNet learns from a teacher: set objective.teacher to the run folder of "
                 "configs/giftnet/teacher.py, or objective.rd.weight=0 to train without one"
             )
-        variables = load_teacher(objective.teacher, self._teacher.config.model)
-        teacher = self._teacher.with_variables(self._teacher_state(state), variables)
+        variables = load_teacher(objective.teacher, self.teacher_system.config.model)
+        teacher = self.teacher_system.with_variables(self._teacher_state(state), variables)
         return self._with_teacher(state, teacher)
 
     def step(
@@ -136,7 +138,7 @@ class GiftNetSystem(SupervisedSystem):
         stepped, metrics = super().step(state, inputs, axis_name=axis_name)
         if self.config.objective.rd.joint:
             teacher = self._teacher_state(state)
-            teacher, terms = self._teacher.step(teacher, batch, axis_name=axis_name)
+            teacher, terms = self.teacher_system.step(teacher, batch, axis_name=axis_name)
             stepped = self._with_teacher(stepped, teacher)
             metrics |= {f"teacher_{name}": term for name, term in terms.items()}
         return stepped, metrics
@@ -170,34 +172,15 @@ class GiftNetSystem(SupervisedSystem):
         Returns:
             f32[b,h',w'] relation maps, or f32[b,h',w',c] features.
         """
-        encoder, deepest = output.aux["encoder"], len(output.aux["encoder"]) - 1
-        skips = list(output.aux["transformed_skips"])
-        if self.config.objective.rd.features == "raw_encoder":
-            skips = list(encoder[-2::-1])
-        wanted = self.config.objective.rd.levels
-        return self._maps([encoder[-1] if i == deepest else skips[i] for i in wanted], mask)
+        return self._compared(self.student_features(output), mask)
 
     def teacher_maps(
         self, state: TrainState, batch: Batch, *, axis_name: str | None = None
     ) -> list[Array]:
         """The same of the teacher, cut off from any gradient."""
-        joint = self.config.objective.rd.joint
-        inputs = self._teacher.prepare(batch)
-        variables = {
-            "params": state.params[NETWORK_TEACHER],
-            **state.collections[NETWORK_TEACHER],
-        }
-        found: Any = self._teacher.module(axis_name).apply(
-            jax.lax.stop_gradient(variables),
-            inputs["composite"],
-            inputs["mask"],
-            train=joint,
-            mutable=list(state.collections[NETWORK_TEACHER]) if joint else False,
-        )
-        encoder = (found[0] if joint else found).aux["encoder"]
-        deepest_first = [*encoder[-2::-1], encoder[-1]]
-        levels = [deepest_first[i] for i in self.config.objective.rd.levels]
-        return jax.lax.stop_gradient(self._maps(levels, inputs["mask"]))
+        inputs = self.teacher_system.prepare(batch)
+        features = self.teacher_features(state, inputs, axis_name)
+        return jax.lax.stop_gradient(self._compared(features, inputs["mask"]))
 
     def distillation(
         self, students: Sequence[Array], teachers: Sequence[Array], mask: Array
@@ -206,27 +189,58 @@ class GiftNetSystem(SupervisedSystem):
 
         Source: specs/giftnet 3.3.
         """
-        rd, masks = self.config.objective.rd, self._masks(mask)
+        rd, masks = self.config.objective.rd, self.level_masks(mask)
         levels = [
             map_distance(student, teacher, small, positions=rd.positions, distance=rd.distance)
             for student, teacher, small in zip(students, teachers, masks, strict=True)
         ]
         return distillation_error(levels, mask)
 
-    def _maps(self, features: Sequence[Array], mask: Array) -> list[Array]:
+    def student_features(self, output: Output) -> list[Array]:
+        """The features of the model's output that are compared, per level of the objective."""
+        encoder = output.aux["encoder"]
+        transformed = self.config.objective.rd.features == "transformed"
+        skips = output.aux["transformed_skips"] if transformed else encoder[-2::-1]
+        return self._at_levels([*skips, encoder[-1]])
+
+    def teacher_features(
+        self, state: TrainState, inputs: Batch, axis_name: str | None
+    ) -> list[Array]:
+        """The same of the teacher; `inputs` are prepared for it."""
+        joint = self.config.objective.rd.joint
+        collections = state.collections[NETWORK_TEACHER]
+        variables = {"params": state.params[NETWORK_TEACHER], **collections}
+        output, _ = self.teacher_system.module(axis_name).apply(
+            jax.lax.stop_gradient(variables),
+            inputs["composite"],
+            inputs["mask"],
+            train=joint,
+            mutable=list(collections),
+        )
+        encoder = output.aux["encoder"]
+        return self._at_levels([*encoder[-2::-1], encoder[-1]])
+
+    def _at_levels(self, deepest_skip_first: Sequence[Array]) -> list[Array]:
+        """The levels of the objective; the bottleneck stands last."""
+        return [deepest_skip_first[i] for i in self.config.objective.rd.levels]
+
+    def _compared(self, features: Sequence[Array], mask: Array) -> list[Array]:
         rd = self.config.objective.rd
         if rd.mode == "feature":
             return [unit_features(found) for found in features]
         return [
             relation_map(found, small, similarity=rd.similarity)
-            for found, small in zip(features, self._masks(mask), strict=True)
+            for found, small in zip(features, self.level_masks(mask), strict=True)
         ]
 
-    def _masks(self, mask: Array) -> list[Array]:
+    def level_masks(self, mask: Array) -> list[Array]:
         """The mask at the size of every level of the objective."""
         finest_first = masks_per_level(mask.astype(jnp.float32), self.config.model.depth)
-        deepest_first = [*finest_first[-2::-1], finest_first[-1]]
-        return [deepest_first[i] for i in self.config.objective.rd.levels]
+        return self._at_levels([*finest_first[-2::-1], finest_first[-1]])
+
+    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
+        """See `systems.base.System` and giftnet_maps.py."""
+        return explain(self, state, batch)
 
     # The teacher in the training state ----------------------------------------------------
 
@@ -235,7 +249,7 @@ class GiftNetSystem(SupervisedSystem):
         return self.config.objective.rd.weight > 0
 
     @property
-    def _teacher(self) -> TeacherSystem:
+    def teacher_system(self) -> TeacherSystem:
         """The teacher as a system of its own, of this run's width."""
         objective = self.config.objective
         model = teacher_config(
@@ -267,47 +281,3 @@ class GiftNetSystem(SupervisedSystem):
             collections={**state.collections, NETWORK_TEACHER: teacher.collections[NETWORK]},
             opt_state={**state.opt_state, **optimizer},
         )
-
-
-def teacher_config(
-    student: UNetConfig, *, skips: bool = True, use_mask: bool = True
-) -> IssamConfig:
-    """The teacher of a student: the same encoder, no image fusion."""
-    shared = {name: getattr(student, name) for name in _SHARED}
-    return IssamConfig(image_fusion=False, skips=skips, use_mask=use_mask, **shared)
-
-
-def load_teacher(path: str, wanted: IssamConfig) -> dict[str, Any]:
-    """The variables of a trained teacher.
-
-    Args:
-        path: its run folder or a weights folder.
-        wanted: what the student needs.
-
-    Raises:
-        InputError: see `GiftNetSystem.with_pretrained`.
-    """
-    name, config, variables = load_variables(path)
-    if name != TEACHER:
-        raise InputError(
-            f"{path} holds a model {name!r}, not a teacher; train one with "
-            "configs/giftnet/teacher.py"
-        )
-    if config.image_fusion:
-        raise InputError(
-            f"the teacher in {path} was trained with image fusion, so that it could copy its "
-            "input: train it again with model.image_fusion=false"
-        )
-    for field in (f.name for f in dataclasses.fields(wanted)):
-        found, needed = getattr(config, field), getattr(wanted, field)
-        if found != needed and field not in ("trained_size", "random_blur_init"):
-            raise InputError(
-                f"the teacher in {path} has {field}={found}, this GiftNet needs {needed}: train a "
-                f"teacher with model.{field}={needed}{_alternative(field, found)}"
-            )
-    return variables
-
-
-def _alternative(field: str, found: Any) -> str:
-    settings = {"skips": "teacher_skips", "use_mask": "teacher_use_mask"}
-    return f", or set objective.{settings[field]}={found}" if field in settings else ""

@@ -151,6 +151,11 @@ class SupervisedSystem:
         )
         return _float_output(output)
 
+    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
+        """See `systems.base.System`; a system that can explain itself overrides this."""
+        del state, batch
+        return {}
+
     def variables(self, state: TrainState) -> dict[str, Params]:
         """The model's variables as `predict` uses them: the averaged ones where the run keeps them."""
         latest = {"params": state.params[NETWORK], **state.collections[NETWORK]}
