@@ -25,7 +25,7 @@ def backbone_rules(config: UNetConfig) -> list[Rule]:
         rules += _double_conv(f"{theirs}.convs", (f"encoder{i}",), i >= config.batch_norm_from)
     for d in range(config.depth - 1):
         theirs = f"decoder.up_blocks.{d}"
-        rules += _conv(f"{theirs}.upconv.1.block.0", (f"up{d}", "conv"))
+        rules += _conv(f"{theirs}.upconv.1.block.0", (f"up{d}",))
         rules += _double_conv(f"{theirs}.convs", (f"decoder{d}", "convs"), True)
         if config.ssam and d >= config.attend_from:
             rules += _attention(f"{theirs}.attention", (f"decoder{d}", "attention"))

@@ -16,6 +16,7 @@ from jaxharm.nn.init import xavier_normal
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.nn.resample import resize
 from jaxharm.nn.ssam import SpatialSeparatedAttention
+from jaxharm.nn.upsample_conv import upsample_conv3x3
 from jaxharm.types import Array
 
 _SHARPNESS = 3.0  # of the fusion gate
@@ -125,8 +126,11 @@ class UpConv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """f[b,h,w,c] -> f[b,2h,2w,features]."""
-        large = resize(x, (2 * x.shape[1], 2 * x.shape[2]), "aligned")
-        return nn.relu(_conv3x3(self.features, self.dtype, "conv")(large))
+        shape = (3, 3, x.shape[-1], self.features)
+        kernel = self.param("kernel", xavier_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        y = upsample_conv3x3(x.astype(self.dtype), kernel.astype(self.dtype))
+        return nn.relu(y + bias.astype(self.dtype).reshape(1, 1, 1, -1))
 
 
 class DecoderBlock(nn.Module):
