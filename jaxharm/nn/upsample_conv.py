@@ -9,7 +9,7 @@ Along one axis, with low-resolution rows k-1, k, k+1 and taps u = 0, 1, 2, outpu
 of nine terms whose weights depend on k and a; six of them are not zero.
 """
 
-from functools import cache, partial
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,7 @@ def _by_enlarging(x: Array, kernel: Array) -> Array:
 
 
 def _by_taps(x: Array, kernel: Array) -> Array:
-    b, h, w, c = x.shape
+    b, h, w, _ = x.shape
     o = kernel.shape[-1]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     taps = jnp.dot(padded, _flat(kernel)).reshape(b, h + 2, w + 2, 3, 3 * o)
