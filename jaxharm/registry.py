@@ -177,11 +177,10 @@ register(
     Entry(
         name="giftnet_teacher",
         model="jaxharm.models.issam:Issam",
-        config="jaxharm.models.issam:IssamConfig",
+        config="jaxharm.systems.giftnet_teacher:TeacherConfig",
         system="jaxharm.systems.giftnet_teacher:TeacherSystem",
         torch_names="jaxharm.convert.issam:torch_names",
         parameters=2_185_307,
-        preset={"image_fusion": False},
         paper="the reconstruction network of GiftNet, arXiv 2308.00356",
         weights="none were released: train it with configs/giftnet/teacher.py",
         licence="code Apache-2.0",

@@ -40,9 +40,6 @@ def tiny_config(name, *, batch_size=8, **changes):
     if name == "giftnet":
         changed = dataclasses.replace(config.objective, teacher=str(teacher_weights()))
         config = dataclasses.replace(config, objective=changed)
-    elif name == "giftnet_teacher":
-        changed = dataclasses.replace(config.model, image_fusion=False)
-        config = dataclasses.replace(config, model=changed)
     return _small_run(config, batch_size, SIDE, 0.1, changes)
 
 

@@ -164,7 +164,8 @@ class GiftNet(nn.Module):
             self.sow("intermediates", f"decoded{d}", x)
             x = sites.transform(x, level_mask, "out", d)
             self.sow("intermediates", f"out{d}", x)
-        raw = denormalize(FusionHead(config.image_fusion, dtype, name="head")(x, image))
+        head = FusionHead(config.image_fusion, config.residual_output, dtype, name="head")
+        raw = denormalize(head(x, image))
         aux = {
             "raw": raw,
             "transformed_skips": tuple(skips),

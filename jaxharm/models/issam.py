@@ -105,5 +105,6 @@ class Issam(nn.Module):
             decode = DecoderBlock(d, config, self.axis_name, dtype, name=f"decoder{d}")
             inputs = (encoder[level], x) if config.skips else (x,)
             x = decode(*inputs, mask=masks[level], train=train)
-        raw = denormalize(FusionHead(config.image_fusion, dtype, name="head")(x, image))
+        head = FusionHead(config.image_fusion, config.residual_output, dtype, name="head")
+        raw = denormalize(head(x, image))
         return Output(jnp.clip(raw, 0, 1), {"raw": raw, "encoder": tuple(encoder)})

@@ -38,6 +38,8 @@ class UNetConfig:
             as the official initialiser leaves it (a defect, but trained models carry it).
         image_fusion: a gate blends the composite with the decoder's colours; if not, the output is
             the colours alone.
+        residual_output: the decoder gives changes of the composite's colours, which start at zero,
+            instead of colours (ours: short runs on little data start from the identity).
         trained_size: side of the training images.
     """
 
@@ -50,6 +52,7 @@ class UNetConfig:
     attention_mid: float = 0.5
     random_blur_init: bool = False
     image_fusion: bool = True
+    residual_output: bool = False
     trained_size: int = 256
 
     def __post_init__(self) -> None:
@@ -171,30 +174,35 @@ class FusionHead(nn.Module):
 
     Attributes:
         image_fusion: whether there is a gate.
+        residual: whether the colours are changes of the image's, which start at zero.
         dtype: of the convolutions; the blend is float32.
     """
 
     image_fusion: bool
+    residual: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, image: Array) -> Array:
         """f[b,h,w,c], f32[b,h,w,3] -> f32[b,h,w,3], in the colour space of `image`."""
-        rgb = self._conv1x1(3, "to_rgb")(x).astype(jnp.float32)
+        start = nn.initializers.zeros if self.residual else xavier_normal()
+        rgb = self._conv1x1(3, "to_rgb", start)(x).astype(jnp.float32)
+        if self.residual:
+            rgb = image + rgb
         self.sow("intermediates", "rgb", rgb)
         if not self.image_fusion:
             return rgb
-        logit = self._conv1x1(1, "gate")(x).astype(jnp.float32)
+        logit = self._conv1x1(1, "gate", xavier_normal())(x).astype(jnp.float32)
         self.sow("intermediates", "logit", logit)
         gate = nn.sigmoid(_SHARPNESS * logit)
         return gate * image + (1 - gate) * rgb
 
-    def _conv1x1(self, features: int, name: str) -> Conv:
+    def _conv1x1(self, features: int, name: str, kernel_init: Any) -> Conv:
         return Conv(
             features,
             1,
             dtype=self.dtype,
-            kernel_init=xavier_normal(),
+            kernel_init=kernel_init,
             bias_init=nn.initializers.zeros,
             name=name,
         )

@@ -27,6 +27,13 @@ _SHARED = ("depth", "base_channels", "max_channels", "batch_norm_from")
 
 
 @dataclass(frozen=True)
+class TeacherConfig(IssamConfig):
+    """iSSAM's options, without image fusion."""
+
+    image_fusion: bool = False
+
+
+@dataclass(frozen=True)
 class TeacherObjective:
     """Choices of the loss.
 
@@ -61,10 +68,10 @@ def teacher_config(
 ) -> IssamConfig:
     """The teacher of a student: the same encoder, no image fusion."""
     shared = {name: getattr(student, name) for name in _SHARED}
-    return IssamConfig(image_fusion=False, skips=skips, use_mask=use_mask, **shared)
+    return TeacherConfig(skips=skips, use_mask=use_mask, **shared)
 
 
-def load_teacher(path: str, wanted: IssamConfig) -> dict[str, Any]:
+def load_teacher(path: str, wanted: TeacherConfig) -> dict[str, Any]:
     """The variables of a trained teacher.
 
     Args:

@@ -17,6 +17,7 @@ from jaxharm.errors import InputError
 from jaxharm.models.issam import IssamConfig
 from jaxharm.systems import make_system
 from jaxharm.systems.giftnet import NETWORK_TEACHER, GiftNetObjective, RelationConfig
+from jaxharm.systems.giftnet_teacher import TeacherConfig
 from jaxharm.systems.supervised import NETWORK
 from jaxharm.training import parallel
 from jaxharm.types import TrainState
@@ -331,14 +332,15 @@ def weights_of(folder, name, config):
 
 
 def test_teachers_that_cannot_be_used_are_named(tmp_path):
-    width = IssamConfig(base_channels=8, image_fusion=False)
-    fusion = IssamConfig(base_channels=4)
-    no_skips = IssamConfig(base_channels=4, image_fusion=False, skips=False)
+    width = TeacherConfig(base_channels=8)
+    fusion = TeacherConfig(base_channels=4, image_fusion=True)
+    no_skips = TeacherConfig(base_channels=4, skips=False)
+    plain = IssamConfig(base_channels=4)
     refused(None, "set objective.teacher to the run folder")
     refused(str(tmp_path / "none"), "no weights at .*none")
     refused(weights_of(tmp_path / "w", "giftnet_teacher", width), "base_channels=8.*needs 4")
     refused(weights_of(tmp_path / "f", "giftnet_teacher", fusion), "trained with image fusion")
-    refused(weights_of(tmp_path / "m", "issam", fusion), "holds a model 'issam', not a teacher")
+    refused(weights_of(tmp_path / "m", "issam", plain), "holds a model 'issam', not a teacher")
     refused(
         weights_of(tmp_path / "s", "giftnet_teacher", no_skips),
         "or set objective.teacher_skips=False",
