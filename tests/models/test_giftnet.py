@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_recipe import fill, fill_all, giftnet_override
+from random_variables import QUICK_COMPILE, random_variables
 
 from jaxharm import registry
 from jaxharm.convert import from_torch
@@ -98,7 +99,7 @@ def test_layout_is_that_of_the_specification_and_strict(listing, state):
     broken = {k: v for k, v in state.items() if k != "gift_skip.1.conv2.kernel"}
     with pytest.raises(InputError, match=r"1 missing \(gift_skip.1.conv2.kernel\)"):
         from_torch("giftnet", broken)
-    with pytest.raises(InputError, match=r"12 unknown \(gift_out"):
+    with pytest.raises(InputError, match=r"24 unknown \(gift_out"):
         from_torch("giftnet", state, sites=("skip",))
 
 
@@ -135,16 +136,20 @@ def test_options_change_the_parameters_as_published():
 # The GIFT module -------------------------------------------------------------------------------
 
 
-def style_params(case):
-    """The official style block `case` (its noise scale is never used)."""
-    kernel = fill(f"{case}.conv.weight.weight", (6, 6, 3, 3))
+def style_params(prefix, features):
+    return {
+        "kernel": fill(f"{prefix}weight.weight", (features, 12)).T,
+        "bias": fill(f"{prefix}bias", (features,)),
+    }
+
+
+def block_params(case, features):
+    """The official style block `case` on 6 channels (its noise scale is never used)."""
+    kernel = fill(f"{case}.conv.weight.weight", (features, 6, 3, 3))
     return {
         "kernel": kernel.transpose(2, 3, 1, 0),
-        "bias": fill(f"{case}.bias", (6,)),
-        "style": {
-            "kernel": fill(f"{case}.to_style.weight.weight", (6, 12)).T,
-            "bias": fill(f"{case}.to_style.bias", (6,)),
-        },
+        "bias": fill(f"{case}.bias", (features,)),
+        "style": style_params(f"{case}.to_style.", 6),
     }
 
 
@@ -152,7 +157,7 @@ def style_params(case):
 def test_golden_module(shared):
     """Two official style blocks, merged by the mask, with gradients towards input and code."""
     golden = np.load(shared / "golden/giftnet/modconv.npz")
-    params = {f"conv{i}": style_params(f"twoblock.style_block{i}") for i in (1, 2)}
+    params = {f"conv{i}": block_params(f"twoblock.style_block{i}", 6) for i in (1, 2)}
     x, code, mask = nhwc(golden["x"]), jnp.asarray(golden["w"]), nhwc(golden["mask"])
 
     @jax.jit
@@ -173,19 +178,10 @@ def test_golden_module(shared):
 @pytest.mark.golden
 def test_golden_layers(shared):
     golden = np.load(shared / "golden/giftnet/modconv.npz")
-    style = {"kernel": fill("eqlinear.weight", (6, 12)).T, "bias": fill("eqlinear.bias", (6,))}
-    scales = Style(6).apply({"params": style}, golden["w"])
+    scales = Style(6).apply({"params": style_params("eqlinear.", 6)}, golden["w"])
     np.testing.assert_allclose(scales, golden["eqlinear_y"], rtol=0, atol=1e-5)
-
-    block = style_params("twoblock.style_block1") | {
-        "kernel": fill("styleblock.conv.weight.weight", (5, 6, 3, 3)).transpose(2, 3, 1, 0),
-        "bias": fill("styleblock.bias", (5,)),
-        "style": {
-            "kernel": fill("styleblock.to_style.weight.weight", (6, 12)).T,
-            "bias": fill("styleblock.to_style.bias", (6,)),
-        },
-    }
-    y, _ = ModulatedConv(5).apply({"params": block}, nhwc(golden["x"]), golden["w"])
+    block = {"params": block_params("styleblock", 5)}
+    y, _ = ModulatedConv(5).apply(block, nhwc(golden["x"]), golden["w"])
     np.testing.assert_allclose(y, nhwc(golden["styleblock_y"]), rtol=0, atol=1e-5)
 
     layers = {
@@ -232,7 +228,13 @@ def example(size=(16, 24)):
 
 @functools.cache
 def variables_of(config):
-    return jax.jit(GiftNet(config).init)(jax.random.key(1), *example())
+    return random_variables(GiftNet(config), *example())
+
+
+def run(config, image, mask):
+    """The output of the tiny network, in inference."""
+    apply = jax.jit(GiftNet(config).apply, compiler_options=QUICK_COMPILE)
+    return apply(variables_of(config), image, mask)
 
 
 @functools.cache
@@ -240,7 +242,6 @@ def gradients_of(config):
     """A compiled function (params, mask) -> gradients in training mode."""
     model, variables, (image, _) = GiftNet(config), variables_of(config), example()
 
-    @jax.jit
     def gradients(params, mask):
         def loss(params):
             output, _ = model.apply(
@@ -250,7 +251,7 @@ def gradients_of(config):
 
         return jax.grad(loss)(params)
 
-    return gradients
+    return jax.jit(gradients, compiler_options=QUICK_COMPILE)
 
 
 # A foreground of one pixel vanishes at some level: half a pixel beside the aligned corners.
@@ -271,8 +272,7 @@ def test_gradients_are_finite_and_reach_every_parameter(kind):
 
 def test_all_sites_and_local_codes_run_and_say_what_they_used():
     config = dataclasses.replace(TINY, sites=EVERYWHERE, guidance="local", residual=True)
-    image, mask = example()
-    output = jax.jit(GiftNet(config).apply)(variables_of(config), image, mask)
+    output = run(config, *example())
     places = {f"{site}{d}" for site in ("skip", "out", "concat", "up") for d in range(3)}
     places |= {f"encoder{i}" for i in range(4)} | {"bottleneck"}
     assert set(output.aux["codes"]) == set(output.aux["scales"]) == places
@@ -284,27 +284,28 @@ def test_all_sites_and_local_codes_run_and_say_what_they_used():
 
 def test_without_skip_modules_the_skips_are_the_encoders_maps():
     config = dataclasses.replace(TINY, sites=("out",))
-    aux = jax.jit(GiftNet(config).apply)(variables_of(config), *example()).aux
+    aux = run(config, *example()).aux
     for skip, feature in zip(aux["transformed_skips"], aux["encoder"][2::-1], strict=True):
         np.testing.assert_array_equal(skip, feature)
 
 
 def test_an_empty_mask_leaves_the_skips_alone():
     image, mask = example()
-    aux = jax.jit(GiftNet(TINY).apply)(variables_of(TINY), image, 0 * mask).aux
+    aux = run(TINY, image, 0 * mask).aux
     for skip, feature in zip(aux["transformed_skips"], aux["encoder"][2::-1], strict=True):
         np.testing.assert_array_equal(skip, feature)
 
 
 def test_initial_scales_are_about_one_and_kernels_of_unit_variance():
-    params = jax.jit(GiftNet(GiftNetConfig(base_channels=8)).init)(jax.random.key(0), *example())
+    init = jax.jit(GiftNet(TINY).init, compiler_options=QUICK_COMPILE)
+    params = init(jax.random.key(0), *example())
     layer = params["params"]["gift_skip0"]["conv1"]
     np.testing.assert_array_equal(layer["style"]["bias"], 1)
     np.testing.assert_array_equal(layer["bias"], 0)
     for kernel in (layer["kernel"], layer["style"]["kernel"]):
-        assert float(kernel.std()) == pytest.approx(1, rel=0.05)
+        assert float(kernel.std()) == pytest.approx(1, rel=0.2)
     conv = params["params"]["encoder3"]["conv1"]
-    assert float(conv["kernel"].std()) == pytest.approx((9 * 64) ** -0.5, rel=0.05)
+    assert float(conv["kernel"].std()) == pytest.approx((9 * 32) ** -0.5, rel=0.05)
     np.testing.assert_array_equal(conv["bias"], 0)
 
 
