@@ -29,6 +29,7 @@ from flax import linen as nn
 from jaxharm.errors import InputError
 from jaxharm.models.giftnet_gift import CodeMap, Gift, Pool, pooled
 from jaxharm.nn.imagenet import denormalize, normalize
+from jaxharm.nn.pool import max_pool
 from jaxharm.nn.unet import (
     DecoderBlock,
     DoubleConv,
@@ -37,7 +38,6 @@ from jaxharm.nn.unet import (
     UpConv,
     check_inputs,
     masks_per_level,
-    max_pool,
 )
 from jaxharm.types import Array, Output
 

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.nn.imagenet import denormalize, normalize
+from jaxharm.nn.pool import max_pool
 from jaxharm.nn.unet import (
     DecoderBlock,
     DoubleConv,
@@ -31,7 +32,6 @@ from jaxharm.nn.unet import (
     UpConv,
     check_inputs,
     masks_per_level,
-    max_pool,
 )
 from jaxharm.types import Array, Output
 

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import xavier_normal
 from jaxharm.nn.norm import BatchNorm
+from jaxharm.nn.pool import mean_and_max
 from jaxharm.types import Array
 
 _BLUR = 7  # side of the mask's blur
@@ -44,7 +45,9 @@ class SpatialSeparatedAttention(nn.Module):
         channels = x.shape[-1]
         soft = self._blurred(mask)
         self.sow("intermediates", "mask", soft)
-        gates = {name: self._gate(x, name) for name in ("background", "foreground", "mix")}
+        pooled = mean_and_max(x)
+        gates = {name: self._gate(pooled, name) for name in ("background", "foreground", "mix")}
+        gates = {name: gate[:, None, None].astype(x.dtype) for name, gate in gates.items()}
         learned = x * gates["foreground"]
         for i, features in enumerate((max(int(channels * self.mid), 1), channels)):
             conv = Conv(
@@ -62,18 +65,16 @@ class SpatialSeparatedAttention(nn.Module):
             self.sow("intermediates", name, x * gates[name])
         self.sow("intermediates", "foreground", learned)
         soft = soft.astype(x.dtype)
-        return soft * (learned + x * gates["mix"]) + (1 - soft) * (x * gates["background"])
+        return soft * learned + x * (soft * gates["mix"] + (1 - soft) * gates["background"])
 
-    def _gate(self, x: Array, name: str) -> Array:
-        """f[b,h,w,c] -> f[b,1,1,c] in (0,1)."""
-        channels = x.shape[-1]
-        wide = x.astype(jnp.float32)
-        pooled = jnp.concatenate([jnp.mean(wide, (1, 2)), jnp.max(wide, (1, 2))], -1)
+    def _gate(self, pooled: Array, name: str) -> Array:
+        """f32[b,2c] -> f32[b,c] in (0,1)."""
+        channels = pooled.shape[-1] // 2
         hidden = max(channels // _REDUCTION, _NARROWEST)
         for i, features in enumerate((hidden, channels)):
             dense = nn.Dense(features, kernel_init=xavier_normal(), name=f"{name}_gate{i}")
             pooled = dense(nn.relu(pooled) if i else pooled)
-        return nn.sigmoid(pooled)[:, None, None].astype(x.dtype)
+        return nn.sigmoid(pooled)
 
     def _blurred(self, mask: Array) -> Array:
         """The mask f32[b,h,w,1], blurred; what lies outside the image counts as 0."""

@@ -208,16 +208,6 @@ class FusionHead(nn.Module):
         )
 
 
-def max_pool(x: Array) -> Array:
-    """2x2 maximum: f[b,h,w,c] -> f[b,h/2,w/2,c].
-
-    Tied maxima share their gradient, where PyTorch gives it to the first: after a ReLU, ties are
-    zeros, whose gradient the ReLU drops.
-    """
-    b, h, w, c = x.shape
-    return x.reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
-
-
 def masks_per_level(mask: Array, depth: int) -> list[Array]:
     """The mask f32[b,h,w,1] at each encoder block's size, finest first (bilinear, aligned corners)."""
     height, width = mask.shape[1:3]
