@@ -199,6 +199,7 @@ def _coerce(value: Any, hint: Any) -> Any:
 
 
 def import_file(path: Path) -> types.ModuleType:
+    """Runs a Python file of configs/ and returns its module; it can import `configs.<other>`."""
     root = str(path.resolve().parents[2]) if len(path.resolve().parents) > 2 else "."
     if root not in sys.path:  # so that a config can import configs.base
         sys.path.append(root)

@@ -268,7 +268,7 @@ def test_a_batch_without_any_foreground_has_no_distillation_loss():
 def test_a_foreground_that_vanishes_at_a_level_gives_a_finite_loss():
     system, state = start()
     output, batch = model_output()
-    mask = jnp.zeros_like(batch["mask"]).at[:, 5:7, 5:6].set(1.0)
+    mask = jnp.zeros_like(batch["mask"]).at[:, 6:8, 6:7].set(1.0)  # between samples
     assert min(float(m.max()) for m in system.level_masks(mask)) == 0
     teachers = system.teacher_maps(state, {**batch, "mask": mask})
     value, images = system.distillation(system.student_maps(output, mask), teachers, mask)
