@@ -15,7 +15,7 @@ from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import evaluate
 from jaxharm.evaluation.gallery import Gallery
 from jaxharm.evaluation.images import ImageSaver
-from jaxharm.evaluation.padding import example_batch, padded_predict
+from jaxharm.evaluation.padding import example_batch, padded_maps, padded_predict
 from jaxharm.evaluation.report import as_table, write_report
 from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
@@ -45,13 +45,14 @@ def run(args: argparse.Namespace) -> None:
     state = parallel.on_mesh(
         load_for_eval(args.weights, system, example_batch(config.system, config.model)), mesh
     )
-    predict = parallel.make_predict(system, mesh)
+    predict, explain = parallel.make_predict(system, mesh), parallel.make_maps(system, mesh)
     gallery, saver = Gallery(args.gallery_images), ImageSaver(args.out / "images")
     result = evaluate(
         padded_predict(lambda batch: predict(state, batch), config.model),
         batches,
         protocol,
         observers=[gallery, saver] if args.save_images else [gallery],
+        maps=padded_maps(lambda b: explain(state, b), config.model) if args.maps else None,
         lpips=lpips,
     )
     about = {"model": config.system, "weights": str(args.weights)}
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--set", action="append", default=[], metavar="KEY=VALUE")
     add("--save-images", action="store_true", help="write every prediction as PNG")
     add("--gallery-images", type=int, default=60, help="images in gallery.html")
+    add("--maps", action="store_true", help="show what explains a prediction in gallery.html")
     add("--lpips-weights", type=Path, help="adds LPIPS; see metrics/lpips.py")
     args = parser.parse_args(argv)
     return run_command(lambda: run(args), user_errors=(DatasetValidationError,))

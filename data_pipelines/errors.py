@@ -27,7 +27,7 @@ KINDS = {
         "iHarmony4 the lists of the sub-datasets do, since several mirrors lack IHD_*.txt",
     ),
     "list_disagreement": Kind(
-        "IHD_<split>.txt and the list of a sub-dataset name different composites",
+        "two lists of the same split name different composites",
         "delete the list that does not belong to your copy of the images",
     ),
     "bad_list_line": Kind(
@@ -107,6 +107,32 @@ KINDS = {
     ),
     "too_large": Kind(
         "an image has more pixels than the limit", "raise --max-megapixels if this is meant"
+    ),
+    "missing_chart": Kind(
+        "a listed image has no colour chart reading",
+        "add charts/<image>.json (the place of the chart) or charts/<image>.csv (its 24 colours), "
+        "or leave such images out with --on-error skip",
+        skippable=True,
+    ),
+    "bad_chart": Kind(
+        "a colour chart cannot be read: a patch is missing or the colours are not a chart's",
+        "correct the chart's corners (dark skin first, then clockwise) or its 24 colours, or leave "
+        "such images out with --on-error skip",
+        skippable=True,
+    ),
+    "saturated_chart": Kind(
+        "a patch of a colour chart is saturated, so its colour is not known",
+        "use a darker exposure, or leave such images out with --on-error skip",
+        skippable=True,
+    ),
+    "chart_in_view": Kind(
+        "the colour chart can be seen in the part of the photograph that is used",
+        "give a crop without the chart",
+    ),
+    "few_targets": Kind(
+        "a foreground clips under the light of too many other images",
+        "add photographs or raise --max-clip, or leave such foregrounds out with --on-error skip",
+        skippable=True,
     ),
     "count_mismatch": Kind(
         "a list is not as long as the published one", "check that the download is complete"

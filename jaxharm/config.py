@@ -169,7 +169,7 @@ def load_config(
     path = Path(path)
     if not path.is_file():
         raise InputError(f"config file {path} does not exist; the published ones are in configs/")
-    module = _import_file(path)
+    module = import_file(path)
     if not hasattr(module, "get_config"):
         raise InputError(f"config file {path} defines no get_config(); see configs/README.md")
     config = module.get_config()
@@ -218,7 +218,8 @@ def _coerce(value: Any, hint: Any) -> Any:
     return tuple(_coerce(v, Any) for v in value) if isinstance(value, list) else value
 
 
-def _import_file(path: Path) -> types.ModuleType:
+def import_file(path: Path) -> types.ModuleType:
+    """Runs a Python file of configs/ and returns its module; it can import `configs.<other>`."""
     root = str(path.resolve().parents[2]) if len(path.resolve().parents) > 2 else "."
     if root not in sys.path:  # so that a config can import configs.base
         sys.path.append(root)
@@ -234,7 +235,7 @@ def _overlays(path: Path) -> dict[str, Overlay]:
     known: dict[str, Overlay] = {}
     for file in (path.parent.parent / "overlays.py", path.parent / "ablations.py"):
         if file.is_file():
-            known.update(_import_file(file).OVERLAYS)
+            known.update(import_file(file).OVERLAYS)
     return known
 
 

@@ -36,6 +36,7 @@ class Entry:
         memory_mib: weights and buffers of the network at the size it predicts at (batch 1, float32),
             as XLA reports them for CPU; 0 where nobody measured.
         paper, weights, licence: shown by `jaxharm models`.
+        listed: False for a network that only serves the training of another one.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Entry:
     needs_background: bool = False
     strategy: Literal["parametric", "image"] = "image"
     memory_mib: int = 0
+    listed: bool = True
 
 
 _ENTRIES: dict[str, Entry] = {}
@@ -65,8 +67,8 @@ def register(entry: Entry) -> None:
 
 
 def list_models() -> list[str]:
-    """Names of the registered systems, in order of registration."""
-    return list(_ENTRIES)
+    """Names of the registered systems, in order of registration; helpers are left out."""
+    return [name for name, entry in _ENTRIES.items() if entry.listed]
 
 
 def get(name: str) -> Entry:
@@ -142,5 +144,46 @@ register(
             "trained_size": 512,
         },
         **_PHNET,
+    )
+)
+register(
+    Entry(
+        name="issam",
+        model="jaxharm.models.issam:Issam",
+        config="jaxharm.models.issam:IssamConfig",
+        system="jaxharm.systems.issam:IssamSystem",
+        torch_names="jaxharm.convert.issam:torch_names",
+        parameters=2_185_340,
+        paper="Foreground-aware Semantic Representations for Image Harmonization, arXiv 2006.00809",
+        weights="official checkpoints convert (jaxharm convert); none shipped",
+        licence="code Apache-2.0; official weights: see the SamsungLabs/image_harmonization repository",
+    )
+)
+register(
+    Entry(
+        name="giftnet",
+        model="jaxharm.models.giftnet:GiftNet",
+        config="jaxharm.models.giftnet:GiftNetConfig",
+        system="jaxharm.systems.giftnet:GiftNetSystem",
+        torch_names="jaxharm.convert.giftnet:torch_names",
+        parameters=3_322_236,
+        paper="Deep Image Harmonization with Globally Guided Feature Transformation and Relation "
+        "Distillation, ICCV 2023, arXiv 2308.00356",
+        weights="none were released: train it, or convert arrays in the layout of specs/giftnet 7",
+        licence="code Apache-2.0",
+    )
+)
+register(
+    Entry(
+        name="giftnet_teacher",
+        model="jaxharm.models.issam:Issam",
+        config="jaxharm.systems.giftnet_teacher:TeacherConfig",
+        system="jaxharm.systems.giftnet_teacher:TeacherSystem",
+        torch_names="jaxharm.convert.issam:torch_names",
+        parameters=2_185_307,
+        paper="the reconstruction network of GiftNet, arXiv 2308.00356",
+        weights="none were released: train it with configs/giftnet/teacher.py",
+        licence="code Apache-2.0",
+        listed=False,
     )
 )

@@ -82,3 +82,18 @@ def phnet_override(
     if last in ("weights", "grid_weights") and len(shape) == 1:
         return 0.5 + 0.1 * rng.standard_normal(shape)
     return None
+
+
+def giftnet_override(
+    name: str, shape: tuple[int, ...], rng: np.random.Generator
+) -> np.ndarray | None:
+    """iSSAM's and GiftNet's own rules: a Gaussian blur; equalised layers of unit variance."""
+    if name.endswith("mask_blurring.weight"):
+        line = np.exp(-(np.arange(-3, 4) ** 2) / 2)
+        kernel = np.outer(line, line)
+        return (kernel / kernel.sum()).reshape(shape)
+    if "gift_" in name and name.endswith(("style.weight", "kernel")):
+        return rng.standard_normal(shape)
+    if "gift_" in name and name.endswith("style.bias"):
+        return 1 + 0.1 * rng.standard_normal(shape)
+    return None

@@ -1,8 +1,12 @@
 """A tiny run of every registered system, for the tests of what all systems must guarantee."""
 
 import dataclasses
+import functools
 import inspect
+import tempfile
+from pathlib import Path
 
+import jax
 import numpy as np
 from toy_system import toy_config
 
@@ -15,6 +19,7 @@ from jaxharm.config import (
     OptimConfig,
     TrainConfig,
 )
+from jaxharm.convert.weights import save_weights
 from jaxharm.models.pih_discriminator import PIHDiscriminatorConfig
 from jaxharm.systems import make_system
 from jaxharm.systems.pih import AdversarialConfig, PIHObjective
@@ -48,7 +53,22 @@ def tiny_config(name, *, batch_size=8, **changes):
     preset = {key: value for key, value in entry.preset.items() if key in accepted}
     tiny = dataclasses.replace(model.tiny(**preset), **options)
     config = TrainConfig(system=name, model=tiny, objective=variant or objective())
+    if name == "giftnet":
+        changed = dataclasses.replace(config.objective, teacher=str(teacher_weights()))
+        config = dataclasses.replace(config, objective=changed)
     return _small_run(config, batch_size, SIDE, 0.1, changes)
+
+
+@functools.cache
+def teacher_weights():
+    """A weights folder with a random teacher of tiny GiftNet's width."""
+    config = tiny_config("giftnet_teacher")
+    system = make_system(config, total_steps=1)
+    variables = system.variables(jax.jit(system.init)(jax.random.key(5), tiny_batch(config)))
+    holder = tempfile.TemporaryDirectory()
+    teacher_weights.holder = holder  # removed with the process
+    save_weights(holder.name, config.system, config.model, jax.device_get(variables))
+    return Path(holder.name)
 
 
 def _small_run(config, batch_size, side, lr, changes):
@@ -114,4 +134,7 @@ def tiny_batch(config, step=0):
     }
 
 
-NAMES = [*_distinct(name for name in registry.list_models() if name != "toy"), *VARIANTS]
+NAMES = [
+    *_distinct([*(name for name in registry.list_models() if name != "toy"), "giftnet_teacher"]),
+    *VARIANTS,
+]

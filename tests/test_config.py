@@ -11,19 +11,28 @@ import pytest
 from jaxharm import config as config_lib
 from jaxharm import registry
 from jaxharm.errors import InputError
+from jaxharm.evaluation.ablation import load_study, plan
+from jaxharm.systems import make_system
 from jaxharm.systems.optim import make_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(
-    p for p in (ROOT / "configs").glob("*/*.py") if p.stem not in ("ablations", "__init__", "base")
+    path
+    for path in (ROOT / "configs").glob("*/*.py")
+    if path.stem not in ("ablations", "__init__", "base") and not path.stem.startswith("study")
 )
+STUDIES = sorted((ROOT / "configs").glob("*/study*.py"))
+ABLATIONS = [
+    (path.parent.name, name)
+    for path in sorted((ROOT / "configs").glob("*/ablations.py"))
+    for name in config_lib.import_file(path).OVERLAYS
+]
 PIH_DEMO = ROOT / "configs/pih/demo.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_config_builds_its_model(path):
     config = config_lib.load_config(path)
-    assert config.system in registry.list_models()
     entry = registry.get(config.system)
     assert isinstance(config.model, registry.resolve(entry.config))
     model = registry.resolve(entry.model)(config=config.model)
@@ -50,6 +59,25 @@ def test_config_documents_its_run(path):
     text = path.read_text()
     for needed in ("python train.py --config configs/", "Hardware", "Published", "Ours"):
         assert needed in text, f"{path} does not say {needed}"
+
+
+@pytest.mark.parametrize(("folder", "name"), ABLATIONS)
+def test_overlay_gives_a_run_of_its_own(folder, name):
+    path = next(path for path in FILES if path.parent.name == folder and path.stem == "iharmony4")
+    plain, changed = (config_lib.load_config(path, overlays=o) for o in ([], [name]))
+    assert (plain == changed) == (name == "full")
+    model = registry.resolve(registry.get(changed.system).model)(config=changed.model)
+    image, mask = (jax.ShapeDtypeStruct((1, 64, 64, c), jnp.float32) for c in (3, 1))
+    jax.eval_shape(model.init, jax.random.key(0), image, mask)
+    make_system(changed, total_steps=10)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_study_can_be_planned(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = load_study(path)
+    jobs = plan(study, tmp_path)
+    assert len(jobs) >= len(study.rows) * len(study.seeds)
 
 
 def test_overrides_are_typed():

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from data_pipelines.validation import Report
 
@@ -27,6 +28,20 @@ def require_dir(parent: Path, report: Report, *names: str) -> Path | None:
     if found is None:
         report.error("missing_root", f"{parent / names[0]}{os.sep}")
     return found
+
+
+class Index(Protocol):
+    """Looks up the files of one role by name, and knows which ones nobody asked for."""
+
+    folder: Path
+
+    def find(self, name: str) -> Path | None:
+        """The file that stands for `name`."""
+        ...
+
+    def orphans(self) -> Iterable[Path]:
+        """The files nobody asked for."""
+        ...
 
 
 class FileIndex:

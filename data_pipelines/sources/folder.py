@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.sources.builder import TreeBuilder
-from data_pipelines.sources.files import FileIndex, find_dir, require_dir
+from data_pipelines.sources.files import FileIndex, Index, find_dir, require_dir
 from data_pipelines.sources.items import Item, Kind, Tree, ordered_splits
 from data_pipelines.validation import Report
 from data_pipelines.validation_lists import CompositeName, lists_by_split, read_composites, read_ids
@@ -87,7 +87,8 @@ def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
     if None in folders:
         return Tree(root, "photos", {})
     images, masks = (FileIndex(folder, root, report) for folder in folders if folder)
-    plates = _plate_index(root, report)
+    folder = find_dir(root, PLATES)
+    plates = FileIndex(folder, root, report) if folder else None
     splits: dict[str, list[Item]] = {}
     for split in ordered_splits(set(ids)):
         splits[split] = items = []
@@ -117,9 +118,27 @@ def scan_pairs(
     folders = [require_dir(root, report, f) for f in ("composite_images", "masks", "real_images")]
     if None in folders:
         return {}
-    indices = [FileIndex(folder, root, report) for folder in folders if folder]
+    composites, masks, reals = (FileIndex(folder, root, report) for folder in folders if folder)
+    plates = find_dir(root, PLATES)
+    index = FileIndex(plates, root, report) if plates else None
+    return find_pairs(subset, names, (composites, masks, reals), report, plates=index)
+
+
+def find_pairs(
+    subset: str,
+    names: dict[str, list[CompositeName]],
+    indices: tuple[Index, Index, Index],
+    report: Report,
+    *,
+    plates: Index | None = None,
+) -> dict[str, list[Item]]:
+    """The items of listed composites.
+
+    Args:
+        indices: of the composites, masks and real photographs.
+        plates: of the background plates, where the tree has them.
+    """
     composites, masks, reals = indices
-    plates = _plate_index(root, report)
     splits: dict[str, list[Item]] = {}
     for split in ordered_splits(set(names)):
         splits[split] = items = []
@@ -135,17 +154,11 @@ def scan_pairs(
     return splits
 
 
-def _plate_index(root: Path, report: Report) -> FileIndex | None:
-    """The plates of a tree; None where it has no folder of them."""
-    folder = find_dir(root, PLATES)
-    return FileIndex(folder, root, report) if folder else None
-
-
-def _plate(plates: FileIndex | None, name: str, report: Report) -> Path | None:
+def _plate(plates: Index | None, name: str, report: Report) -> Path | None:
     return locate(plates, f"{name}.png", "missing_background", report) if plates else None
 
 
-def locate(index: FileIndex, name: str, absent: str, report: Report) -> Path | None:
+def locate(index: Index, name: str, absent: str, report: Report) -> Path | None:
     """A file by name; notes the finding `absent` where there is none."""
     path = index.find(name)
     if path is None:
@@ -153,7 +166,7 @@ def locate(index: FileIndex, name: str, absent: str, report: Report) -> Path | N
     return path
 
 
-def note_orphans(indices: Sequence[FileIndex | None], report: Report) -> None:
+def note_orphans(indices: Sequence[Index | None], report: Report) -> None:
     """Warns of files that no list names."""
     for index in filter(None, indices):
         for path in index.orphans():

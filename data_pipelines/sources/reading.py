@@ -202,6 +202,6 @@ def _build_command(parts: list[str], root: Path) -> str:
     command = "python -m data_pipelines.build"
     if parts[0] == "demo":
         return f"{command} demo --data-dir {root}"
-    if parts[0] in ("iharmony4", "ffhqh", "artist_retouched", "realhm"):
+    if parts[0] in ("iharmony4", "ffhqh", "artist_retouched", "realhm", "ccharmony"):
         return f"{command} {'/'.join(parts)} --manual-dir DIR --data-dir {root}"
     return f"{command} folder --name {parts[0]} --manual-dir DIR --data-dir {root}"

@@ -56,6 +56,7 @@ class Item:
         mask: f32[h,w,1].
         target: u8[h,w,3].
         prediction: f32[h,w,3] in [0,1], as the model gave it.
+        maps: name -> f32[h,w,3] or f32[h,w,1] in [0,1], what explains it; see `System.maps`.
     """
 
     row: Row
@@ -63,6 +64,7 @@ class Item:
     mask: np.ndarray
     target: np.ndarray
     prediction: np.ndarray
+    maps: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class Observer(Protocol):
@@ -102,6 +104,7 @@ def evaluate(
     protocol: str | MetricProtocol,
     *,
     observers: Sequence[Observer] = (),
+    maps: Callable[[HostBatch], Mapping[str, np.ndarray]] | None = None,
     lpips: LPIPS | None = None,
     threads: int = 8,
 ) -> Evaluation:
@@ -113,6 +116,7 @@ def evaluate(
             with `valid` 0 are padding and leave no trace.
         protocol: preset name or `Protocol`.
         observers: see every image with its pixels.
+        maps: host batch -> what explains the predictions, for the observers.
         lpips: adds the metric "lpips" where given.
         threads: that measure while the next batch is predicted.
 
@@ -132,8 +136,9 @@ def evaluate(
             for batch in batches:
                 predicted = np.asarray(predict(batch).image)
                 extra = _lpips_values(lpips, predicted, batch)
+                found = maps(batch) if maps else {}
                 started = [
-                    pool.submit(_measure_item, batch, predicted, int(i), protocol, extra)
+                    pool.submit(_measure_item, batch, predicted, int(i), protocol, extra, found)
                     for i in np.flatnonzero(batch["valid"] > 0)
                 ]
                 rows += _finish(pending, observers)
@@ -155,6 +160,7 @@ def _measure_item(
     i: int,
     protocol: MetricProtocol,
     extra: Mapping[str, np.ndarray],
+    maps: Mapping[str, np.ndarray],
 ) -> Item:
     name = str(batch["composite_id"][i])
     prediction = predicted[i]
@@ -169,7 +175,8 @@ def _measure_item(
         floats[which]["lpips"] = float(found[i])
     ratio = float(foreground_ratio(mask[None])[0])
     row = Row(name, str(batch["subset"][i]), ratio, floats["model"], floats["baseline"])
-    return Item(row, composite, mask, target, prediction)
+    shown = {label: value[i] for label, value in maps.items()}
+    return Item(row, composite, mask, target, prediction, shown)
 
 
 def _finish(pending: Iterable[Future[Item]], observers: Sequence[Observer]) -> list[Row]:

@@ -26,16 +26,15 @@ from jaxharm.evaluation.summary import ALL
 
 _SIDE = 320  # longest side of an embedded image
 ERROR_RANGE = 64  # gray levels at the bright end of the error map
-PANELS = ("composite", "mask", "harmonized", "real", "error")
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """What is kept of a candidate: its small images u8[h,w,3], one per panel."""
+    """What is kept of a candidate: its small images u8[h,w,3], panel by panel."""
 
     row: Row
-    panels: tuple[np.ndarray, ...]
+    panels: dict[str, np.ndarray]
 
 
 class Gallery:
@@ -74,7 +73,10 @@ class Gallery:
         """Writes the page on process 0; a collective call in a run of several."""
         chosen = select(evaluation.rows, self._limit)
         mine = [
-            {**_card(kept.row, chosen[key]), "images": [_data_uri(p) for p in kept.panels]}
+            {
+                **_card(kept.row, chosen[key]),
+                "images": {name: _data_uri(panel) for name, panel in kept.panels.items()},
+            }
             for key, kept in sorted(self._kept.items())
             if key in chosen
         ]
@@ -108,13 +110,26 @@ def _rank(name: str, row: Row) -> float:
     return error if name == "worst" else -error
 
 
-def _panels(item: Item) -> tuple[np.ndarray, ...]:
-    harmonized = as_bytes(item.prediction)
-    mask = np.repeat(as_bytes(item.mask), 3, axis=2)
+def _panels(item: Item) -> dict[str, np.ndarray]:
     error = abs(np.clip(item.prediction, 0, 1) * 255 - item.target).mean(axis=2)
-    level = np.clip(error / ERROR_RANGE * 255, 0, 255).astype(np.uint8)
-    heat = cv2.applyColorMap(level, cv2.COLORMAP_INFERNO)[..., ::-1]
-    return tuple(_small(x) for x in (item.composite, mask, harmonized, item.target, heat))
+    images = {
+        "composite": item.composite,
+        "mask": np.repeat(as_bytes(item.mask), 3, axis=2),
+        "harmonized": as_bytes(item.prediction),
+        "real": item.target,
+        "error": _heat(error / ERROR_RANGE),
+        **{
+            name: _heat(m[..., 0]) if m.shape[2] == 1 else as_bytes(m)
+            for name, m in item.maps.items()
+        },
+    }
+    return {name: _small(image) for name, image in images.items()}
+
+
+def _heat(level: np.ndarray) -> np.ndarray:
+    """f32[h,w], shown between 0 and 1 -> u8[h,w,3]."""
+    gray = np.clip(level * 255, 0, 255).astype(np.uint8)
+    return cv2.applyColorMap(gray, cv2.COLORMAP_INFERNO)[..., ::-1]
 
 
 def _small(image: np.ndarray) -> np.ndarray:
@@ -173,7 +188,6 @@ def _page(evaluation: Evaluation, cards: list[dict[str, Any]], about: Mapping[st
         "SHOWN": html.escape(shown),
         "NOTES": "".join(f"<li>{html.escape(note)}</li>" for note in notes),
         "RANGE": str(ERROR_RANGE),
-        "PANELS": json.dumps(PANELS),
         # "<" never stands in the data, so that no name can close the script element.
         "CARDS": json.dumps(cards).replace("<", "\\u003c"),
     }

@@ -68,7 +68,7 @@ dialog p { margin: 10px 0 0; font-size: 14px; text-align: center; }
 <h1>@@TITLE@@</h1>
 <dl>@@FACTS@@</dl>
 <p class="dim"><b>Protocol @@PROTOCOL@@.</b> @@SHOWN@@ Values read composite → model. Click an image to enlarge it; the arrow keys
-then flip between the five.</p>
+then flip between the panels.</p>
 <details><summary>How these numbers were made</summary><ul>@@NOTES@@</ul></details>
 </header>
 <main>
@@ -85,21 +85,23 @@ then flip between the five.</p>
 </main>
 <dialog id="zoom"><img alt=""><p></p></dialog>
 <script>
-const PANELS = @@PANELS@@, CARDS = @@CARDS@@;
+const CARDS = @@CARDS@@;
 const $ = id => document.getElementById(id);
 const text = (tag, cls, value) => {
   const e = document.createElement(tag); e.className = cls; e.textContent = value; return e; };
 const num = (v, d = 1) => v === null ? "–" : v.toLocaleString("en", {
   minimumFractionDigits: d, maximumFractionDigits: d });
 CARDS.forEach(c => { c.gain = c.before === null || c.after === null ? null : c.before - c.after; });
+CARDS.forEach(c => { c.panels = Object.entries(c.images); });
 let open = null;
 
 function show(card, i) {
   open = [card, i];
   const [image, line] = $("zoom").children;
-  image.src = card.images[i];
-  image.alt = PANELS[i];
-  line.textContent = `${card.id} · ${PANELS[i]} (← →)`;
+  const [panel, source] = card.panels[i];
+  image.src = source;
+  image.alt = panel;
+  line.textContent = `${card.id} · ${panel} (← →)`;
   if (!$("zoom").open) $("zoom").showModal();
 }
 
@@ -117,13 +119,13 @@ function article(card) {
   value.append(text("span", "tag", `   PSNR ${num(card.psnrBefore)} → ${num(card.psnr)} dB`));
   head.append(value);
   const row = text("div", "row", "");
-  card.images.forEach((source, i) => {
+  card.panels.forEach(([panel, source], i) => {
     const figure = document.createElement("figure"), button = text("button", "panel", "");
     const image = document.createElement("img");
-    image.src = source; image.alt = `${PANELS[i]} of ${card.id}`; image.loading = "lazy";
+    image.src = source; image.alt = `${panel} of ${card.id}`; image.loading = "lazy";
     button.type = "button"; button.append(image);
     button.onclick = () => show(card, i);
-    figure.append(button, text("figcaption", "", PANELS[i]));
+    figure.append(button, text("figcaption", "", panel));
     row.append(figure);
   });
   box.append(head, row);
@@ -155,8 +157,11 @@ $("sort").onchange = () => { down = $("sort").value !== "id"; draw(); };
 $("order").onclick = () => { down = !down; draw(); };
 $("zoom").onclick = () => $("zoom").close();
 document.addEventListener("keydown", event => {
-  const step = { ArrowLeft: 4, ArrowRight: 1 }[event.key];
-  if (step && $("zoom").open) { event.preventDefault(); show(open[0], (open[1] + step) % 5); }
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!step || !$("zoom").open) return;
+  const [card, i] = open, count = card.panels.length;
+  event.preventDefault();
+  show(card, (i + step + count) % count);
 });
 draw();
 </script>

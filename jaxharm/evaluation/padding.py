@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxharm import registry
+from jaxharm.errors import InputError
 from jaxharm.types import Output
 
 HostBatch = Mapping[str, np.ndarray]
@@ -25,18 +26,42 @@ def padded_predict(
     """
 
     def call(batch: HostBatch) -> Output:
-        height, width = batch["composite"].shape[1:3]
-        wanted = [_fit(n, model.size_multiple, model.min_size) for n in (height, width)]
-        if wanted == [height, width]:
-            return predict(batch)
-        border = ((0, 0), (0, wanted[0] - height), (0, wanted[1] - width), (0, 0))
-        padded = {
-            key: np.pad(value, border, mode="symmetric") if key in _IMAGES else value
-            for key, value in batch.items()
-        }
-        return Output(image=predict(padded).image[:, :height, :width])
+        image: Any = _padded(lambda given: {"image": predict(given).image}, batch, model)["image"]
+        return Output(image=image)
 
     return call
+
+
+def padded_maps(
+    maps: Callable[[HostBatch], Mapping[str, np.ndarray]], model: Any
+) -> Callable[[HostBatch], dict[str, np.ndarray]]:
+    """The same for `System.maps`: name -> array of the batch's size.
+
+    The result raises InputError where the system has no maps.
+    """
+
+    def call(batch: HostBatch) -> dict[str, np.ndarray]:
+        found = _padded(maps, batch, model)
+        if not found:
+            raise InputError("this system has no maps that explain a prediction; leave --maps out")
+        return found
+
+    return call
+
+
+def _padded(
+    function: Callable[[HostBatch], Mapping[str, Any]], batch: HostBatch, model: Any
+) -> dict[str, Any]:
+    height, width = batch["composite"].shape[1:3]
+    wanted = [_fit(n, model.size_multiple, model.min_size) for n in (height, width)]
+    if wanted == [height, width]:
+        return dict(function(batch))
+    border = ((0, 0), (0, wanted[0] - height), (0, wanted[1] - width), (0, 0))
+    padded = {
+        key: np.pad(value, border, mode="symmetric") if key in _IMAGES else value
+        for key, value in batch.items()
+    }
+    return {name: value[:, :height, :width] for name, value in function(padded).items()}
 
 
 def example_batch(name: str, model: Any) -> dict[str, np.ndarray]:

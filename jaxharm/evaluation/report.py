@@ -17,7 +17,7 @@ from jaxharm.metrics.protocols import statement
 
 _PACKAGES = ("jaxharm", "jax", "flax", "numpy", "opencv-python-headless", "pillow")
 # metric -> (heading, decimals)
-_COLUMNS = {
+COLUMNS = {
     "fmse": ("fMSE", 2),
     "mse": ("MSE", 2),
     "psnr": ("PSNR", 2),
@@ -80,9 +80,9 @@ def as_table(evaluation: Evaluation, about: Mapping[str, str]) -> str:
     """The content of table.md: the model beside the untouched composite."""
     summary, baseline = evaluation.summary, evaluation.baseline
     shown = [
-        name for name in _COLUMNS if any(not math.isnan(row[name]) for row in _with(summary, name))
+        name for name in COLUMNS if any(not math.isnan(row[name]) for row in _with(summary, name))
     ]
-    heads = ["subset", "images", "method", *(_COLUMNS[name][0] for name in shown), "improved"]
+    heads = ["subset", "images", "method", *(COLUMNS[name][0] for name in shown), "improved"]
     lines = ["# Evaluation", "", *(f"- {key}: {value}" for key, value in about.items())]
     lines += [f"- {line}" for line in describe(evaluation)]
     lines += [
@@ -93,20 +93,20 @@ def as_table(evaluation: Evaluation, about: Mapping[str, str]) -> str:
     for subset, row in summary.items():
         title = f"**{subset}**" if subset == ALL else subset
         before, after = (
-            " | ".join(_number(values[name], _COLUMNS[name][1]) for name in shown)
+            " | ".join(_number(values[name], COLUMNS[name][1]) for name in shown)
             for values in (baseline[subset], row)
         )
         lines.append(f"| {title} | {row['count']} | composite | {before} | |")
         lines.append(f"| | | **model** | {after} | {_percent(row['improved'])} |")
     lines += ["", "improved: share of images with an fMSE below the composite's.", ""]
     lines += ["## By foreground ratio (all images)", ""]
-    heads = ["foreground", "images", "method", *(_COLUMNS[name][0] for name in _BIN_COLUMNS)]
+    heads = ["foreground", "images", "method", *(COLUMNS[name][0] for name in _BIN_COLUMNS)]
     lines += [f"| {' | '.join(heads)} |", "|---|---:|---|---:|---:|---:|"]
     for name in NAMES:
         for method, rows in (("composite", baseline), ("**model**", summary)):
             values = rows[ALL]["bins"][name]
             first = f"{name} % | {values['count']}" if method == "composite" else "|"
-            numbers = " | ".join(_number(values[k], _COLUMNS[k][1]) for k in _BIN_COLUMNS)
+            numbers = " | ".join(_number(values[k], COLUMNS[k][1]) for k in _BIN_COLUMNS)
             lines.append(f"| {first} | {method} | {numbers} |")
     return "\n".join(lines) + "\n"
 

@@ -261,7 +261,7 @@ class Conv(nn.Module):
         padding: zero pixels on every side.
         use_bias: whether a per-channel constant is added.
         dtype: of the arithmetic and the output; parameters are float32.
-        kernel_init: None: PyTorch's default, as for the bias.
+        kernel_init, bias_init: None: PyTorch's default.
     """
 
     features: int
@@ -271,6 +271,7 @@ class Conv(nn.Module):
     use_bias: bool = True
     dtype: Any = jnp.float32
     kernel_init: Initializer | None = None
+    bias_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, *inputs: Array) -> Array:
@@ -291,7 +292,7 @@ class Conv(nn.Module):
         else:
             y = conv2d(arrays, kernel, self.stride, padding)
         if self.use_bias:
-            bias = self.param("bias", init, (self.features,), jnp.float32)
+            bias = self.param("bias", self.bias_init or init, (self.features,), jnp.float32)
             y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
         return y
 

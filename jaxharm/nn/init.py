@@ -35,3 +35,23 @@ def he_normal_fan_out(kernel_size: int, features: int) -> Initializer:
         return std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
     return init
+
+
+def xavier_normal() -> Initializer:
+    """N(0, 2/(fan_in + fan_out)), fans counted with the kernel's area (specs/giftnet 1.2)."""
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        area = math.prod(shape[:-2])
+        std = math.sqrt(2.0 / (area * (shape[-2] + shape[-1])))
+        return std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+
+    return init
+
+
+def standard_normal() -> Initializer:
+    """N(0, 1): of layers that scale their weights when they use them (specs/giftnet 2.2)."""
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+
+    return init

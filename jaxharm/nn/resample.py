@@ -1,4 +1,7 @@
-"""Resizing with the numerics of PyTorch's `interpolate` (half-pixel centres, no antialiasing).
+"""Resizing with the numerics of PyTorch's `interpolate` (without antialiasing).
+
+"bilinear" and "bicubic" have half-pixel centres; "aligned" is bilinear with the corner pixels of
+both sizes in the same place (align_corners).
 
 A resize is two small matrices, one per axis, built in float64 when the shape is known.
 """
@@ -12,7 +15,7 @@ import numpy as np
 
 from jaxharm.types import Array
 
-Kind = Literal["bilinear", "bicubic"]
+Kind = Literal["bilinear", "bicubic", "aligned"]
 _CUBIC = -0.75  # PyTorch's Keys parameter; jax.image's "cubic" has -0.5
 
 
@@ -22,7 +25,8 @@ def resize(x: Array, size: tuple[int, int], kind: Kind) -> Array:
     Args:
         x: f[b,h,w,c].
         size: new (height, width).
-        kind: "bilinear", or "bicubic" with a = -0.75; indices beyond the border are clamped.
+        kind: "bilinear", "aligned", or "bicubic" with a = -0.75; indices beyond the border are
+            clamped.
 
     Returns:
         f[b,*size,c] in the dtype of `x`; the arithmetic is float32.
@@ -69,8 +73,11 @@ def resize_conv3x3(x: Array, kernel: Array, size: tuple[int, int], kind: Kind) -
 @cache
 def interpolation_matrix(old: int, new: int, kind: Kind) -> np.ndarray:
     """f32[new,old]: output pixel i is row i times the input line."""
-    source = (np.arange(new) + 0.5) * old / new - 0.5
-    if kind == "bilinear":
+    if kind == "aligned":
+        source = np.arange(new) * ((old - 1) / max(new - 1, 1))
+    else:
+        source = (np.arange(new) + 0.5) * old / new - 0.5
+    if kind != "bicubic":
         source = np.maximum(source, 0.0)
         base = np.floor(source)
         fraction = source - base

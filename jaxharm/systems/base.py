@@ -38,6 +38,14 @@ class System(Protocol):
         """Fresh state from a typed PRNG key; `batch` only gives shapes."""
         ...
 
+    def with_pretrained(self, state: TrainState) -> TrainState:
+        """A fresh state with the networks that the run takes from elsewhere, such as a teacher.
+
+        Called once, outside any compiled function, where a run starts anew: not where it resumes,
+        nor for evaluation.
+        """
+        ...
+
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
@@ -46,6 +54,15 @@ class System(Protocol):
 
     def predict(self, state: TrainState, batch: Batch) -> Output:
         """Inference on a batch, with the averaged parameters where the run keeps them."""
+        ...
+
+    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
+        """Images that explain a prediction, by the name that a reader sees; may be empty.
+
+        Returns:
+            name -> f32[b,h,w,3], an image in [0,1], or f32[b,h,w,1], a heat map in [0,1]; h and w
+            are those of the batch. For a given state the names are always the same.
+        """
         ...
 
     def variables(self, state: TrainState) -> dict[str, Params]:

@@ -103,6 +103,10 @@ class SupervisedSystem:
         )
         return replace_networks(state, {NETWORK: Network.fresh(variables, self.optimizer)})
 
+    def with_pretrained(self, state: TrainState) -> TrainState:
+        """See `systems.base.System`; here nothing comes from elsewhere."""
+        return state
+
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
@@ -144,6 +148,11 @@ class SupervisedSystem:
             train=False,
         )
         return _float_output(output)
+
+    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
+        """See `systems.base.System`; a system that can explain itself overrides this."""
+        del state, batch
+        return {}
 
     def variables(self, state: TrainState) -> dict[str, Params]:
         """The model's variables as `predict` uses them: the averaged ones where the run keeps them."""

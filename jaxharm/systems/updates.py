@@ -22,6 +22,7 @@ class Tag(enum.IntEnum):
     STEPS = 1
     DISCRIMINATOR = 2
     STREAM = 3
+    TEACHER = 4
 
 
 def step_key(state: TrainState, tag: Tag = Tag.STEPS) -> Array:

@@ -132,8 +132,9 @@ def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> Batch:
 
 def init_state(system: System, seed: int, batch: HostBatch, mesh: Mesh) -> TrainState:
     """A fresh state, made in place on every device of the mesh."""
-    init = functools.partial(_init, system, batch)
-    return jax.jit(init, out_shardings=NamedSharding(mesh, P()))(jax.random.key(seed))
+    init, replicated = functools.partial(_init, system, batch), NamedSharding(mesh, P())
+    state = jax.jit(init, out_shardings=replicated)(jax.random.key(seed))
+    return jax.device_put(system.with_pretrained(state), replicated)
 
 
 def abstract_state(system: System, batch: HostBatch, mesh: Mesh) -> TrainState:
@@ -175,27 +176,42 @@ def make_predict(system: System, mesh: Mesh) -> Callable[[TrainState, HostBatch]
         (state, batch) -> Output whose image is a numpy array of the batch's length; aux is left
         out. Keys of the batch that no device can hold (ids) are ignored.
     """
+    run = _on_local_devices(lambda state, batch: system.predict(state, batch).image, mesh)
+
+    def predict(state: TrainState, batch: HostBatch) -> Output:
+        host: Any = run(state, batch)
+        return Output(image=host)
+
+    return predict
+
+
+def make_maps(
+    system: System, mesh: Mesh
+) -> Callable[[TrainState, HostBatch], dict[str, np.ndarray]]:
+    """`system.maps` in the manner of `make_predict`: name -> numpy array."""
+    return _on_local_devices(system.maps, mesh)
+
+
+def _on_local_devices(
+    function: Callable[[TrainState, Batch], Any], mesh: Mesh
+) -> Callable[[TrainState, HostBatch], Any]:
+    """`function` of a state and a host batch of any length, over this process's devices."""
     local = make_mesh(list(mesh.local_devices))
-
-    def image(state: TrainState, batch: Batch) -> jax.Array:
-        return system.predict(state, batch).image
-
     compiled = jax.jit(
         jax.shard_map(
-            image, mesh=local, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
+            function, mesh=local, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
         )
     )
 
-    def predict(state: TrainState, batch: HostBatch) -> Output:
+    def run(state: TrainState, batch: HostBatch) -> Any:
         arrays = {k: v for k, v in batch.items() if v.dtype.kind in "fiub"}
         count = len(arrays["composite"])
         padding = -count % local.size
         padded = {k: np.concatenate([v, v[:1].repeat(padding, 0)]) for k, v in arrays.items()}
-        images: Any = compiled(on_mesh(state, local), put_batch(padded, "shard_map", local))
-        host: Any = np.asarray(images)[:count]
-        return Output(image=host)
+        found = compiled(on_mesh(state, local), put_batch(padded, "shard_map", local))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
 
-    return predict
+    return run
 
 
 def _fence_batch(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -78,4 +78,23 @@ def test_large_images_are_shrunk(tmp_path):
     gallery = Gallery(3)
     evaluate(halfway, batches(images(1, side=700), 1), "default_native", observers=[gallery])
     (kept,) = gallery._kept.values()
-    assert {panel.shape for panel in kept.panels} == {(320, 320, 3)}
+    assert {panel.shape for panel in kept.panels.values()} == {(320, 320, 3)}
+
+
+def test_maps_are_further_panels(tmp_path):
+    def maps(batch):
+        return {
+            "heat": batch["mask"] * np.float32(0.5),
+            "picture": np.zeros((*batch["mask"].shape[:3], 3), np.float32),
+        }
+
+    gallery = Gallery(4)
+    result = evaluate(halfway, batches(images(4), 2), "default_256", observers=[gallery], maps=maps)
+    gallery.write(result, tmp_path / "g.html")
+    text = (tmp_path / "g.html").read_text()
+    cards = json.loads(re.search(r"CARDS = (\[.*?\]);\n", text).group(1))
+    names = ["composite", "mask", "harmonized", "real", "error", "heat", "picture"]
+    assert [list(card["images"]) for card in cards] == [names] * 4
+    kept = next(iter(gallery._kept.values()))
+    assert kept.panels["heat"].shape == kept.panels["picture"].shape == kept.panels["real"].shape
+    assert kept.panels["heat"].max() > 0

@@ -1,0 +1,159 @@
+"""The ten composites of one foreground: which lights it gets, and the files.
+
+Source: specs/giftnet 5.
+"""
+
+import hashlib
+import json
+import shutil
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_pipelines.chart_photos import (
+    Foreground,
+    Light,
+    read_foreground_mask,
+    read_used_part,
+)
+from data_pipelines.polynomial_matching import transfer
+from data_pipelines.sources.ccharmony import COMPOSITES_PER_FOREGROUND
+from data_pipelines.validation import Report
+from data_pipelines.validation_images import FOREGROUND, ImageProblem
+
+FOLDERS = ("composite_images", "masks", "real_images")
+MADE = "made"  # one record per finished foreground, so that a stopped run goes on
+
+
+@dataclass(frozen=True)
+class Options:
+    """How composites are made.
+
+    Attributes:
+        seed: together with a foreground's id it decides its targets.
+        max_clip: largest share of a foreground's values that the step to the target may clip.
+        quantise_intermediate: u8 colours under the standard light, as published.
+        ending: "jpg" (the published layout) or "png" (no loss).
+    """
+
+    seed: int = 0
+    max_clip: float = 0.05
+    quantise_intermediate: bool = True
+    ending: str = "jpg"
+
+
+def choose_targets(
+    pixels: np.ndarray, foreground: Foreground, lights: Mapping[str, Light], options: Options
+) -> list[tuple[str, np.ndarray, float]]:
+    """Ten images with other light, and the foreground under it.
+
+    Uniform without replacement; an image under whose light too much clips is passed over.
+
+    Args:
+        pixels: u8[n,3] of the foreground.
+
+    Returns:
+        (image id, u8[n,3], share of clipped values) for each of the ten.
+
+    Raises:
+        ImageProblem: few_targets.
+
+    Source: specs/giftnet 5.3.
+    """
+    others = sorted(set(lights) - {foreground.image})
+    rng = np.random.default_rng([options.seed, zlib.crc32(foreground.name.encode())])
+    chosen = []
+    for index in rng.permutation(len(others)):
+        carried, clipped = transfer(
+            pixels,
+            lights[foreground.image].to_standard,
+            lights[others[index]].from_standard,
+            quantise_intermediate=options.quantise_intermediate,
+        )
+        if clipped <= options.max_clip:
+            chosen.append((others[index], carried, clipped))
+        if len(chosen) == COMPOSITES_PER_FOREGROUND:
+            return chosen
+    raise ImageProblem(
+        "few_targets",
+        f"{foreground.name}: {len(chosen)} of {len(others)} other images, "
+        f"{COMPOSITES_PER_FOREGROUND} are needed",
+    )
+
+
+def make_foreground(
+    foreground: Foreground,
+    lights: Mapping[str, Light],
+    out: Path,
+    options: Options,
+    signature: str,
+    report: Report,
+) -> list[dict]:
+    """Writes the photograph, the mask and the ten composites; returns what the report says."""
+    done = out / MADE / f"{foreground.name}.json"
+    before = json.loads(done.read_text()) if done.is_file() else {}
+    if before.get("signature") == signature:
+        return before["composites"]
+    light = lights[foreground.image]
+    real = read_used_part(foreground, light, report)
+    mask = read_foreground_mask(foreground, real.shape[:2])
+    inside = mask >= FOREGROUND
+    pixels = real[inside]
+    records = []
+    for k, (target, carried, clipped) in enumerate(
+        choose_targets(pixels, foreground, lights, options), 1
+    ):
+        composite = real.copy()
+        composite[inside] = carried
+        name = f"{foreground.name}_{k}"
+        _write(out / "composite_images" / f"{name}.{options.ending}", composite)
+        error = float(np.mean((carried.astype(np.float64) - pixels) ** 2))
+        records.append(
+            {"composite": name, "split": foreground.split, "target": target}
+            | {"clipped": round(clipped, 5), "fmse": round(error, 3)}
+        )
+    _write(out / "masks" / f"{foreground.name}.png", mask)
+    _write_real(out, foreground, light, real, options)
+    done.write_text(json.dumps({"signature": signature, "composites": records}) + "\n")
+    return records
+
+
+def _write_real(
+    out: Path, foreground: Foreground, light: Light, real: np.ndarray, options: Options
+) -> None:
+    """The used part; a photograph of the wanted kind that was not cropped is copied as it is."""
+    path = out / "real_images" / f"{foreground.image}.{options.ending}"
+    whole = light.place is None or light.place.crop is None
+    if whole and foreground.photograph.suffix.lower() == path.suffix:
+        shutil.copyfile(foreground.photograph, path)
+    else:
+        _write(path, real)
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    flags = [cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
+    bgr = image[..., ::-1] if image.ndim == 3 else image
+    encoded = cv2.imencode(path.suffix, bgr, flags if path.suffix == ".jpg" else [])[1]
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(encoded.tobytes())
+    partial.replace(path)
+
+
+def digest_lights(lights: Mapping[str, Light]) -> str:
+    """A hash of all lights: a composite's target is drawn among them."""
+    digest = hashlib.sha256()
+    for name, light in sorted(lights.items()):
+        digest.update(f"{name}\0{light.place}\0".encode())
+        digest.update(light.to_standard.tobytes() + light.from_standard.tobytes())
+    return digest.hexdigest()
+
+
+def signature_of(foreground: Foreground, digest: str) -> str:
+    """What a foreground's composites depend on: made again where it has changed."""
+    stats = [path.stat() for path in (foreground.photograph, foreground.mask)]
+    files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+    return hashlib.sha256(f"{foreground.split}{files}{digest}".encode()).hexdigest()

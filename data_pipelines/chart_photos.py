@@ -1,0 +1,186 @@
+"""Photographs with a colour chart in view: what a set to make ccHarmony from holds.
+
+    <source>/photographs/<image>.jpg      charts/<image>.json or .csv      masks/<image>_<letter>.png
+             train_list.txt  test_list.txt   one foreground id `<image>_<letter>` per line
+
+A chart's .json says where the chart lies and which part of the photograph is used
+(color_chart.parse_place); a .csv holds the 24 measured colours of a chart that was cropped away.
+Masks have the size of the used part.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_pipelines.color_chart import (
+    STANDARD,
+    ChartPlace,
+    check_colors,
+    measure,
+    parse_colors,
+    parse_place,
+)
+from data_pipelines.polynomial_matching import fit, residual
+from data_pipelines.sources.ccharmony import PUBLISHED, image_of
+from data_pipelines.sources.files import FileIndex, require_dir
+from data_pipelines.sources.folder import locate
+from data_pipelines.validation import Report
+from data_pipelines.validation_images import (
+    ImageProblem,
+    check_mask,
+    decode_mask,
+    decode_rgb,
+    read_header,
+)
+from data_pipelines.validation_lists import read_ids
+
+MAX_RESIDUAL = 40.0  # levels; the published charts stay below 25, misplaced corners do not
+_MAX_MEGAPIXELS = 200.0
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """A listed foreground and its files."""
+
+    name: str
+    image: str
+    split: str
+    photograph: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class Light:
+    """What is known of the light of one image.
+
+    Attributes:
+        to_standard, from_standard: f64[3,11] matrices.
+        residuals: root mean square patch error of either, in levels; NaN where no colours were
+            measured because the matrices were given.
+        how: "polynomial", "linear" or "given".
+        place: where the chart lies, if it was read from the photograph.
+    """
+
+    to_standard: np.ndarray
+    from_standard: np.ndarray
+    residuals: tuple[float, float]
+    how: str
+    place: ChartPlace | None = None
+
+
+Matrices = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def scan(source: Path, report: Report) -> list[Foreground]:
+    """The foregrounds of both lists whose photograph and mask are there; notes what is not."""
+    folders = [require_dir(source, report, name) for name in ("photographs", "masks")]
+    lists = {split: source / f"{split}_list.txt" for split in PUBLISHED}
+    for path in lists.values():
+        if not path.is_file():
+            report.error("missing_list", str(path))
+    if None in folders or not all(path.is_file() for path in lists.values()):
+        return []
+    photographs, masks = (FileIndex(folder, source, report) for folder in folders if folder)
+    split_of: dict[str, str] = {}
+    found = []
+    for split, path in lists.items():
+        for name in read_ids(path, report):
+            image = image_of(name)
+            if image is None:
+                report.error("bad_list_line", f"{path.name}: {name!r} is not <image>_<letter>")
+                continue
+            if split_of.setdefault(image, split) != split:
+                report.error("split_overlap", f"image {image} in {split_of[image]} and {split}")
+            photograph = locate(photographs, f"{image}.jpg", "missing_real", report)
+            mask = locate(masks, f"{name}.png", "missing_mask", report)
+            if photograph and mask:
+                found.append(Foreground(name, image, split, photograph, mask))
+    return found
+
+
+def read_lights(
+    source: Path,
+    foregrounds: list[Foreground],
+    given: Matrices,
+    linear: frozenset[str],
+    report: Report,
+) -> dict[str, Light]:
+    """The light of every image whose chart can be read; notes the others.
+
+    Args:
+        given: image id -> its two matrices, used as they are: published ones are not refitted.
+        linear: ids of images whose forward matrix is the linear fit.
+    """
+    lights = {}
+    for image, photograph in {f.image: f.photograph for f in foregrounds}.items():
+        try:
+            lights[image] = _light(source, image, photograph, given, image in linear)
+        except ImageProblem as problem:
+            report.error(problem.kind, str(problem))
+    return lights
+
+
+def _light(source: Path, image: str, photograph: Path, given: Matrices, linear: bool) -> Light:
+    place, colors, where = None, None, photograph.name
+    place_file, colors_file = (source / "charts" / f"{image}.{end}" for end in ("json", "csv"))
+    if place_file.is_file():
+        place = parse_place(place_file.read_bytes(), str(place_file))
+    if colors_file.is_file():
+        where = str(colors_file)
+        colors = parse_colors(colors_file.read_bytes(), where)
+    if image in given:
+        forward, reverse = given[image]
+        measured = (np.nan, np.nan) if colors is None else _residuals(colors, forward, reverse)
+        return Light(forward, reverse, measured, "given", place)
+    if colors is None and place is not None:
+        colors = measure(read_photograph(photograph), place, str(photograph))
+    if colors is None:
+        raise ImageProblem("missing_chart", f"{place_file} or {colors_file.name}")
+    check_colors(colors, where)
+    forward, reverse = fit(colors, STANDARD, linear=linear), fit(STANDARD, colors)
+    measured = _residuals(colors, forward, reverse)
+    if max(measured) > MAX_RESIDUAL:
+        raise ImageProblem(
+            "bad_chart", f"{where}: its colours miss a chart's by {max(measured):.0f} levels"
+        )
+    return Light(forward, reverse, measured, "linear" if linear else "polynomial", place)
+
+
+def _residuals(colors: np.ndarray, forward: np.ndarray, reverse: np.ndarray) -> tuple[float, float]:
+    return residual(colors, STANDARD, forward), residual(STANDARD, colors, reverse)
+
+
+def read_photograph(path: Path) -> np.ndarray:
+    """The whole photograph, upright: u8[h,w,3]."""
+    header = read_header(path, is_mask=False, max_megapixels=_MAX_MEGAPIXELS)
+    return decode_rgb(path, path.read_bytes(), orientation=header.orientation)
+
+
+def read_used_part(foreground: Foreground, light: Light, report: Report) -> np.ndarray:
+    """The part of a foreground's photograph without the chart: u8[h,w,3]."""
+    photo = read_photograph(foreground.photograph)
+    if light.place is None:
+        return photo
+    left, top, right, bottom = light.place.crop or (0, 0, photo.shape[1], photo.shape[0])
+    if right > photo.shape[1] or bottom > photo.shape[0]:
+        size = f"{photo.shape[1]}x{photo.shape[0]}"
+        raise ImageProblem(
+            "bad_chart", f"{foreground.image}: the crop leaves the {size} photograph"
+        )
+    x, y = light.place.corners.mean(0)
+    if left <= x < right and top <= y < bottom:
+        report.warn("chart_in_view", foreground.image)
+    return photo[top:bottom, left:right]
+
+
+def read_foreground_mask(foreground: Foreground, size: tuple[int, ...]) -> np.ndarray:
+    """The mask of a foreground, u8[h,w]; ImageProblem unless it has `size` and both kinds of pixel."""
+    read_header(foreground.mask, is_mask=True, max_megapixels=_MAX_MEGAPIXELS)
+    mask, _ = decode_mask(foreground.mask, foreground.mask.read_bytes())
+    if mask.shape != size:
+        sizes = f"used part {size[1]}x{size[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
+        raise ImageProblem("size_mismatch", f"{foreground.name}: {sizes}")
+    check_mask(foreground.mask, mask)
+    return mask

@@ -1,0 +1,168 @@
+"""Makes a set like ccHarmony from photographs with a colour chart.
+
+    python -m data_pipelines.make_ccharmony make --source PHOTOGRAPHS --out ccHarmony
+    python -m data_pipelines.make_ccharmony check --patch-colors COLORS --coefficients MATRICES
+
+A composite is a photograph whose foreground was carried to the standard light and on to the light
+of another photograph, by polynomial matching of their charts. What a source folder holds:
+data_pipelines/chart_photos.py. `check` refits published matrices from published patch colours.
+
+Source: specs/giftnet 5.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from data_pipelines.ccharmony_composites import (
+    FOLDERS,
+    MADE,
+    Options,
+    digest_lights,
+    make_foreground,
+    signature_of,
+)
+from data_pipelines.ccharmony_report import write_report
+from data_pipelines.chart_photos import read_lights, scan
+from data_pipelines.errors import DatasetValidationError
+from data_pipelines.published_matrices import compare, load_matrices
+from data_pipelines.sources.ccharmony import COMPOSITES_PER_FOREGROUND, PUBLISHED
+from data_pipelines.validation import OnError, Report
+from data_pipelines.validation_images import ImageProblem
+
+_RECIPE = "make_ccharmony.json"
+
+
+def make(
+    source: Path,
+    out: Path,
+    options: Options | None = None,
+    *,
+    coefficients: Path | None = None,
+    linear: Sequence[str] = (),
+    on_error: OnError = "raise",
+) -> dict[str, int]:
+    """Writes the data set in ccHarmony's published layout, and a quality report beside it.
+
+    What is there already is kept, so that a stopped run can be repeated; other options need
+    another folder.
+
+    Args:
+        source: photographs, charts, masks and lists.
+        coefficients: folder or zip of matrices that are used instead of fits.
+        linear: image ids whose forward matrix is the linear fit.
+        on_error: "skip" leaves unusable images and foregrounds out.
+
+    Returns:
+        Number of composites per split.
+
+    Raises:
+        DatasetValidationError: naming everything that cannot be used.
+    """
+    options = options or Options()
+    report = Report(str(source), on_error=on_error)
+    if not source.is_dir():
+        report.error("missing_root", str(source))
+        report.raise_errors()
+    given = load_matrices(coefficients) if coefficients else {}
+    foregrounds = scan(source, report)
+    lights = read_lights(source, foregrounds, given, frozenset(linear), report)
+    report.raise_errors()
+    _claim(out, options)
+    made: dict[str, list[str]] = {split: [] for split in PUBLISHED}
+    records = []
+    digest = digest_lights(lights)
+    for foreground in foregrounds:
+        if foreground.image not in lights:
+            continue
+        try:
+            signature = signature_of(foreground, digest)
+            records += make_foreground(foreground, lights, out, options, signature, report)
+            made[foreground.split].append(foreground.name)
+        except ImageProblem as problem:
+            report.error(problem.kind, str(problem))
+    report.raise_errors()
+    report.log()
+    for split, names in made.items():
+        (out / f"{split}_list.txt").write_text("".join(f"{name}\n" for name in names))
+    write_report(out, lights, records)
+    return {split: COMPOSITES_PER_FOREGROUND * len(names) for split, names in made.items()}
+
+
+def _claim(out: Path, options: Options) -> None:
+    """Notes the options in the folder, so that files of two recipes are never mixed."""
+    for folder in (*FOLDERS, MADE):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    recipe, now = out / _RECIPE, asdict(options)
+    if recipe.exists():
+        before = json.loads(recipe.read_text())
+        if before != now:
+            raise DatasetValidationError(
+                f"{out} was made with {before}, not {now}; choose another --out"
+            )
+    recipe.write_text(json.dumps(now) + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_pipelines.make_ccharmony",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    making = commands.add_parser("make", help="makes the data set")
+    making.add_argument(
+        "--source", type=Path, required=True, help="photographs, charts, masks, lists"
+    )
+    making.add_argument("--out", type=Path, required=True, help="gets the data set")
+    making.add_argument("--coefficients", type=Path, help="matrices to use instead of fits")
+    making.add_argument("--linear-fit", nargs="*", default=[], metavar="IMAGE")
+    making.add_argument("--seed", type=int, default=0)
+    making.add_argument("--max-clip", type=float, default=0.05)
+    making.add_argument("--float-intermediate", action="store_true", help="round once, not twice")
+    making.add_argument("--ending", choices=("jpg", "png"), default="jpg")
+    making.add_argument("--on-error", choices=("raise", "skip"), default="raise")
+    checking = commands.add_parser("check", help="refits published matrices")
+    checking.add_argument("--patch-colors", type=Path, required=True, help="folder or zip of .csv")
+    checking.add_argument("--coefficients", type=Path, required=True, help="folder or zip of .npy")
+    args = parser.parse_args(argv)
+    try:
+        return _make(args) if args.command == "make" else _check(args)
+    except DatasetValidationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _make(args: argparse.Namespace) -> int:
+    options = Options(args.seed, args.max_clip, not args.float_intermediate, args.ending)
+    counts = make(
+        args.source,
+        args.out,
+        options,
+        coefficients=args.coefficients,
+        linear=args.linear_fit,
+        on_error=args.on_error,
+    )
+    print(f"{args.out}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
+    print(f"quality report: {args.out / 'quality.json'}")
+    print(f"next: python -m data_pipelines.build ccharmony --manual-dir {args.out} --data-dir DATA")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    found = compare(args.patch_colors, args.coefficients)
+    total = found.images
+    print(f"to the standard light: {len(found.forward)} of {total} matrices reproduced by the fit")
+    print(f"from it: {len(found.reverse)} of {total}")
+    print(f"linear fit instead ({len(found.linear)}): {' '.join(found.linear)}")
+    print(f"neither ({len(found.other)}): {' '.join(found.other)}")
+    print("median residual of the patches: {:.2f} and {:.2f} levels".format(*found.medians))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

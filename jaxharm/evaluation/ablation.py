@@ -1,0 +1,269 @@
+"""Several runs over several seeds, compared: what a study is, and its table.
+
+`benchmarks/ablate.py` runs a study; its file defines get_study() (see configs/giftnet/study_minibsds.py).
+"""
+
+import dataclasses
+import json
+import math
+import statistics
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxharm.config import TrainConfig, import_file, load_config
+from jaxharm.errors import InputError
+from jaxharm.evaluation.report import COLUMNS
+from jaxharm.evaluation.summary import ALL
+
+Results = Mapping[str, Mapping[int, Mapping[str, Any]]]  # run -> seed -> content of metrics.json
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of a study, or a run that other rows start from.
+
+    Attributes:
+        name: of its folder and its row.
+        config: config file.
+        overlays, sets: as for train.py; in `sets`, {NAME} stands for the folder of the run NAME of
+            the same seed, which must come earlier in the study.
+        measured: False for a run that is no row, such as a teacher.
+        once: one run for all seeds, with the study's first one.
+    """
+
+    name: str
+    config: str
+    overlays: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    measured: bool = True
+    once: bool = False
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs in the order in which they are made and shown; differences are taken to the first row.
+
+    Attributes:
+        runs: at least one of them measured.
+        seeds: every run is made with each of them.
+    """
+
+    runs: tuple[Run, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the measured runs."""
+        return tuple(run.name for run in self.runs if run.measured)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run with one seed.
+
+    Attributes:
+        run: what is run.
+        seed: its seed.
+        folder: its work folder.
+        sets: the settings, folders filled in.
+        record: the resolved config with {NAME} left as it is, to recognise the run again.
+    """
+
+    run: Run
+    seed: int
+    folder: Path
+    sets: tuple[str, ...]
+    record: dict[str, Any]
+
+
+def load_study(path: Path, seeds: Sequence[int] = (), only: Sequence[str] = ()) -> Study:
+    """The study of a file, perhaps with other seeds or only some of its rows.
+
+    Rows that are left out stay where a chosen one needs them.
+
+    Raises:
+        InputError: no such file, nothing measured, a name twice or not usable, unknown rows, or a
+            {NAME} that is no earlier run.
+    """
+    if not path.is_file():
+        raise InputError(f"study {path} does not exist; see configs/giftnet/study_minibsds.py")
+    module = import_file(path)
+    if not hasattr(module, "get_study"):
+        raise InputError(f"{path} defines no get_study()")
+    study: Study = module.get_study()
+    names = [run.name for run in study.runs]
+    if len(set(names)) < len(names) or not all(_is_name(name) for name in names):
+        raise InputError(f"{path}: run names must differ and be letters, digits, '_', '-' or '.'")
+    for i, run in enumerate(study.runs):
+        wrong = sorted(_needs(run) - set(names[:i]))
+        if wrong:
+            raise InputError(
+                f"{path}: run {run.name!r} needs {wrong[0]!r}, which is no earlier run"
+            )
+    unknown = sorted(set(only) - set(names))
+    if unknown:
+        raise InputError(f"{path} has no run {unknown[0]!r}; it has {', '.join(names)}")
+    if only:
+        study = dataclasses.replace(study, runs=_with_needs(study.runs, set(only)))
+    if seeds:
+        study = dataclasses.replace(study, seeds=tuple(dict.fromkeys(seeds)))
+    if not study.rows or not study.seeds:
+        raise InputError(f"{path}: a study needs at least one measured run and one seed")
+    return study
+
+
+def plan(study: Study, workdir: Path, sets: Sequence[str] = ()) -> list[Job]:
+    """Every job in order; all configs are loaded, so that a mistake is told before any run.
+
+    Args:
+        sets: settings of all runs, such as data.data_dir.
+
+    Raises:
+        InputError: a config, overlay or setting is not right.
+    """
+    folders: dict[tuple[str, int], Path] = {}
+    jobs = []
+    for seed in study.seeds:
+        for run in study.runs:
+            folder = workdir / run.name / ("once" if run.once else f"seed{seed}")
+            folders[run.name, seed] = folder
+            if run.once and seed != study.seeds[0]:
+                continue
+            known = {name: path for (name, of), path in folders.items() if of == seed}
+            given = [*run.sets, *sets, f"seed={seed}"]
+            config = load_config(run.config, run.overlays, given)
+            filled = tuple(item.format(**known) if item in run.sets else item for item in given)
+            jobs.append(Job(run, seed, folder, filled, _recognisable(config)))
+    return jobs
+
+
+def summarise(study: Study, results: Results) -> dict[str, Any]:
+    """Mean and deviation per row, and paired differences to the first row.
+
+    Returns:
+        {"protocol", "images", "reference", "baseline": metric -> value, "rows": run -> {"seeds",
+        "metrics": metric -> {"mean", "std", "values", "difference": {"mean", "std", "values"}}}}.
+        `std` is that of a sample (n - 1); None with fewer than two seeds. Differences are row minus
+        reference, seed by seed.
+
+    Raises:
+        InputError: the results are of different protocols or data.
+    """
+    every = [result for of in results.values() for result in of.values()]
+    if not every:
+        raise InputError("no run of the study is finished")
+    facts = {(r["protocol"], r[ALL]["count"], r["statement"]["evaluated"]["data"]) for r in every}
+    if len(facts) > 1:
+        raise InputError(f"the runs cannot be compared: they were measured on {sorted(facts)}")
+    measured = [part[ALL] for result in every for part in (result, result["baseline"])]
+    metrics = [name for name in COLUMNS if all(_known(m.get(name)) for m in measured)]
+    reference = study.rows[0]
+    rows = {}
+    for name in study.rows:
+        of = results.get(name, {})
+        if not of:
+            continue
+        found = {}
+        for metric in metrics:
+            values = {seed: result[ALL][metric] for seed, result in sorted(of.items())}
+            first = results.get(reference, {})
+            paired = {s: v - first[s][ALL][metric] for s, v in values.items() if s in first}
+            found[metric] = _spread(values)
+            if name != reference and paired:
+                found[metric]["difference"] = _spread(paired)
+        rows[name] = {"seeds": sorted(of), "metrics": found}
+    protocol, images, data = facts.pop()
+    baseline = {metric: every[0]["baseline"][ALL][metric] for metric in metrics}
+    facts_now = {"protocol": protocol, "images": images, "data": data, "reference": reference}
+    return {**facts_now, "baseline": baseline, "rows": rows}
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """The summary as Markdown: values, then differences."""
+    metrics = list(summary["baseline"])
+    heads = ["run", "seeds", *(COLUMNS[name][0] for name in metrics)]
+    ruler = "|---|---:|" + "---:|" * len(metrics)
+    lines = [
+        "# Ablation",
+        "",
+        f"- data: {summary['data']}, {summary['images']} images, protocol {summary['protocol']}",
+        "- mean ± standard deviation over the seeds (n - 1)",
+        "",
+        f"| {' | '.join(heads)} |",
+        ruler,
+    ]
+    unchanged = [f"{summary['baseline'][m]:.{COLUMNS[m][1]}f}" for m in metrics]
+    lines.append(f"| composite | | {' | '.join(unchanged)} |")
+    for name, row in summary["rows"].items():
+        cells = [_cell(row["metrics"][m], COLUMNS[m][1]) for m in metrics]
+        lines.append(f"| {name} | {len(row['seeds'])} | {' | '.join(cells)} |")
+    differing = {
+        name: {m: values["difference"] for m, values in row["metrics"].items()}
+        for name, row in summary["rows"].items()
+        if all("difference" in values for values in row["metrics"].values())
+    }
+    if differing:
+        lines += ["", f"Paired differences to {summary['reference']}, seed by seed:", ""]
+        lines += [f"| {' | '.join(heads)} |", ruler]
+        for name, row in differing.items():
+            cells = [_cell(row[m], COLUMNS[m][1], sign="+") for m in metrics]
+            count = len(next(iter(row.values()))["values"])
+            lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def read_results(jobs: Sequence[Job]) -> dict[str, dict[int, Any]]:
+    """The measurements of the jobs that are finished."""
+    results: dict[str, dict[int, Any]] = {}
+    for job in jobs:
+        file = job.folder / "eval" / "metrics.json"
+        if job.run.measured and file.is_file():
+            results.setdefault(job.run.name, {})[job.seed] = json.loads(file.read_text())
+    return results
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and name[0] != "." and all(c.isalnum() or c in "_-." for c in name)
+
+
+def _needs(run: Run) -> set[str]:
+    """The runs that `run` names in its settings."""
+    parts = (part for item in run.sets for part in string.Formatter().parse(item))
+    return {field for _, field, _, _ in parts if field}
+
+
+def _with_needs(runs: Sequence[Run], chosen: set[str]) -> tuple[Run, ...]:
+    """The chosen runs and, not measured, those that they start from."""
+    kept: list[Run] = []
+    needed: set[str] = set()
+    for run in reversed(runs):
+        if run.name in chosen or run.name in needed:
+            needed |= _needs(run)
+            measured = run.measured and run.name in chosen
+            kept.append(dataclasses.replace(run, measured=measured))
+    return tuple(reversed(kept))
+
+
+def _recognisable(config: TrainConfig) -> dict[str, Any]:
+    """What decides a run's numbers, as plain JSON values: not where the data lie."""
+    data = dataclasses.replace(config.data, data_dir=None, num_workers=0, num_threads=0)
+    return json.loads(json.dumps(dataclasses.asdict(dataclasses.replace(config, data=data))))
+
+
+def _spread(values: Mapping[int, float]) -> dict[str, Any]:
+    found = list(values.values())
+    std = statistics.stdev(found) if len(found) > 1 else None
+    return {"mean": statistics.fmean(found), "std": std, "values": dict(values)}
+
+
+def _cell(spread: Mapping[str, Any], decimals: int, sign: str = "") -> str:
+    std = spread["std"]
+    text = f"{spread['mean']:{sign}.{decimals}f}"
+    return text if std is None else f"{text} ± {std:.{decimals}f}"
+
+
+def _known(value: Any) -> bool:
+    return value is not None and math.isfinite(value)

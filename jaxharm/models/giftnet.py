@@ -1,0 +1,217 @@
+"""GiftNet: Deep Image Harmonization with Globally Guided Feature Transformation (arXiv 2308.00356).
+
+The authors released no code: this follows specs/giftnet, built on iSSAM. Blocks:
+
+- the U-Net of iSSAM (nn/unet.py, nn/ssam.py);
+- one code per image, from the bottleneck: `CodeMap` (giftnet_gift.py);
+- `Gift` modules, which transform the foreground of feature maps under that code: by default on
+  every skip connection and behind every decoder block.
+
+3,322,236 parameters. Inputs and outputs are in [0,1]; the network works on ImageNet-normalised
+colours, and predicts the whole image. Relation distillation belongs to training: the teacher is
+no part of this network.
+
+Choices that the paper's public material leaves open, each an option: where the modules stand
+(`sites`), how the code is pooled and mapped (`pool`, `code_mlp`, `code_dim`), the number of
+convolutions per module (`num_convs`), `residual`, `demodulate`, whether iSSAM's attention is kept
+(`ssam`) and its blur (`random_blur_init`), the fusion with the composite (`image_fusion`).
+With local guidance the first layer of the code's map is that of the site, the second is shared.
+Modules inside the encoder (an ablation) stand behind every block, the bottleneck included, and are
+guided by their own map whatever `guidance` says, since the bottleneck does not exist yet.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxharm.errors import InputError
+from jaxharm.models.giftnet_gift import CodeMap, Gift, Pool, pooled
+from jaxharm.nn.imagenet import denormalize, normalize
+from jaxharm.nn.pool import max_pool
+from jaxharm.nn.unet import (
+    DecoderBlock,
+    DoubleConv,
+    FusionHead,
+    UNetConfig,
+    UpConv,
+    check_inputs,
+    masks_per_level,
+)
+from jaxharm.types import Array, Output
+
+Site = Literal["skip", "out", "concat", "up", "bottleneck", "encoder"]
+
+
+@dataclass(frozen=True)
+class GiftNetConfig(UNetConfig):
+    """Options; the backbone's are those of `UNetConfig`.
+
+    Attributes:
+        sites: where features are transformed: on the skip connections, behind the decoder blocks
+            ("out"), on their concatenated inputs, on the enlarged feature, on the bottleneck
+            before the decoder, inside the encoder.
+        guidance: one code of the bottleneck for all modules, one per module from the map that it
+            transforms, or none (convolutions without modulation).
+        pool: positions that a code is averaged over.
+        code_mlp: whether two dense layers follow; if not, the code is the average itself.
+        code_dim: length of the code behind those layers.
+        num_convs: modulated convolutions per module.
+        residual: whether a module's input is added to what it makes.
+        demodulate: whether modulated kernels are brought to length one.
+    """
+
+    sites: tuple[Site, ...] = ("skip", "out")
+    guidance: Literal["global", "local", "none"] = "global"
+    pool: Pool = "all"
+    code_mlp: bool = True
+    code_dim: int = 256
+    num_convs: int = 2
+    residual: bool = False
+    demodulate: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = sorted(set(self.sites) - set(get_args(Site)))
+        if unknown or len(set(self.sites)) < len(self.sites):
+            raise InputError(
+                f"GiftNetConfig.sites={self.sites}: choose from {', '.join(get_args(Site))}, each once"
+            )
+        for name, options in (("guidance", ("global", "local", "none")), ("pool", get_args(Pool))):
+            if getattr(self, name) not in options:
+                raise InputError(
+                    f"GiftNetConfig.{name}={getattr(self, name)!r}: choose from {', '.join(options)}"
+                )
+        for name in ("num_convs", "code_dim"):
+            if getattr(self, name) < 1:
+                raise InputError(f"GiftNetConfig.{name}={getattr(self, name)} must be positive")
+
+    @classmethod
+    def tiny(cls) -> "GiftNetConfig":
+        """Every default code path in about twenty thousand parameters."""
+        return cls(base_channels=4, code_dim=16, trained_size=64)
+
+
+class GiftNet(nn.Module):
+    """The network.
+
+    Attributes:
+        config: options.
+        axis_name: mapped axis of the batch statistics, or None.
+        dtype: of the convolutions; statistics, codes, gates and the output are float32.
+    """
+
+    config: GiftNetConfig
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, composite: Array, mask: Array, background: Array | None = None, *, train: bool = False
+    ) -> Output:
+        """Harmonizes the foreground.
+
+        Args:
+            composite: f32[b,h,w,3] in [0,1].
+            mask: f32[b,h,w,1] in [0,1], 1 = foreground.
+            background: ignored.
+            train: batch statistics of this batch instead of the running ones.
+
+        Returns:
+            Output; aux:
+            raw f32[b,h,w,3], the image not clipped;
+            transformed_skips, the maps that reach the decoder blocks over the skips, deepest first
+            (the encoder's own where no module stands there);
+            encoder, the maps of the encoder blocks, finest first;
+            codes, place -> f32[b,n], "global" or the names of the modules;
+            scales, name of a module -> f32[b,c] of each of its convolutions.
+
+        Raises:
+            InputError: sides that are no multiples of `config.size_multiple`.
+        """
+        del background
+        config, dtype, axis = self.config, self.dtype, self.axis_name
+        check_inputs("GiftNet", config, composite, mask)
+        mask = mask.astype(jnp.float32)
+        masks = masks_per_level(mask, config.depth)
+        sites = _Sites(config, dtype, CodeMap(config.code_dim, name="code_map"))
+        image = normalize(composite.astype(jnp.float32))
+        x = jnp.concatenate([image, mask], -1).astype(dtype)
+        encoder: list[Array] = []
+        for i, features in enumerate(config.channels):
+            block = DoubleConv(
+                features, i >= config.batch_norm_from, axis, dtype, name=f"encoder{i}"
+            )
+            x = block(max_pool(x) if i else x, train=train)
+            x = sites.transform(x, masks[i], "encoder", i)
+            encoder.append(x)
+        sites.guide(x, masks[-1])
+        x = sites.transform(x, masks[-1], "bottleneck")
+        skips = []
+        for d in range(config.depth - 1):
+            level = config.depth - 2 - d
+            level_mask = masks[level]
+            skip = sites.transform(encoder[level], level_mask, "skip", d)
+            skips.append(skip)
+            x = UpConv(config.channels[level], dtype, name=f"up{d}")(x)
+            inputs = [skip, sites.transform(x, level_mask, "up", d)]
+            if "concat" in config.sites:
+                joined = jnp.concatenate(inputs, -1)
+                inputs = [sites.transform(joined, level_mask, "concat", d)]
+            decode = DecoderBlock(d, config, axis, dtype, name=f"decoder{d}")
+            x = decode(*inputs, mask=level_mask, train=train)
+            self.sow("intermediates", f"decoded{d}", x)
+            x = sites.transform(x, level_mask, "out", d)
+            self.sow("intermediates", f"out{d}", x)
+        head = FusionHead(config.image_fusion, config.residual_output, dtype, name="head")
+        raw = denormalize(head(x, image))
+        aux = {
+            "raw": raw,
+            "transformed_skips": tuple(skips),
+            "encoder": tuple(encoder),
+            "codes": sites.codes,
+            "scales": sites.scales,
+        }
+        return Output(jnp.clip(raw, 0, 1), aux)
+
+
+class _Sites:
+    """The GIFT modules of one forward pass, with the codes and scales they used.
+
+    Made and called inside the network's `__call__`, to which the modules belong.
+    """
+
+    def __init__(self, config: GiftNetConfig, dtype: Any, code_map: CodeMap) -> None:
+        self.config, self.dtype, self.code_map = config, dtype, code_map
+        self.codes: dict[str, Array] = {}
+        self.scales: dict[str, tuple[Array, ...]] = {}
+
+    def guide(self, bottleneck: Array, mask: Array) -> None:
+        """Computes the global code, where there is one and a module that uses it."""
+        if self.config.guidance == "global" and set(self.config.sites) - {"encoder"}:
+            self._code(bottleneck, mask, "global")
+
+    def transform(self, x: Array, mask: Array, site: Site, index: int | None = None) -> Array:
+        """`x` after the module of that site; `x` itself where the config has none."""
+        config = self.config
+        if site not in config.sites:
+            return x
+        name = site if index is None else f"{site}{index}"
+        code = None
+        if config.guidance == "global" and site != "encoder":
+            code = self.codes["global"]
+        elif config.guidance != "none":
+            code = self._code(x, mask, name)
+        module = Gift(
+            config.num_convs, config.residual, config.demodulate, self.dtype, name=f"gift_{name}"
+        )
+        x, self.scales[name] = module(x, mask, code)
+        return x
+
+    def _code(self, x: Array, mask: Array, place: str) -> Array:
+        code = pooled(x, mask, self.config.pool)
+        if self.config.code_mlp:
+            code = self.code_map(code, place)
+        self.codes[place] = code
+        return code

@@ -1,0 +1,144 @@
+"""GiftNet's own blocks: the global code, the modulated convolution layer, the GIFT module.
+
+Source: specs/giftnet 2.1 to 2.3 (globally guided feature transformation).
+"""
+
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxharm.nn.init import standard_normal, xavier_normal
+from jaxharm.ops import modulated_conv
+from jaxharm.types import Array
+
+Pool = Literal["all", "background", "foreground", "fg_bg_concat"]
+_SLOPE = 0.2  # of the leaky ReLU
+
+
+def pooled(x: Array, mask: Array, kind: Pool) -> Array:
+    """Means of a feature map over all positions, or over a region weighted by the mask.
+
+    Args:
+        x: f[b,h,w,c].
+        mask: f32[b,h,w,1] in [0,1], 1 = foreground.
+        kind: the region; "fg_bg_concat" gives both, the foreground first.
+
+    Returns:
+        f32[b,c] (2c for both). The mean of an empty region is 0.
+    """
+    wide = x.astype(jnp.float32)
+    if kind == "all":
+        return jnp.mean(wide, (1, 2))
+    weights = {"foreground": [mask], "background": [1 - mask]}.get(kind, [mask, 1 - mask])
+    sums = [jnp.sum(wide * w, (1, 2)) / jnp.maximum(jnp.sum(w, (1, 2)), 1e-6) for w in weights]
+    return jnp.concatenate(sums, -1)
+
+
+class CodeMap(nn.Module):
+    """From pooled features to a code: two dense layers with a ReLU between.
+
+    The first layer belongs to where the features were pooled, the second is shared.
+
+    Attributes:
+        features: length of the code.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, p: Array, place: str) -> Array:
+        """f32[b,n] -> f32[b,features]; `place` names the first layer."""
+        hidden = nn.Dense(self.features, kernel_init=xavier_normal(), name=f"{place}_fc0")(p)
+        shared = nn.Dense(self.features, kernel_init=xavier_normal(), name="fc1")
+        return shared(nn.relu(hidden))
+
+
+class Style(nn.Module):
+    """The scales of a modulated convolution: an equalised dense layer, in float32.
+
+    Attributes:
+        features: input channels of the convolution.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, code: Array) -> Array:
+        """f32[b,n] -> f32[b,features], about 1 at the start."""
+        shape = (code.shape[-1], self.features)
+        kernel = self.param("kernel", standard_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.ones, shape[1:], jnp.float32)
+        product = jnp.dot(code, kernel / math.sqrt(shape[0]), precision=jax.lax.Precision.HIGHEST)
+        return product + bias[None]
+
+
+class ModulatedConv(nn.Module):
+    """`ops.modulated_conv` 3x3 with an equalised kernel, a bias and a leaky ReLU.
+
+    Attributes:
+        features: output channels.
+        demodulate: whether the modulated kernels have length one.
+        dtype: of the convolution.
+    """
+
+    features: int
+    demodulate: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, code: Array | None) -> tuple[Array, Array]:
+        """f[b,h,w,c], code f32[b,n] or None for scales of 1 -> f[b,h,w,features], scales f32[b,c]."""
+        channels = x.shape[-1]
+        shape = (3, 3, channels, self.features)
+        kernel = self.param("kernel", standard_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        scales = jnp.ones((len(x), channels), jnp.float32)
+        if code is not None:
+            scales = Style(channels, name="style")(code)
+        kernel = kernel / math.sqrt(9 * channels)
+        y = modulated_conv(x.astype(self.dtype), kernel, scales, demodulate=self.demodulate)
+        y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return nn.leaky_relu(y, _SLOPE), scales
+
+
+class Gift(nn.Module):
+    """(1 - m) x + m T(x), T a stack of modulated convolutions with one code.
+
+    Attributes:
+        num_convs: of the stack.
+        residual: whether x is added to T(x).
+        demodulate: see `ModulatedConv`.
+        dtype: of the convolutions.
+    """
+
+    num_convs: int = 2
+    residual: bool = False
+    demodulate: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Array, mask: Array, code: Array | None
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Transforms the foreground of a feature map; what is outside stays as it is, bit for bit.
+
+        Args:
+            x: f[b,h,w,c].
+            mask: f32[b,h,w,1] in [0,1].
+            code: f32[b,n], or None for convolutions without modulation.
+
+        Returns:
+            f[b,h,w,c], and the scales f32[b,c] of each convolution.
+        """
+        y, scales = x, []
+        for i in range(1, self.num_convs + 1):
+            layer = ModulatedConv(x.shape[-1], self.demodulate, self.dtype, name=f"conv{i}")
+            y, used = layer(y, code)
+            scales.append(used)
+        if self.residual:
+            y = y + x
+        soft = mask.astype(x.dtype)
+        return (1 - soft) * x + soft * y, tuple(scales)

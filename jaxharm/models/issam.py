@@ -1,0 +1,110 @@
+"""iSSAM: Foreground-aware Semantic Representations for Image Harmonization (arXiv 2006.00809).
+
+The improved spatial-separated-attention U-Net of that paper, 256x256 configuration: a published
+system, and the backbone of `giftnet`. The pieces are in nn/unet.py and nn/ssam.py:
+
+- encoder: `DoubleConv` blocks with maximum pooling between them, on composite and mask;
+- decoder: `UpConv` and `DecoderBlock`, the finest with `SpatialSeparatedAttention`;
+- `FusionHead`: a gate between the composite and the decoder's colours.
+
+2,185,340 parameters. Inputs and outputs are in [0,1]; the network works on ImageNet-normalised
+colours. The whole image is predicted: the result is not composited with the background.
+
+Deviations, all off by default: `skips`, `use_mask` and `image_fusion` make the reconstruction
+network that GiftNet learns from (specs/giftnet 3.1). The official initialiser overwrites the blur
+of the attention's mask with noise; `random_blur_init` does the same, the default is the Gaussian.
+Batch statistics are those of the global batch (the official ones are per GPU).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxharm.nn.imagenet import denormalize, normalize
+from jaxharm.nn.pool import max_pool
+from jaxharm.nn.unet import (
+    DecoderBlock,
+    DoubleConv,
+    FusionHead,
+    UNetConfig,
+    UpConv,
+    check_inputs,
+    masks_per_level,
+)
+from jaxharm.types import Array, Output
+
+
+@dataclass(frozen=True)
+class IssamConfig(UNetConfig):
+    """Options; defaults are those of the official 256x256 configuration.
+
+    Attributes:
+        skips: whether the decoder sees the encoder's features.
+        use_mask: whether the network is given the mask; if not, it sees one of zeros.
+    """
+
+    skips: bool = True
+    use_mask: bool = True
+
+    @classmethod
+    def tiny(cls) -> "IssamConfig":
+        """Every code path in about ten thousand parameters."""
+        return cls(base_channels=4, trained_size=64)
+
+
+class Issam(nn.Module):
+    """The network.
+
+    Attributes:
+        config: options.
+        axis_name: mapped axis of the batch statistics, or None.
+        dtype: of the convolutions; statistics, gates and the output are float32.
+    """
+
+    config: IssamConfig
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, composite: Array, mask: Array, background: Array | None = None, *, train: bool = False
+    ) -> Output:
+        """Harmonizes the foreground.
+
+        Args:
+            composite: f32[b,h,w,3] in [0,1].
+            mask: f32[b,h,w,1] in [0,1], 1 = foreground.
+            background: ignored.
+            train: batch statistics of this batch instead of the running ones.
+
+        Returns:
+            Output; aux: raw f32[b,h,w,3], the same image not clipped; encoder, the features of
+            the encoder blocks, finest first, before pooling.
+
+        Raises:
+            InputError: sides that are no multiples of `config.size_multiple`.
+        """
+        del background
+        config, dtype = self.config, self.dtype
+        check_inputs("iSSAM", config, composite, mask)
+        mask = mask.astype(jnp.float32) * config.use_mask
+        image = normalize(composite.astype(jnp.float32))
+        x = jnp.concatenate([image, mask], -1).astype(dtype)
+        encoder: list[Array] = []
+        for i, features in enumerate(config.channels):
+            batch_norm = i >= config.batch_norm_from
+            block = DoubleConv(features, batch_norm, self.axis_name, dtype, name=f"encoder{i}")
+            x = block(max_pool(x) if i else x, train=train)
+            encoder.append(x)
+        masks = masks_per_level(mask, config.depth)
+        for d in range(config.depth - 1):
+            level = config.depth - 2 - d
+            x = UpConv(config.channels[level], dtype, name=f"up{d}")(x)
+            decode = DecoderBlock(d, config, self.axis_name, dtype, name=f"decoder{d}")
+            inputs = (encoder[level], x) if config.skips else (x,)
+            x = decode(*inputs, mask=masks[level], train=train)
+        head = FusionHead(config.image_fusion, config.residual_output, dtype, name="head")
+        raw = denormalize(head(x, image))
+        return Output(jnp.clip(raw, 0, 1), {"raw": raw, "encoder": tuple(encoder)})

@@ -1,0 +1,242 @@
+"""The U-Net of iSSAM, in pieces: encoder and decoder blocks, the image-fusion head.
+
+Shared by `issam` and `giftnet`. Source: specs/giftnet 1 (SSAM, arXiv 2006.00809, and its improved
+configuration). The bottleneck is the last encoder block; decoder block 0 is the deepest.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxharm.errors import InputError
+from jaxharm.nn.conv import Conv
+from jaxharm.nn.init import xavier_normal
+from jaxharm.nn.norm import BatchNorm
+from jaxharm.nn.resample import resize
+from jaxharm.nn.ssam import SpatialSeparatedAttention
+from jaxharm.nn.upsample_conv import upsample_conv3x3
+from jaxharm.types import Array
+
+_SHARPNESS = 3.0  # of the fusion gate
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Options of the backbone; defaults are those of the 256x256 configuration of iSSAM.
+
+    Attributes:
+        depth: encoder blocks; the image is halved between them.
+        base_channels: of the first block; doubled per block.
+        max_channels: bound of that doubling.
+        batch_norm_from: first encoder block with batch normalisation; every decoder block has it.
+        ssam: whether there is attention at all.
+        attend_from: first decoder block with attention.
+        attention_mid: channels inside the attention's learned path, as a share of its input's.
+        random_blur_init: the blur of the attention's mask starts as noise instead of a Gaussian,
+            as the official initialiser leaves it (a defect, but trained models carry it).
+        image_fusion: a gate blends the composite with the decoder's colours; if not, the output is
+            the colours alone.
+        residual_output: the decoder gives changes of the composite's colours, which start at zero,
+            instead of colours (ours: short runs on little data start from the identity).
+        trained_size: side of the training images.
+    """
+
+    depth: int = 4
+    base_channels: int = 32
+    max_channels: int = 512
+    batch_norm_from: int = 2
+    ssam: bool = True
+    attend_from: int = 2
+    attention_mid: float = 0.5
+    random_blur_init: bool = False
+    image_fusion: bool = True
+    residual_output: bool = False
+    trained_size: int = 256
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        if self.depth < 2:
+            raise InputError(f"{kind}.depth={self.depth}: a U-Net needs at least 2 blocks")
+        if self.base_channels < 1 or self.max_channels < self.base_channels:
+            raise InputError(
+                f"{kind}.base_channels={self.base_channels} must be positive and at most "
+                f"max_channels={self.max_channels}"
+            )
+        if not 0 < self.attention_mid <= 1:
+            raise InputError(f"{kind}.attention_mid={self.attention_mid} is not in (0, 1]")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of the encoder blocks, finest first."""
+        return tuple(min(self.base_channels << i, self.max_channels) for i in range(self.depth))
+
+    @property
+    def size_multiple(self) -> int:
+        """Sides must be multiples of this."""
+        return 1 << (self.depth - 1)
+
+    @property
+    def min_size(self) -> int:
+        """The smallest side: one pixel at the bottleneck."""
+        return self.size_multiple
+
+    @property
+    def default_size(self) -> int:
+        """The side the network is meant for."""
+        return self.trained_size
+
+
+class DoubleConv(nn.Module):
+    """Two times 3x3 convolution, batch normalisation where asked for, ReLU.
+
+    Attributes:
+        features: output channels of both.
+        batch_norm: whether the convolutions are normalised (they keep their biases).
+        axis_name: of the batch statistics.
+        dtype: of the arithmetic.
+    """
+
+    features: int
+    batch_norm: bool
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, *inputs: Array, train: bool) -> Array:
+        """f[b,h,w,c], or several of them in place of their concatenation -> f[b,h,w,features]."""
+        x = inputs
+        for i in (0, 1):
+            y = _conv3x3(self.features, self.dtype, f"conv{i}")(*x)
+            if self.batch_norm:
+                y = BatchNorm(axis_name=self.axis_name, name=f"bn{i}")(y, train=train)
+            x = (nn.relu(y),)
+        return x[0]
+
+
+class UpConv(nn.Module):
+    """Doubles the size (bilinear, aligned corners), then 3x3 convolution and ReLU.
+
+    Attributes:
+        features: output channels.
+        dtype: of the arithmetic.
+    """
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """f[b,h,w,c] -> f[b,2h,2w,features]."""
+        shape = (3, 3, x.shape[-1], self.features)
+        kernel = self.param("kernel", xavier_normal(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        y = upsample_conv3x3(x.astype(self.dtype), kernel.astype(self.dtype))
+        return nn.relu(y + bias.astype(self.dtype).reshape(1, 1, 1, -1))
+
+
+class DecoderBlock(nn.Module):
+    """Attention where the config has it, then two convolutions.
+
+    Attributes:
+        index: 0 is the deepest.
+        config: options.
+        axis_name: of the batch statistics.
+        dtype: of the arithmetic.
+    """
+
+    index: int
+    config: UNetConfig
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, *inputs: Array, mask: Array, train: bool) -> Array:
+        """Skip feature and enlarged feature f[b,h,w,*], mask f32[b,h,w,1] -> f[b,h,w,c']."""
+        config = self.config
+        if config.ssam and self.index >= config.attend_from:
+            attention = SpatialSeparatedAttention(
+                config.attention_mid,
+                config.random_blur_init,
+                self.axis_name,
+                self.dtype,
+                name="attention",
+            )
+            inputs = (attention(jnp.concatenate(inputs, -1), mask, train=train),)
+        features = config.channels[config.depth - 2 - self.index]
+        convs = DoubleConv(features, True, self.axis_name, self.dtype, name="convs")
+        return convs(*inputs, train=train)
+
+
+class FusionHead(nn.Module):
+    """Colours, and the gate that blends them with the composite.
+
+    Attributes:
+        image_fusion: whether there is a gate.
+        residual: whether the colours are changes of the image's, which start at zero.
+        dtype: of the convolutions; the blend is float32.
+    """
+
+    image_fusion: bool
+    residual: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, image: Array) -> Array:
+        """f[b,h,w,c], f32[b,h,w,3] -> f32[b,h,w,3], in the colour space of `image`."""
+        start = nn.initializers.zeros if self.residual else xavier_normal()
+        rgb = self._conv1x1(3, "to_rgb", start)(x).astype(jnp.float32)
+        if self.residual:
+            rgb = image + rgb
+        self.sow("intermediates", "rgb", rgb)
+        if not self.image_fusion:
+            return rgb
+        logit = self._conv1x1(1, "gate", xavier_normal())(x).astype(jnp.float32)
+        self.sow("intermediates", "logit", logit)
+        gate = nn.sigmoid(_SHARPNESS * logit)
+        return gate * image + (1 - gate) * rgb
+
+    def _conv1x1(self, features: int, name: str, kernel_init: Any) -> Conv:
+        return Conv(
+            features,
+            1,
+            dtype=self.dtype,
+            kernel_init=kernel_init,
+            bias_init=nn.initializers.zeros,
+            name=name,
+        )
+
+
+def masks_per_level(mask: Array, depth: int) -> list[Array]:
+    """The mask f32[b,h,w,1] at each encoder block's size, finest first (bilinear, aligned corners)."""
+    height, width = mask.shape[1:3]
+    return [mask, *(resize(mask, (height >> i, width >> i), "aligned") for i in range(1, depth))]
+
+
+def check_inputs(name: str, config: UNetConfig, composite: Array, mask: Array) -> None:
+    """Raises InputError unless the arrays fit each other and the network's strides."""
+    if composite.ndim != 4 or composite.shape[-1] != 3 or mask.shape != (*composite.shape[:3], 1):
+        raise InputError(
+            f"{name}: composite is {list(composite.shape)} and mask {list(mask.shape)}, "
+            "not [b,h,w,3] and [b,h,w,1]"
+        )
+    height, width = composite.shape[1:3]
+    multiple = config.size_multiple
+    if height % multiple or width % multiple or min(height, width) < config.min_size:
+        raise InputError(
+            f"{name} needs sides that are multiples of {multiple} and at least {config.min_size}, "
+            f"not {height}x{width}"
+        )
+
+
+def _conv3x3(features: int, dtype: Any, name: str) -> Conv:
+    return Conv(
+        features,
+        3,
+        padding=1,
+        dtype=dtype,
+        kernel_init=xavier_normal(),
+        bias_init=nn.initializers.zeros,
+        name=name,
+    )

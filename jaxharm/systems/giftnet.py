@@ -1,0 +1,282 @@
+"""Training of GiftNet: iSSAM's pixel loss, and distillation of relations from a teacher.
+
+The teacher (systems/giftnet_teacher.py) is a network of the training state beside the model. Its
+maps are made before the gradient is taken: nothing of it changes, and nothing of it is exported.
+
+Source: specs/giftnet 3 and 4. What the paper leaves open is a field of `RelationConfig`.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import jax
+import jax.numpy as jnp
+
+from jaxharm.config import TrainConfig
+from jaxharm.errors import InputError
+from jaxharm.nn.unet import masks_per_level
+from jaxharm.objectives.reduction import reduce_ratio
+from jaxharm.objectives.relation import (
+    Distance,
+    Positions,
+    Similarity,
+    distillation_error,
+    map_distance,
+    relation_map,
+    unit_features,
+)
+from jaxharm.systems.giftnet_maps import NETWORK_TEACHER, explain
+from jaxharm.systems.giftnet_teacher import (
+    TEACHER,
+    TeacherObjective,
+    TeacherSystem,
+    load_teacher,
+    teacher_config,
+)
+from jaxharm.systems.issam import pixel_error
+from jaxharm.systems.supervised import NETWORK, SupervisedSystem
+from jaxharm.systems.updates import Tag
+from jaxharm.types import Array, Batch, Metrics, Output, TrainState
+
+
+@dataclass(frozen=True)
+class RelationConfig:
+    """What is distilled, and how.
+
+    Attributes:
+        weight: of the distillation loss; 0: none, and no teacher.
+        mode: the relation of the foreground to every position, or the whole feature (of length
+            one at every position).
+        features: of the student: its transformed skips, or the encoder's own maps (also where no
+            module stands on the skips).
+        levels: 0 is the deepest skip; depth - 1 is the bottleneck, of both networks as it is.
+        similarity, positions, distance: see objectives/relation.py.
+        joint: the teacher goes on learning beside the student, with the same optimiser.
+    """
+
+    weight: float = 1.0
+    mode: Literal["relation", "feature"] = "relation"
+    features: Literal["transformed", "raw_encoder"] = "transformed"
+    levels: tuple[int, ...] = (0, 1, 2)
+    similarity: Similarity = "cosine"
+    positions: Positions = "all"
+    distance: Distance = "l2"
+    joint: bool = False
+
+
+@dataclass(frozen=True)
+class GiftNetObjective:
+    """Loss weights and choices; defaults are the specification's.
+
+    Attributes:
+        min_area: pixels that the foreground counts as at least.
+        teacher: run folder or weights folder of the teacher; only a fresh training run reads it.
+        teacher_skips, teacher_use_mask: what the teacher was trained with.
+        rd: the distillation.
+    """
+
+    min_area: float = 1000.0
+    teacher: str | None = None
+    teacher_skips: bool = True
+    teacher_use_mask: bool = True
+    rd: RelationConfig = RelationConfig()
+
+
+@dataclass(frozen=True)
+class GiftNetSystem(SupervisedSystem):
+    """GiftNet under `GiftNetObjective`."""
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, *, total_steps: int) -> Self:
+        """The system of `config`; InputError for levels that the network does not have."""
+        levels, depth = config.objective.rd.levels, config.model.depth
+        if not levels or not set(levels) <= set(range(depth)):
+            raise InputError(
+                f"objective.rd.levels={levels}: choose from 0 (the deepest skip) to {depth - 1} "
+                "(the bottleneck)"
+            )
+        return super().from_config(config, total_steps=total_steps)
+
+    def init(self, key: Array, batch: Batch) -> TrainState:
+        """See `systems.base.System`. The teacher's weights are random until `with_pretrained`."""
+        state = super().init(key, batch)
+        if not self._distils:
+            return state
+        teacher = self.teacher_system.init(jax.random.fold_in(key, Tag.TEACHER), batch)
+        return self._with_teacher(state, teacher)
+
+    def with_pretrained(self, state: TrainState) -> TrainState:
+        """A fresh state with the teacher's weights.
+
+        Raises:
+            InputError: no teacher is named, it is absent or damaged, it is no teacher or of
+                another width, or it was trained with image fusion.
+        """
+        objective = self.config.objective
+        if not self._distils or (objective.rd.joint and objective.teacher is None):
+            return state
+        if objective.teacher is None:
+            raise InputError(
+                "GiftNet learns from a teacher: set objective.teacher to the run folder of "
+                "configs/giftnet/teacher.py, or objective.rd.weight=0 to train without one"
+            )
+        variables = load_teacher(objective.teacher, self.teacher_system.config.model)
+        teacher = self.teacher_system.with_variables(self._teacher_state(state), variables)
+        return self._with_teacher(state, teacher)
+
+    def step(
+        self, state: TrainState, batch: Batch, *, axis_name: str | None
+    ) -> tuple[TrainState, Metrics]:
+        """One optimisation step; see `systems.base.System`."""
+        if not self._distils:
+            return super().step(state, batch, axis_name=axis_name)
+        maps = self.teacher_maps(state, batch, axis_name=axis_name)
+        inputs = {**batch, **{f"teacher{i}": found for i, found in enumerate(maps)}}
+        stepped, metrics = super().step(state, inputs, axis_name=axis_name)
+        if self.config.objective.rd.joint:
+            teacher = self._teacher_state(state)
+            teacher, terms = self.teacher_system.step(teacher, batch, axis_name=axis_name)
+            stepped = self._with_teacher(stepped, teacher)
+            metrics |= {f"teacher_{name}": term for name, term in terms.items()}
+        return stepped, metrics
+
+    def loss(
+        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+    ) -> tuple[Array, Metrics]:
+        """See `SupervisedSystem.loss`; the terms are "fnmse_loss" and "rd_loss"."""
+        objective = self.config.objective
+        ratio = reduce_ratio(pixel_error(output, batch, objective.min_area), axis_name)
+        total, terms = ratio[0] / ratio[1], {"fnmse_loss": ratio}
+        if self._distils:
+            maps = self.student_maps(output, batch["mask"])
+            teachers = [batch[f"teacher{i}"] for i in range(len(maps))]
+            ratio = self.distillation(maps, teachers, batch["mask"])
+            value, images = reduce_ratio(ratio, axis_name)
+            images = jnp.maximum(images, 1.0)  # no image with a foreground: the loss is 0
+            total += objective.rd.weight * value / images
+            terms["rd_loss"] = value, images
+        return total, terms
+
+    # Distillation -------------------------------------------------------------------------
+
+    def student_maps(self, output: Output, mask: Array) -> list[Array]:
+        """What the student is compared by, per level of the objective.
+
+        Args:
+            output: of the model.
+            mask: f32[b,h,w,1] at full size.
+
+        Returns:
+            f32[b,h',w'] relation maps, or f32[b,h',w',c] features.
+        """
+        return self._compared(self.student_features(output), mask)
+
+    def teacher_maps(
+        self, state: TrainState, batch: Batch, *, axis_name: str | None = None
+    ) -> list[Array]:
+        """The same of the teacher, cut off from any gradient."""
+        inputs = self.teacher_system.prepare(batch)
+        features = self.teacher_features(state, inputs, axis_name)
+        return jax.lax.stop_gradient(self._compared(features, inputs["mask"]))
+
+    def distillation(
+        self, students: Sequence[Array], teachers: Sequence[Array], mask: Array
+    ) -> tuple[Array, Array]:
+        """The distillation loss as (sum over the images that count, their number).
+
+        Source: specs/giftnet 3.3.
+        """
+        rd, masks = self.config.objective.rd, self.level_masks(mask)
+        levels = [
+            map_distance(student, teacher, small, positions=rd.positions, distance=rd.distance)
+            for student, teacher, small in zip(students, teachers, masks, strict=True)
+        ]
+        return distillation_error(levels, mask)
+
+    def student_features(self, output: Output) -> list[Array]:
+        """The features of the model's output that are compared, per level of the objective."""
+        encoder = output.aux["encoder"]
+        transformed = self.config.objective.rd.features == "transformed"
+        skips = output.aux["transformed_skips"] if transformed else encoder[-2::-1]
+        return self._at_levels([*skips, encoder[-1]])
+
+    def teacher_features(
+        self, state: TrainState, inputs: Batch, axis_name: str | None
+    ) -> list[Array]:
+        """The same of the teacher; `inputs` are prepared for it."""
+        joint = self.config.objective.rd.joint
+        collections = state.collections[NETWORK_TEACHER]
+        variables = {"params": state.params[NETWORK_TEACHER], **collections}
+        output, _ = self.teacher_system.module(axis_name).apply(
+            jax.lax.stop_gradient(variables),
+            inputs["composite"],
+            inputs["mask"],
+            train=joint,
+            mutable=list(collections),
+        )
+        encoder = output.aux["encoder"]
+        return self._at_levels([*encoder[-2::-1], encoder[-1]])
+
+    def _at_levels(self, deepest_skip_first: Sequence[Array]) -> list[Array]:
+        """The levels of the objective; the bottleneck stands last."""
+        return [deepest_skip_first[i] for i in self.config.objective.rd.levels]
+
+    def _compared(self, features: Sequence[Array], mask: Array) -> list[Array]:
+        rd = self.config.objective.rd
+        if rd.mode == "feature":
+            return [unit_features(found) for found in features]
+        return [
+            relation_map(found, small, similarity=rd.similarity)
+            for found, small in zip(features, self.level_masks(mask), strict=True)
+        ]
+
+    def level_masks(self, mask: Array) -> list[Array]:
+        """The mask at the size of every level of the objective."""
+        finest_first = masks_per_level(mask.astype(jnp.float32), self.config.model.depth)
+        return self._at_levels([*finest_first[-2::-1], finest_first[-1]])
+
+    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
+        """See `systems.base.System` and giftnet_maps.py."""
+        return explain(self, state, batch)
+
+    # The teacher in the training state ----------------------------------------------------
+
+    @property
+    def _distils(self) -> bool:
+        return self.config.objective.rd.weight > 0
+
+    @property
+    def teacher_system(self) -> TeacherSystem:
+        """The teacher as a system of its own, of this run's width."""
+        objective = self.config.objective
+        model = teacher_config(
+            self.config.model, skips=objective.teacher_skips, use_mask=objective.teacher_use_mask
+        )
+        config = dataclasses.replace(
+            self.config,
+            system=TEACHER,
+            model=model,
+            objective=TeacherObjective(),
+            ema_decay=None,
+        )
+        return TeacherSystem.from_config(config, total_steps=self.total_steps)
+
+    def _teacher_state(self, state: TrainState) -> TrainState:
+        """The part of the state that is the teacher's, as its own system knows it."""
+        return state.replace(
+            params={NETWORK: state.params[NETWORK_TEACHER]},
+            collections={NETWORK: state.collections[NETWORK_TEACHER]},
+            opt_state={NETWORK: state.opt_state.get(NETWORK_TEACHER)},
+            ema={},
+        )
+
+    def _with_teacher(self, state: TrainState, teacher: TrainState) -> TrainState:
+        joint = self.config.objective.rd.joint
+        optimizer = {NETWORK_TEACHER: teacher.opt_state[NETWORK]} if joint else {}
+        return state.replace(
+            params={**state.params, NETWORK_TEACHER: teacher.params[NETWORK]},
+            collections={**state.collections, NETWORK_TEACHER: teacher.collections[NETWORK]},
+            opt_state={**state.opt_state, **optimizer},
+        )

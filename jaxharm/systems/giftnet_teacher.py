@@ -1,0 +1,107 @@
+"""The reconstruction network that GiftNet learns relations from: a run of its own.
+
+iSSAM's U-Net without image fusion sees the real photograph and returns it. With fusion, copying
+the input would be a perfect solution, and the features would learn nothing.
+
+Source: specs/giftnet 3.1. What the paper leaves open: the loss (`distance`), skip connections and
+mask of the network (model.skips, model.use_mask).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jaxharm.convert.weights import load_variables
+from jaxharm.errors import InputError
+from jaxharm.models.issam import IssamConfig
+from jaxharm.nn.imagenet import normalize
+from jaxharm.nn.unet import UNetConfig
+from jaxharm.objectives.pixel import absolute_error, squared_error
+from jaxharm.objectives.reduction import reduce_ratio
+from jaxharm.systems.supervised import SupervisedSystem
+from jaxharm.types import Array, Batch, Metrics, Output
+
+TEACHER = "giftnet_teacher"  # registry name
+# Options of the backbone that decide which features there are; the teacher's must be the same.
+_SHARED = ("depth", "base_channels", "max_channels", "batch_norm_from")
+
+
+@dataclass(frozen=True)
+class TeacherConfig(IssamConfig):
+    """iSSAM's options, without image fusion."""
+
+    image_fusion: bool = False
+
+
+@dataclass(frozen=True)
+class TeacherObjective:
+    """Choices of the loss.
+
+    Attributes:
+        distance: mean squared or absolute error over all pixels, in normalised colours.
+    """
+
+    distance: Literal["l2", "l1"] = "l2"
+
+
+@dataclass(frozen=True)
+class TeacherSystem(SupervisedSystem):
+    """Reconstruction of real photographs: what a batch calls `composite` is not looked at."""
+
+    def prepare(self, batch: Batch) -> dict[str, Array]:
+        """See `SupervisedSystem.prepare`; the network's input is the target."""
+        prepared = super().prepare(batch)
+        return {**prepared, "composite": prepared["target"]}
+
+    def loss(
+        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+    ) -> tuple[Array, Metrics]:
+        """See `SupervisedSystem.loss`; the term is named "reconstruction_loss"."""
+        error = squared_error if self.config.objective.distance == "l2" else absolute_error
+        ratio = error(normalize(output.aux["raw"]), normalize(batch["target"]))
+        ratio = reduce_ratio(ratio, axis_name)
+        return ratio[0] / ratio[1], {"reconstruction_loss": ratio}
+
+
+def teacher_config(
+    student: UNetConfig, *, skips: bool = True, use_mask: bool = True
+) -> IssamConfig:
+    """The teacher of a student: the same encoder, no image fusion."""
+    shared = {name: getattr(student, name) for name in _SHARED}
+    return TeacherConfig(skips=skips, use_mask=use_mask, **shared)
+
+
+def load_teacher(path: str, wanted: TeacherConfig) -> dict[str, Any]:
+    """The variables of a trained teacher.
+
+    Args:
+        path: its run folder or a weights folder.
+        wanted: what the student needs.
+
+    Raises:
+        InputError: see `GiftNetSystem.with_pretrained`.
+    """
+    name, config, variables = load_variables(path)
+    if name != TEACHER:
+        raise InputError(
+            f"{path} holds a model {name!r}, not a teacher; train one with "
+            "configs/giftnet/teacher.py"
+        )
+    if config.image_fusion:
+        raise InputError(
+            f"the teacher in {path} was trained with image fusion, so that it could copy its "
+            "input: train it again with model.image_fusion=false"
+        )
+    for field in (f.name for f in dataclasses.fields(wanted)):
+        found, needed = getattr(config, field), getattr(wanted, field)
+        if found != needed and field not in ("trained_size", "random_blur_init"):
+            raise InputError(
+                f"the teacher in {path} has {field}={found}, this GiftNet needs {needed}: train a "
+                f"teacher with model.{field}={needed}{_alternative(field, found)}"
+            )
+    return variables
+
+
+def _alternative(field: str, found: Any) -> str:
+    settings = {"skips": "teacher_skips", "use_mask": "teacher_use_mask"}
+    return f", or set objective.{settings[field]}={found}" if field in settings else ""

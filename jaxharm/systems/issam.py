@@ -1,0 +1,40 @@
+"""Training of iSSAM: the foreground-normalised squared error of specs/giftnet 1.3."""
+
+from dataclasses import dataclass
+
+from jaxharm.nn.imagenet import normalize
+from jaxharm.objectives.pixel import foreground_normalized_error
+from jaxharm.objectives.reduction import reduce_ratio
+from jaxharm.systems.supervised import SupervisedSystem
+from jaxharm.types import Array, Metrics, Output
+
+
+@dataclass(frozen=True)
+class IssamObjective:
+    """Choices of the loss; defaults are the release's.
+
+    Attributes:
+        min_area: pixels that the foreground counts as at least.
+    """
+
+    min_area: float = 1000.0
+
+
+@dataclass(frozen=True)
+class IssamSystem(SupervisedSystem):
+    """iSSAM (or GiftNet without distillation) under `IssamObjective`."""
+
+    def loss(
+        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+    ) -> tuple[Array, Metrics]:
+        """See `SupervisedSystem.loss`; the term is named "fnmse_loss"."""
+        ratio = pixel_error(output, batch, self.config.objective.min_area)
+        ratio = reduce_ratio(ratio, axis_name)
+        return ratio[0] / ratio[1], {"fnmse_loss": ratio}
+
+
+def pixel_error(output: Output, batch: dict[str, Array], min_area: float) -> tuple[Array, Array]:
+    """`foreground_normalized_error` of the network's image, in normalised colours."""
+    return foreground_normalized_error(
+        normalize(output.aux["raw"]), normalize(batch["target"]), batch["mask"], min_area=min_area
+    )

@@ -1,0 +1,23 @@
+"""Variables of a model without compiling its initialiser, which takes most of a small test's time."""
+
+import jax
+import numpy as np
+
+# Small networks are compiled to be run once or twice.
+QUICK_COMPILE = {"xla_backend_optimization_level": 0}
+
+
+def random_variables(model, *inputs, seed=0):
+    """Variables of the shapes that `model.init` gives: variances in [0.5, 1.5], the rest normal."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name == "var":
+            value = 0.5 + rng.random(leaf.shape)
+        else:
+            value = 0.3 * rng.standard_normal(leaf.shape) + (name == "scale")
+        return value.astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)

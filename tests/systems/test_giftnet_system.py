@@ -1,0 +1,361 @@
+"""GiftNet's distillation: golden losses, the teacher that never changes, options, bad teachers."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from system_cases import teacher_weights, tiny_batch, tiny_config
+
+from jaxharm import registry
+from jaxharm.convert import from_torch
+from jaxharm.convert.weights import save_weights
+from jaxharm.errors import InputError
+from jaxharm.models.issam import IssamConfig
+from jaxharm.systems import make_system
+from jaxharm.systems.giftnet import NETWORK_TEACHER, GiftNetObjective, RelationConfig
+from jaxharm.systems.giftnet_teacher import TeacherConfig
+from jaxharm.systems.supervised import NETWORK
+from jaxharm.training import parallel
+from jaxharm.types import TrainState
+from tests.golden_recipe import fill_all
+
+
+def tiny(**changes):
+    """The tiny run with other distillation settings."""
+    config = tiny_config("giftnet", batch_size=2)
+    rd = dataclasses.replace(config.objective.rd, **changes)
+    return dataclasses.replace(config, objective=dataclasses.replace(config.objective, rd=rd))
+
+
+def system_of(config):
+    return make_system(config, total_steps=10)
+
+
+@functools.cache
+def start():
+    """The tiny system and its state, teacher loaded."""
+    system = system_of(tiny())
+    mesh = parallel.make_mesh(jax.devices()[:1])
+    state = parallel.init_state(system, 0, tiny_batch(system.config), mesh)
+    return system, state
+
+
+@functools.cache
+def model_output():
+    """What the tiny student returns in training mode, for tests of the losses."""
+    system, state = start()
+    batch = system.prepare(tiny_batch(system.config))
+    output, _ = jax.jit(
+        lambda s, b: system.module().apply(
+            {"params": s.params[NETWORK], **s.collections[NETWORK]},
+            b["composite"],
+            b["mask"],
+            train=True,
+            mutable=list(s.collections[NETWORK]),
+        )
+    )(state, batch)
+    return output, batch
+
+
+# Golden ---------------------------------------------------------------------------------------
+
+
+def gift_override(name, shape, rng):
+    if name.endswith("mask_blurring.weight"):
+        line = np.exp(-(np.arange(-3, 4) ** 2) / 2)
+        kernel = np.outer(line, line)
+        return (kernel / kernel.sum()).reshape(shape)
+    if "gift_" in name and name.endswith(("style.weight", "kernel")):
+        return rng.standard_normal(shape)
+    if "gift_" in name and name.endswith("style.bias"):
+        return 1 + 0.1 * rng.standard_normal(shape)
+    return None
+
+
+def test_golden_distillation(shared):
+    folder = shared / "golden/giftnet"
+    manifest = json.loads((folder / "manifest.json").read_text())["files"]["spec_giftnet.npz"]
+    golden = dict(np.load(folder / "spec_giftnet.npz"))
+    config = dataclasses.replace(
+        tiny(), model=registry.model_config("giftnet"), objective=GiftNetObjective()
+    )
+    system = system_of(config)
+    names = [
+        ("canonical_parameter_list", "giftnet", ""),
+        ("teacher_parameter_list", "giftnet_teacher", "teacher."),
+    ]
+    variables = {}
+    for key, name, prefix in names:
+        filled = fill_all(manifest[key], override=gift_override)
+        arrays = {n.removeprefix(prefix): value for n, value in filled.items()}
+        variables[name] = dict(from_torch(name, arrays))
+    params = {name: found.pop("params") for name, found in variables.items()}
+    state = TrainState(
+        step=jnp.int32(0),
+        key=jax.random.key(0),
+        params={NETWORK: params["giftnet"], NETWORK_TEACHER: params["giftnet_teacher"]},
+        collections={NETWORK: variables["giftnet"], NETWORK_TEACHER: variables["giftnet_teacher"]},
+        opt_state={},
+        ema={},
+    )
+    batch = {
+        "composite": golden["composite_u8"],
+        "target": golden["real_u8"],
+        "mask": golden["mask"],
+    }
+
+    @jax.jit
+    def measure(state, batch):
+        teachers = system.teacher_maps(state, batch)
+        prepared = system.prepare(batch) | {f"teacher{i}": t for i, t in enumerate(teachers)}
+        results = {}
+        for mode in ("eval", "train"):
+            output = system.module().apply(
+                system.variables(state),
+                prepared["composite"],
+                prepared["mask"],
+                train=mode == "train",
+                mutable=list(state.collections[NETWORK]),
+            )[0]
+            students = system.student_maps(output, prepared["mask"])
+            total, terms = system.loss(output, prepared, axis_name=None)
+            results[mode] = students, total, terms
+        return teachers, results
+
+    with jax.default_matmul_precision("highest"):
+        teachers, results = measure(state, batch)
+    students, _, _ = results["eval"]
+    for level in range(3):
+        for which, found in (("teacher", teachers), ("student", students)):
+            expected = golden[f"eval_relation_{which}{level}"]
+            step = found[level].shape[1] // expected.shape[1]
+            first = step // 2 if step > 1 else 0
+            got = np.asarray(found[level])[:, first::step, first::step]
+            np.testing.assert_allclose(got, expected, rtol=0, atol=5e-5)
+    for mode, (_, total, terms) in results.items():
+        value, images = terms["rd_loss"]
+        np.testing.assert_allclose(value / images, golden[f"{mode}_rd_loss"], rtol=5e-5)
+        np.testing.assert_allclose(total, golden[f"{mode}_total_loss"], rtol=5e-5)
+        value, images = terms["fnmse_loss"]
+        expected = golden[f"{mode}_pixel_loss_per_image"].mean()
+        np.testing.assert_allclose(value / images, expected, rtol=5e-5)
+
+
+# The teacher ----------------------------------------------------------------------------------
+
+
+def test_the_teacher_is_loaded_and_never_changes():
+    system, state = start()
+    batch = tiny_batch(system.config)
+    stepped, metrics = jax.jit(functools.partial(system.step, axis_name=None))(state, batch)
+    for part in ("params", "collections"):
+        before, after = (getattr(s, part)[NETWORK_TEACHER] for s in (state, stepped))
+        jax.tree.map(np.testing.assert_array_equal, before, after)
+    assert metrics["rd_loss"][0] > 0
+    assert NETWORK_TEACHER not in stepped.opt_state
+    exported = system.variables(stepped)
+    assert jax.tree.structure(exported) == jax.tree.structure(
+        {"params": state.params[NETWORK], **state.collections[NETWORK]}
+    )
+
+
+def test_no_gradient_reaches_the_teacher():
+    system, state = start()
+    batch = tiny_batch(system.config)
+
+    def loss(teacher, student):
+        params = {NETWORK: student, NETWORK_TEACHER: teacher}
+        total = system.step(state.replace(params=params), batch, axis_name=None)[1]["loss"]
+        return total[0] / total[1]
+
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))(
+        state.params[NETWORK_TEACHER], state.params[NETWORK]
+    )
+    assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves(gradients[0]))
+    assert any(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(gradients[1]))
+
+
+def test_without_distillation_there_is_no_teacher():
+    system = system_of(tiny(weight=0.0))
+    batch = tiny_batch(system.config)
+    state = jax.eval_shape(system.init, jax.random.key(0), batch)
+    assert set(state.params) == {NETWORK}
+    metrics = jax.eval_shape(functools.partial(system.step, axis_name=None), state, batch)[1]
+    assert "rd_loss" not in metrics
+
+
+def test_a_joint_teacher_learns():
+    config = tiny(joint=True)
+    objective = dataclasses.replace(config.objective, teacher=None)
+    system = system_of(dataclasses.replace(config, objective=objective))
+    batch = tiny_batch(system.config)
+    state = system.with_pretrained(jax.jit(system.init)(jax.random.key(0), batch))
+    stepped, metrics = jax.jit(functools.partial(system.step, axis_name=None))(state, batch)
+    moved = jax.tree.map(
+        lambda a, b: bool(np.any(np.asarray(a) != np.asarray(b))),
+        state.params[NETWORK_TEACHER],
+        stepped.params[NETWORK_TEACHER],
+    )
+    assert any(jax.tree.leaves(moved))
+    assert {"rd_loss", "teacher_reconstruction_loss"} <= set(metrics)
+
+
+def test_the_teacher_sees_the_target_only():
+    config = tiny_config("giftnet_teacher", batch_size=2)
+    system = system_of(config)
+    batch = tiny_batch(config)
+    other = {**batch, "composite": 255 - batch["composite"]}
+    np.testing.assert_array_equal(
+        system.prepare(batch)["composite"], system.prepare(other)["composite"]
+    )
+    output = model_output()[0]
+    prepared = system.prepare(batch)
+    value, terms = system.loss(output, prepared, axis_name=None)
+    std = np.array([0.229, 0.224, 0.225])
+    expected = np.mean(np.square((np.asarray(output.aux["raw"]) - prepared["target"]) / std))
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert set(terms) == {"reconstruction_loss"}
+
+
+# Options --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "feature"},
+        {"features": "raw_encoder"},
+        {"levels": (2,)},
+        {"levels": (0, 3)},
+        {"similarity": "dot"},
+        {"positions": "background"},
+        {"positions": "foreground"},
+        {"distance": "l1"},
+    ],
+    ids=str,
+)
+def test_every_option_changes_the_loss(changes):
+    state, (output, batch) = start()[1], model_output()
+
+    def loss(settings):
+        system = system_of(tiny(**settings))
+        teachers = system.teacher_maps(state, batch)
+        students = system.student_maps(output, batch["mask"])
+        value, images = system.distillation(students, teachers, batch["mask"])
+        return float(value / images)
+
+    changed = loss(changes)
+    assert np.isfinite(changed)
+    assert changed > 0
+    assert changed != pytest.approx(loss({}), rel=1e-3)
+
+
+def test_a_batch_without_any_foreground_has_no_distillation_loss():
+    system, state = start()
+    output, batch = model_output()
+    batch = {**batch, "mask": jnp.zeros_like(batch["mask"])}
+    teachers = system.teacher_maps(state, batch)
+    inputs = {**batch, **{f"teacher{i}": t for i, t in enumerate(teachers)}}
+    total, terms = system.loss(output, inputs, axis_name=None)
+    assert np.isfinite(total)
+    assert float(terms["rd_loss"][0]) == 0
+
+
+def test_a_foreground_that_vanishes_at_a_level_gives_a_finite_loss():
+    system, state = start()
+    output, batch = model_output()
+    mask = jnp.zeros_like(batch["mask"]).at[:, 6:8, 6:7].set(1.0)  # between samples
+    assert min(float(m.max()) for m in system.level_masks(mask)) == 0
+    teachers = system.teacher_maps(state, {**batch, "mask": mask})
+    value, images = system.distillation(system.student_maps(output, mask), teachers, mask)
+    assert images == len(mask)
+    assert np.isfinite(value)
+
+
+# Explanation ----------------------------------------------------------------------------------
+
+
+def test_maps_have_the_size_of_the_batch():
+    system, state = start()
+    batch = tiny_batch(system.config)
+    maps = jax.jit(system.maps)(state, batch)
+    expected = [
+        f"relation 1/{n}, {w}" for n in (4, 2, 1) for w in ("student", "teacher", "difference")
+    ]
+    expected += [f"features changed, 1/{n}" for n in (4, 2, 1)]
+    assert sorted(maps) == sorted([*expected, "with codes of zero", "effect of the codes"])
+    for name, value in maps.items():
+        assert value.shape[:3] == batch["mask"].shape[:3], name
+        assert value.shape[3] == (3 if name == "with codes of zero" else 1)
+        assert 0 <= float(value.min()) <= float(value.max()) <= 1
+    background = batch["mask"] == 0
+    for n in (1,):  # nothing but the foreground is transformed
+        np.testing.assert_array_equal(np.asarray(maps[f"features changed, 1/{n}"])[background], 0)
+    assert float(maps["effect of the codes"].max()) > 0
+
+
+def test_exported_weights_have_no_teacher_to_show():
+    system, state = start()
+    alone = state.replace(
+        params={NETWORK: state.params[NETWORK]},
+        collections={NETWORK: state.collections[NETWORK]},
+    )
+    maps = jax.eval_shape(system.maps, alone, tiny_batch(system.config))
+    assert not [name for name in maps if "teacher" in name or "difference" in name]
+
+
+# Bad input ------------------------------------------------------------------------------------
+
+
+def refused(teacher, match, **changes):
+    config = tiny(**changes)
+    objective = dataclasses.replace(config.objective, teacher=teacher)
+    system = system_of(dataclasses.replace(config, objective=objective))
+    with pytest.raises(InputError, match=match) as error:
+        system.with_pretrained(None)
+    assert "\n" not in str(error.value)
+
+
+def weights_of(folder, name, config):
+    module = registry.resolve(registry.get(name).model)(config=config)
+    image, mask = (np.zeros((1, 64, 64, c), np.float32) for c in (3, 1))
+    shapes = jax.eval_shape(
+        functools.partial(module.init, train=False), jax.random.key(0), image, mask
+    )
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+    save_weights(folder, name, config, zeros)
+    return str(folder)
+
+
+def test_teachers_that_cannot_be_used_are_named(tmp_path):
+    width = TeacherConfig(base_channels=8)
+    fusion = TeacherConfig(base_channels=4, image_fusion=True)
+    no_skips = TeacherConfig(base_channels=4, skips=False)
+    plain = IssamConfig(base_channels=4)
+    refused(None, "set objective.teacher to the run folder")
+    refused(str(tmp_path / "none"), "no weights at .*none")
+    refused(weights_of(tmp_path / "w", "giftnet_teacher", width), "base_channels=8.*needs 4")
+    refused(weights_of(tmp_path / "f", "giftnet_teacher", fusion), "trained with image fusion")
+    refused(weights_of(tmp_path / "m", "issam", plain), "holds a model 'issam', not a teacher")
+    refused(
+        weights_of(tmp_path / "s", "giftnet_teacher", no_skips),
+        "or set objective.teacher_skips=False",
+    )
+    damaged = tmp_path / "w/weights.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    refused(str(tmp_path / "w"), "incomplete or damaged")
+
+
+def test_levels_that_do_not_exist_are_refused():
+    with pytest.raises(InputError, match=r"rd.levels=\(4,\): choose from 0 .* to 3"):
+        system_of(tiny(levels=(4,)))
+
+
+def test_default_objective_is_the_specification():
+    rd = RelationConfig()
+    assert (rd.weight, rd.levels, rd.similarity, rd.positions) == (1.0, (0, 1, 2), "cosine", "all")
+    assert teacher_weights().is_dir()
