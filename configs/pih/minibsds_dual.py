@@ -9,7 +9,10 @@ Command:
     python train.py --config configs/pih/minibsds_dual.py --workdir runs/pih_dual --set data.data_dir=DATA
 Hardware: 2 CPU cores.
 Published: nothing on this data. Baselines: see minibsds.py.
-Ours: not yet run.
+Ours: val fMSE 890.6 / MSE 96.1 / PSNR 30.55 (seed 0, last step; no step is selected on val); fMSE / PSNR over the
+run: 1025 / 30.10, 924 / 30.43, 907 / 30.51, 906 / 30.54, 891 / 30.58, 891 / 30.55 every 200 steps. The discriminator's
+weighted loss stays near 0.024 (0.50 on the model's images, 0.10 on real ones before weighting). About 20 minutes on
+a shared machine.
 """
 
 from dataclasses import replace
