@@ -154,6 +154,7 @@ register(
         system="jaxharm.systems.issam:IssamSystem",
         torch_names="jaxharm.convert.issam:torch_names",
         parameters=2_185_340,
+        memory_mib=53,
         paper="Foreground-aware Semantic Representations for Image Harmonization, arXiv 2006.00809",
         weights="official checkpoints convert (jaxharm convert); none shipped",
         licence="code Apache-2.0; official weights: see the SamsungLabs/image_harmonization repository",
@@ -167,6 +168,7 @@ register(
         system="jaxharm.systems.giftnet:GiftNetSystem",
         torch_names="jaxharm.convert.giftnet:torch_names",
         parameters=3_322_236,
+        memory_mib=65,
         paper="Deep Image Harmonization with Globally Guided Feature Transformation and Relation "
         "Distillation, ICCV 2023, arXiv 2308.00356",
         weights="none were released: train it, or convert arrays in the layout of specs/giftnet 7",

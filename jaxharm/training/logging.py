@@ -52,11 +52,12 @@ class Window:
         return (time.perf_counter() - self._start) / max(self._steps, 1)
 
     def means(self) -> dict[str, float]:
-        """Mean of every metric, images per second and the share of time spent waiting for data."""
+        """Mean of every metric, images per second and the share of time spent waiting for data.
+
+        A metric that no step of the window counted, such as another stream's, is left out.
+        """
         elapsed = max(time.perf_counter() - self._start, 1e-9)
-        values = {
-            k: total / count if count else math.nan for k, (total, count) in self._sums.items()
-        }
+        values = {k: total / count for k, (total, count) in self._sums.items() if count}
         values["images_per_second"] = self._steps * self._batch_size / elapsed
         values["data_wait"] = min(self._waited / elapsed, 1.0)
         return values
