@@ -61,6 +61,10 @@ class Demo(TreeBuilder):
             digest.update(photo.path().read_bytes())
         return digest.hexdigest()
 
+    def lacks_plates(self, source_dir: Path) -> bool:
+        """See TreeBuilder; the demo has none."""
+        return False
+
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_tree(Path(folder))

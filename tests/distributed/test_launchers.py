@@ -11,7 +11,8 @@ from jaxharm.errors import InputError
 from jaxharm.training import parallel
 
 STEPS, FEW = 10, 3
-CASES = ["toy", *NAMES]
+# The two-stream case of pih_light takes its plain step as well; giftnet's holds its teacher.
+CASES = ["toy", *(name for name in NAMES if name not in ("pih_light", "giftnet_teacher"))]
 pytestmark = pytest.mark.dist
 
 
