@@ -6,15 +6,35 @@ array's end is undefined on reading (NaN in interpretation) and dropped on writi
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jax.experimental.pallas import triton as pltriton
 from jax.sharding import ManualAxisType
 
 from jaxharm.types import Array
+
+Ref = Any  # what a kernel reads and writes; its class has no public name in jax 0.10
+Blocks = TypeVar("Blocks")
+
+
+def tabled(table: Sequence[tuple[str, str, Blocks]]) -> Blocks:
+    """The block sizes for the device at hand, from rows (date, device, blocks) of a `configs.py`;
+    the first row serves devices that have none.
+    """
+    kind = jax.devices()[0].device_kind
+    return next((blocks for _, device, blocks in table if device == kind), table[0][2])
+
+
+def unsupported_dtype(*arguments: Array | None) -> str | None:
+    """What to say of an argument that is neither float32 nor bfloat16, or None."""
+    for a in arguments:
+        if a is not None and a.dtype not in (jnp.float32, jnp.bfloat16):
+            return f"the kernels take float32 and bfloat16, not {a.dtype}"
+    return None
 
 
 def out_like(shape: Sequence[int], dtype: Any, *operands: Array | None) -> jax.ShapeDtypeStruct:

@@ -10,7 +10,12 @@ from jaxharm.ops import dispatch
 from jaxharm.ops.dispatch import Implementation
 from jaxharm.types import Array
 
-_OFFERED = {"reference": Implementation("jaxharm.ops.apply_curves.reference")}
+_OFFERED = {
+    "reference": Implementation("jaxharm.ops.apply_curves.reference"),
+    "pallas_tpu": Implementation("jaxharm.ops.apply_curves.pallas_tpu"),
+    "pallas_gpu": Implementation("jaxharm.ops.apply_curves.pallas_triton"),
+    "pallas_interpret": Implementation("jaxharm.ops.apply_curves.pallas_tpu", interpret=True),
+}
 
 
 def apply_curves(
