@@ -61,7 +61,7 @@ def call_tpu(
         call: further arguments of `pl.pallas_call` (grid, in_specs, out_specs, out_shape, name).
     """
     params = pltpu.CompilerParams(dimension_semantics=tuple(semantics))  # type: ignore[arg-type]
-    return pl.pallas_call(body, interpret=interpret, compiler_params=params, **call)
+    return _in_32_bits(pl.pallas_call(body, interpret=interpret, compiler_params=params, **call))
 
 
 def call_triton(
@@ -82,4 +82,16 @@ def call_triton(
         call: further arguments of `pl.pallas_call`.
     """
     params = pltriton.CompilerParams(num_warps=warps, num_stages=stages)
-    return pl.pallas_call(body, interpret=interpret, compiler_params=params, **call)
+    return _in_32_bits(pl.pallas_call(body, interpret=interpret, compiler_params=params, **call))
+
+
+def _in_32_bits(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Traces the kernel with 32-bit indices, the only ones that the lowerings take, whatever
+    `jax_enable_x64` says.
+    """
+
+    def call(*operands: Array) -> Any:
+        with jax.enable_x64(False):
+            return run(*operands)
+
+    return call

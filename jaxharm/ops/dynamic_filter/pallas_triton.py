@@ -86,7 +86,8 @@ def backward(
 
 
 def _image(x: Array, kernels: Array) -> Image:
-    return Image(*x.shape[1:], groups=kernels.shape[3])
+    _, height, width, channels = x.shape
+    return Image(height, width, channels, kernels.shape[3])
 
 
 def _call(
