@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from jaxharm.ops.kernel_calls import out_like
 from jaxharm.types import Array
 
 
@@ -28,32 +30,26 @@ class Border(NamedTuple):
 
     def pad(self, x: Array, more_rows: int = 0) -> Array:
         """[b,h,w,c] with the border around it, and zero rows below."""
-        reach = self.reach
-        around = ((0, 0), (reach, reach), (reach, reach), (0, 0))
-        x = jnp.pad(x, around, mode="reflect") if self.reflect else jnp.pad(x, around)
+        reach, mode = self.reach, "reflect" if self.reflect else "constant"
+        x = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode=mode)
         return jnp.pad(x, ((0, 0), (0, more_rows), (0, 0), (0, 0))) if more_rows else x
 
     def fold(self, padded: Array) -> Array:
         """The gradient of `pad` (without more rows), given that of its result."""
-        reach = self.reach
-        for axis in (1, 2):
-            size = padded.shape[axis] - 2 * reach
-            inner = _cut(padded, axis, reach, reach + size)
-            if self.reflect and reach:
-                before = _cut(padded, axis, 0, reach)
-                after = _cut(padded, axis, reach + size, size + 2 * reach)
-                inner = inner + _placed(jnp.flip(before, axis), axis, 1, size)
-                inner = inner + _placed(jnp.flip(after, axis), axis, size - 1 - reach, size)
-            padded = inner
-        return padded
+        b, h, w, c = padded.shape
+        image = (b, h - 2 * self.reach, w - 2 * self.reach, c)
+        to_image = jax.linear_transpose(self.pad, out_like(image, padded.dtype, padded))
+        return to_image(padded)[0]
+
+    def too_far(self, x: Array) -> str | None:
+        """Why a kernel that mirrors once cannot take images of this size, or None."""
+        if self.reflect and self.reach >= min(x.shape[1:3]):
+            return (
+                f"the mirror image of {self.reach} pixels is larger than {x.shape[1]}x{x.shape[2]}"
+            )
+        return None
 
 
-def _cut(x: Array, axis: int, start: int, stop: int) -> Array:
-    return x[(slice(None),) * axis + (slice(start, stop),)]
-
-
-def _placed(x: Array, axis: int, start: int, size: int) -> Array:
-    """`x` at `start` of an axis of `size` zeros."""
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = (start, size - start - x.shape[axis])
-    return jnp.pad(x, widths)
+def border_of(kernels: Array, dilation: int, padding: str) -> Border:
+    """The border that kernels [b,h,w,g,K,K] need."""
+    return Border(kernels.shape[-1], dilation, padding == "reflect")

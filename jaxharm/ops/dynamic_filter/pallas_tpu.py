@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from jaxharm.ops.dynamic_filter.border import Border
+from jaxharm.ops.dynamic_filter.border import Border, border_of
 from jaxharm.ops.dynamic_filter.configs import TPU
 from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like, tabled, unsupported_dtype
 from jaxharm.types import Array
@@ -29,15 +29,19 @@ class Plan(NamedTuple):
     grid: tuple[int, int, int]  # image, block of channels, block of rows
 
 
-def refusal(x: Array, kernels: Array, border: Border) -> str | None:
+def refusal(x: Array, kernels: Array, dilation: int, padding: str) -> str | None:
     """Why the kernels cannot take these arguments, or None."""
+    border = border_of(kernels, dilation, padding)
     if _row_bytes(x, border) > tabled(TPU).bytes:
         return f"one row of {x.shape[2]} pixels with its kernels does not fit into VMEM"
-    return unsupported_dtype(x, kernels)
+    return border.too_far(x) or unsupported_dtype(x, kernels)
 
 
-def forward(x: Array, kernels: Array, border: Border, interpret: bool = False) -> Array:
+def forward(
+    x: Array, kernels: Array, dilation: int, padding: str, interpret: bool = False
+) -> Array:
     """See `reference.forward`."""
+    border = border_of(kernels, dilation, padding)
     plan = _plan(x, border)
     padded, taps = _padded(x, plan, border), _planes(x, kernels)
     return call_tpu(
@@ -53,9 +57,15 @@ def forward(x: Array, kernels: Array, border: Border, interpret: bool = False) -
 
 
 def backward(
-    x: Array, kernels: Array, upstream: Array, border: Border, interpret: bool = False
+    x: Array,
+    kernels: Array,
+    upstream: Array,
+    dilation: int,
+    padding: str,
+    interpret: bool = False,
 ) -> tuple[Array, Array]:
     """See `reference.backward`."""
+    border = border_of(kernels, dilation, padding)
     b, h, w, c = x.shape
     plan = _plan(x, border)
     padded, taps = _padded(x, plan, border), _planes(x, kernels)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as pltriton
 
-from jaxharm.ops.dynamic_filter.border import Border
+from jaxharm.ops.dynamic_filter.border import Border, border_of
 from jaxharm.ops.dynamic_filter.configs import GPU
 from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled, unsupported_dtype
 from jaxharm.types import Array
@@ -39,23 +39,33 @@ class Image(NamedTuple):
         return ((row * self.width + column) * self.groups + group) * taps
 
 
-def refusal(x: Array, kernels: Array, border: Border) -> str | None:
+def refusal(x: Array, kernels: Array, dilation: int, padding: str) -> str | None:
     """Why the kernels cannot take these arguments, or None."""
+    border = border_of(kernels, dilation, padding)
     if x.size * border.side**2 >= 2**31:
         return f"kernels for {x.size} numbers need 64-bit indices"
-    return unsupported_dtype(x, kernels)
+    return border.too_far(x) or unsupported_dtype(x, kernels)
 
 
-def forward(x: Array, kernels: Array, border: Border, interpret: bool = False) -> Array:
+def forward(
+    x: Array, kernels: Array, dilation: int, padding: str, interpret: bool = False
+) -> Array:
     """See `reference.forward`."""
+    border = border_of(kernels, dilation, padding)
     body = partial(_forward_body, border=border, image=_image(x, kernels))
     return _call(body, "forward", (x, kernels), x.shape, 1, x.dtype, interpret).reshape(x.shape)
 
 
 def backward(
-    x: Array, kernels: Array, upstream: Array, border: Border, interpret: bool = False
+    x: Array,
+    kernels: Array,
+    upstream: Array,
+    dilation: int,
+    padding: str,
+    interpret: bool = False,
 ) -> tuple[Array, Array]:
     """See `reference.backward`."""
+    border = border_of(kernels, dilation, padding)
     b, h, w, c = x.shape
     image, taps, shared = _image(x, kernels), border.side**2, c > kernels.shape[3]
     # One kernel per channel, summed over the channels that share it.
