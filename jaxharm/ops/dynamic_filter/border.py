@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from jaxharm.ops.kernel_calls import out_like
 from jaxharm.types import Array
 
 
@@ -35,11 +33,20 @@ class Border(NamedTuple):
         return jnp.pad(x, ((0, 0), (0, more_rows), (0, 0), (0, 0))) if more_rows else x
 
     def fold(self, padded: Array) -> Array:
-        """The gradient of `pad` (without more rows), given that of its result."""
-        b, h, w, c = padded.shape
-        image = (b, h - 2 * self.reach, w - 2 * self.reach, c)
-        to_image = jax.linear_transpose(self.pad, out_like(image, padded.dtype, padded))
-        return to_image(padded)[0]
+        """The gradient of `pad` (without more rows), given that of its result.
+
+        Written out, since `jax.linear_transpose` fails on values that vary over a mesh.
+        """
+        for axis in (1, 2):
+            size = padded.shape[axis] - 2 * self.reach
+            inner = _cut(padded, axis, self.reach, self.reach + size)
+            if self.reflect and self.reach:
+                before = _cut(padded, axis, 0, self.reach)
+                after = _cut(padded, axis, self.reach + size, size + 2 * self.reach)
+                inner += _placed(jnp.flip(before, axis), axis, 1, size)
+                inner += _placed(jnp.flip(after, axis), axis, size - 1 - self.reach, size)
+            padded = inner
+        return padded
 
     def too_far(self, x: Array) -> str | None:
         """Why a kernel that mirrors once cannot take images of this size, or None."""
@@ -53,3 +60,14 @@ class Border(NamedTuple):
 def border_of(kernels: Array, dilation: int, padding: str) -> Border:
     """The border that kernels [b,h,w,g,K,K] need."""
     return Border(kernels.shape[-1], dilation, padding == "reflect")
+
+
+def _cut(x: Array, axis: int, start: int, stop: int) -> Array:
+    return x[(slice(None),) * axis + (slice(start, stop),)]
+
+
+def _placed(x: Array, axis: int, start: int, size: int) -> Array:
+    """`x` at `start` of an axis of `size` zeros."""
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (start, size - start - x.shape[axis])
+    return jnp.pad(x, widths)
