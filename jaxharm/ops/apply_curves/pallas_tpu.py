@@ -55,13 +55,13 @@ def backward(
     """See `reference.backward`."""
     curves, planes, given = _planes(arguments)
     inputs = [jnp.moveaxis(upstream, -1, 1), *planes]
-    b, _, h, w = planes[0].shape
+    h, w = planes[0].shape[2:]
     knots = curves.shape[-1]
     blocks = tabled(TPU_BACKWARD)
     rows, width = _rows(planes[0].shape, blocks), min(blocks.width, w)
     grid, specs = _blocks(planes[0].shape, blocks)
-    partial_sums = (b, grid[1] * grid[2], 3, knots)
-    sum_spec = pl.BlockSpec((None, None, 3, knots), lambda i, r, c: (i, r * grid[2] + c, 0, 0))
+    partial_sums = (*grid, 3, knots)
+    sum_spec = pl.BlockSpec((None, None, None, 3, knots), lambda i, r, c: (i, r, c, 0, 0))
     shapes = [out_like(p.shape, p.dtype, curves, *inputs) for p in planes]
     *gradients, sums = call_tpu(
         partial(_backward_body, given=given, rows=rows, size=(h, w)),
@@ -74,7 +74,7 @@ def backward(
         out_shape=[*shapes, out_like(partial_sums, jnp.float32, curves, *inputs)],
         scratch_shapes=[pltpu.VMEM((3, knots, _fold(rows), width), jnp.float32)],
     )(curves, *inputs)
-    d_curves = jnp.sum(sums, 1).astype(curves_dtype(arguments))
+    d_curves = jnp.sum(sums, (1, 2)).astype(curves_dtype(arguments))
     found = dict(zip(given, (jnp.moveaxis(g, 1, -1) for g in gradients), strict=True))
     return (
         found["image"],
