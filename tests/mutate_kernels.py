@@ -49,8 +49,16 @@ MUTATIONS = (
         "held[c, k] += folded", "held[c, k] = folded",
     ),
     Mutation(
-        "TPU: unaccumulated blocks", CURVES, "pallas_tpu.py",
-        "jnp.sum(sums, (1, 2))", "sums[:, 0, 0]",
+        "TPU: unaccumulated columns of blocks", CURVES, "pallas_tpu.py",
+        "jnp.sum(sums, 1)", "sums[:, 0]",
+    ),
+    Mutation(
+        "TPU: every block starts its sums anew", CURVES, "pallas_tpu.py",
+        "@pl.when(pl.program_id(2) == 0)", "@pl.when(pl.program_id(2) >= 0)",
+    ),
+    Mutation(
+        "TPU: the last knot that the pixels need is left out", CURVES, "pallas_tpu.py",
+        "astype(jnp.int32) + 2, 0", "astype(jnp.int32) + 1, 0",
     ),
     Mutation(
         "TPU: sums start from what the memory held", CURVES, "pallas_tpu.py",

@@ -3,8 +3,8 @@
 A curve is looked up by passing its thresholds: where the position is at least k, the interval is at
 least the k-th, so that after all knots each pixel holds the value and the rise of its own interval.
 That is three operations a knot (six for a sum of hats) and exactly the reference's arithmetic. The
-gradient of the curves sums g*hat_k per knot over a block; each block writes its own sums, and one
-reduction adds them.
+gradient of the curves sums g*hat_k over a column of blocks, only for the knots that the pixels at
+hand need; each column writes its own sums, and one reduction adds them.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,13 +60,13 @@ def backward(
     blocks = tabled(TPU_BACKWARD)
     rows, width = _rows(planes[0].shape, blocks), min(blocks.width, w)
     grid, specs = _blocks(planes[0].shape, blocks)
-    partial_sums = (*grid, 3, knots)
-    sum_spec = pl.BlockSpec((None, None, None, 3, knots), lambda i, r, c: (i, r, c, 0, 0))
+    partial_sums = (*grid[:2], 3, knots)
+    sum_spec = pl.BlockSpec((None, None, 3, knots), lambda i, c, r: (i, c, 0, 0))
     shapes = [out_like(p.shape, p.dtype, curves, *inputs) for p in planes]
     *gradients, sums = call_tpu(
         partial(_backward_body, given=given, rows=rows, size=(h, w)),
         name="apply_curves_backward",
-        semantics=("parallel",) * 3,
+        semantics=("parallel", "parallel", "arbitrary"),
         interpret=interpret,
         grid=grid,
         in_specs=[_curve_spec(curves), *(specs(p.shape[1]) for p in inputs)],
@@ -74,7 +74,7 @@ def backward(
         out_shape=[*shapes, out_like(partial_sums, jnp.float32, curves, *inputs)],
         scratch_shapes=[pltpu.VMEM((3, knots, _fold(rows), width), jnp.float32)],
     )(curves, *inputs)
-    d_curves = jnp.sum(sums, (1, 2)).astype(curves_dtype(arguments))
+    d_curves = jnp.sum(sums, 1).astype(curves_dtype(arguments))
     found = dict(zip(given, (jnp.moveaxis(g, 1, -1) for g in gradients), strict=True))
     return (
         found["image"],
@@ -102,7 +102,7 @@ def _planes(arguments: Sequence[Array | None]) -> tuple[Array, list[Array], tupl
 
 def _curve_spec(curves: Array) -> pl.BlockSpec:
     return pl.BlockSpec(
-        (None, *curves.shape[1:]), lambda i, r, c: (i, 0, 0), memory_space=pltpu.SMEM
+        (None, *curves.shape[1:]), lambda i, c, r: (i, 0, 0), memory_space=pltpu.SMEM
     )
 
 
@@ -118,15 +118,15 @@ def _fold(rows: int) -> int:
 def _blocks(
     shape: Sequence[int], blocks: TpuBlocks
 ) -> tuple[tuple[int, int, int], Callable[[int], pl.BlockSpec]]:
-    """The grid (image, block row, block column), and the block of planes with c channels."""
+    """The grid (image, block column, block row), and the block of planes with c channels."""
     b, _, h, w = shape
     rows = _rows(shape, blocks)
     height, width = min(blocks.height, pl.cdiv(h, rows) * rows), min(blocks.width, w)
 
     def spec(channels: int) -> pl.BlockSpec:
-        return pl.BlockSpec((None, channels, height, width), lambda i, r, c: (i, 0, r, c))
+        return pl.BlockSpec((None, channels, height, width), lambda i, c, r: (i, 0, r, c))
 
-    return (b, pl.cdiv(h, height), pl.cdiv(w, width)), spec
+    return (b, pl.cdiv(w, width), pl.cdiv(h, height)), spec
 
 
 def _loop_rows(height: int, rows: int, step: Callable[[Any], None]) -> None:
@@ -204,8 +204,11 @@ def _backward_body(
     knots = curves.shape[-1]
     height, width = upstream.shape[1:]
     # What a block has beyond the image is undefined and must not enter the sums.
-    top, left = pl.program_id(1) * height, pl.program_id(2) * width
-    held[...] = jnp.zeros(held.shape, held.dtype)
+    top, left = pl.program_id(2) * height, pl.program_id(1) * width
+
+    @pl.when(pl.program_id(2) == 0)
+    def _() -> None:
+        held[...] = jnp.zeros(held.shape, held.dtype)
 
     def step(at: Any) -> None:
         shape = (rows, width)
@@ -235,21 +238,38 @@ def _backward_body(
         _add_hats(held, g, t)
 
     _loop_rows(height, rows, step)
-    _write_sums(sums, held)
+
+    @pl.when(pl.program_id(2) == pl.num_programs(2) - 1)
+    def _() -> None:
+        _write_sums(sums, held)
 
 
 def _add_hats(held: Ref, g: list[Array], t: list[Array]) -> None:
     """Adds g * hat_k(t), folded to the rows of a tile, to the accumulators [3,k,rows,width]."""
-    knots, rows = held.shape[1:3]
+    rows = held.shape[2]
 
-    @pl.loop(0, knots)
-    def _(k: Array) -> None:
+    def add(k: Array, _: None) -> None:
         for c in range(3):
             value = g[c] * hat(t[c], k.astype(jnp.float32))
             folded = value[:rows]
             for start in range(rows, value.shape[0], rows):
                 folded = folded + value[start : start + rows]
             held[c, k] += folded
+
+    jax.lax.fori_loop(*_span(g, t, held.shape[1]), add, None)
+
+
+def _span(g: list[Array], t: list[Array], knots: int) -> tuple[Array, Array]:
+    """First knot with a part in these pixels, and one after the last. Where nothing is asked of a
+    pixel (outside the mask) it has none, so that the background costs no sums.
+    """
+    low, high = jnp.full_like(t[0], knots), jnp.full_like(t[0], -2.0)
+    for g_c, t_c in zip(g, t, strict=True):
+        low = jnp.minimum(low, jnp.where(g_c != 0, t_c, knots))
+        high = jnp.maximum(high, jnp.where(g_c != 0, t_c, -2.0))
+    # Clipped, because a NaN becomes any integer.
+    first = jnp.clip(jnp.min(low).astype(jnp.int32), 0, knots)
+    return first, jnp.clip(jnp.max(high).astype(jnp.int32) + 2, 0, knots)
 
 
 def _write_sums(sums: Ref, held: Ref) -> None:
