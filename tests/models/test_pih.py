@@ -253,3 +253,12 @@ def test_name_map_covers_the_official_layout(shared, name):
     )
     with pytest.raises(InputError, match=r"1 missing \(PL\..*1 unknown \(gainnet.conv10.weight\)"):
         convert.from_torch(name, state)
+
+
+@pytest.mark.golden
+def test_tensor_of_another_rank_is_named(shared):
+    manifest = json.loads((shared / "golden/pih/manifest.json").read_text())
+    state = {n: np.zeros(shape, np.float32) for n, shape, _ in manifest["state_dict"]["light"]}
+    state["gainnet.conv0.weight"] = np.zeros((8, 10), np.float32)
+    with pytest.raises(InputError, match=r"conv0.weight has shape \[8, 10\], which does not fit"):
+        convert.from_torch("pih_light", state)

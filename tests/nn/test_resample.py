@@ -29,6 +29,10 @@ def test_golden_shading_enlarged_and_shrunk(shared):
     for name in ("shading_up", "shading_down_40x50_plain"):
         out = resize(golden["shading_low"], golden[name].shape[1:3], "bilinear")
         np.testing.assert_allclose(out, golden[name], rtol=1e-4, atol=1e-5)
+    # What PIH's `predict_size` shrinks by.
+    expected = golden["shading_down_40x50_antialias"]
+    out = jax.image.resize(golden["shading_low"], expected.shape, "linear", antialias=True)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_bilinear_equals_jax_image():
