@@ -94,7 +94,7 @@ def _transformed(rule: Rule, value: np.ndarray) -> np.ndarray | None:
     """The tensor in our layout; None where it has not the rank that the layout is of."""
     try:
         return rule.transform(value)
-    except ValueError:
+    except (ValueError, IndexError):
         return None
 
 

@@ -113,7 +113,9 @@ def test_layers(shared, kind):
     plain = {name: (path, None) for name, path in {**LAYERS[kind], **SHADING}.items()}
     layers = {**plain, **DERIVED[kind]}
     prefix = f"{kind}.act."
-    assert {name for name in golden.files if name.startswith(prefix)} == {prefix + n for n in layers}
+    assert {name for name in golden.files if name.startswith(prefix)} == {
+        prefix + n for n in layers
+    }
     for name, (path, follow) in layers.items():
         value = functools.reduce(lambda tree, part: tree[part], path, captured)["__call__"][0]
         value = np.asarray(value if follow is None else follow(value))
