@@ -21,7 +21,7 @@ Parametric models (pih, pih_light) predict curves and a shading map, which can b
 --save-params p.json writes them, --params p.json renders with them, on this image or another one,
 without the network and without weights (with --folder: one file for all, or a folder of
 <name>.json). What of them is taken over: --strength, --curves-only, --shading-only,
---shading-strength, --channels, --blend. For image editors: --export-cube writes the curves as a 1D
+--shading-strength, --channels, --blend, --single-alpha. For image editors: --export-cube writes the curves as a 1D
 LUT, --export-shading the shading map as a 16-bit gray image, to be laid over in the mode Multiply.
 
 Clips: --folder FRAMES --temporal takes the composites, in order of name, as frames of a clip and
@@ -78,6 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         metavar="all|luminance|color",
         help="change the luminance only, or the color only",
+    )
+    edit.add_argument(
+        "--single-alpha",
+        action="store_true",
+        help="blend soft edges once: no rim around hair",
     )
     edit.add_argument("--export-cube", type=Path, metavar="CUBE", help="curves as a 1D LUT")
     edit.add_argument("--export-shading", type=Path, metavar="PNG", help="16-bit gain map")
@@ -178,7 +183,13 @@ def _edit(arguments: argparse.Namespace) -> "Edit":
     parts: Parts = "all"
     if arguments.curves_only or arguments.shading_only:
         parts = "curves" if arguments.curves_only else "shading"
-    return Edit(parts, arguments.shading_strength, arguments.blend, (red, green, blue))
+    return Edit(
+        parts,
+        arguments.shading_strength,
+        arguments.blend,
+        (red, green, blue),
+        arguments.single_alpha,
+    )
 
 
 def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
