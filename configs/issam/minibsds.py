@@ -53,8 +53,8 @@ def get_config() -> TrainConfig:
             clip_norm=1.0,
         ),
         eval=EvalConfig(every=0, data="minibsds", split="val", protocol="default_64"),
-        checkpoint=CheckpointConfig(every=300, best="last"),
+        checkpoint=CheckpointConfig(every=200, best="last"),
         log=LogConfig(every=50, images_every=0),
-        steps=600,
+        steps=400,
         ema_decay=0.995,
     )
