@@ -2,7 +2,7 @@
 
 Numbers are comparable only under the same protocol: on one composite the choice alone moves fMSE
 by 5 % and PSNR by almost 1 dB. The presets follow the published evaluation codes named in `note`;
-`default_256` and `default_native` are this project's own convention.
+`default_64`, `default_256` and `default_native` are this project's own convention.
 """
 
 import dataclasses

@@ -133,9 +133,7 @@ def test_golden_matrices(golden, i):
     assert np.abs(fit(colors, golden["chart_adobe"]) - golden[f"pub_to_std_{i}"]).max() > 1e-2
     forward = "loose_to_std" if i == 3 else "fit_to_std"
     np.testing.assert_allclose(fits[forward], golden[f"pub_to_std_{i}"], rtol=0, atol=1e-8)
-    np.testing.assert_allclose(
-        fits["fit_from_std"], golden[f"pub_from_std_{i}"], rtol=0, atol=1e-8
-    )
+    np.testing.assert_allclose(fits["fit_from_std"], golden[f"pub_from_std_{i}"], rtol=0, atol=1e-8)
     assert np.abs(fits["fit_to_std"] - golden[f"fit_to_std_truncated_{i}"]).max() > 1e-3
 
 
