@@ -2,7 +2,7 @@
 
 Numbers are comparable only under the same protocol: on one composite the choice alone moves fMSE
 by 5 % and PSNR by almost 1 dB. The presets follow the published evaluation codes named in `note`;
-`default_256` and `default_native` are this project's own convention.
+`default_64`, `default_256` and `default_native` are this project's own convention.
 """
 
 import dataclasses
@@ -105,6 +105,12 @@ _CDTNET_NOTE = "CDTNet iharm/inference/metrics.py: as issam, with its SSIM and f
 
 _PRESETS = [
     Protocol("default_256", 256, note="This project's convention."),
+    Protocol(
+        "default_64",
+        64,
+        image_resize="linear_aa",
+        note="As default_256, antialiased, for small networks trained at 64x64.",
+    ),
     Protocol("default_native", None, note="This project's convention without any resize."),
     *(Protocol(f"issam_{s}", s, **_ISSAM, note=_ISSAM_NOTE) for s in (256, 512, 1024, 2048)),
     *(

@@ -152,6 +152,10 @@ def test_golden_training_step(golden, manifest):
         normalize(raw)[:, ::4, ::4], nhwc(arrays["train_out_sub4"]), rtol=0, atol=1e-3
     )
     assert float(total) == pytest.approx(float(arrays["train_loss"]), rel=2e-5)
+    for i, want in enumerate(arrays["train_loss_per_image"]):
+        one = normalize(raw)[i : i + 1], normalize(target)[i : i + 1], mask[i : i + 1]
+        error, count = foreground_normalized_error(*one, min_area=1000.0)
+        assert float(error / count) == pytest.approx(float(want), rel=2e-5)
     norm = float(optax.tree.norm(grads))
     assert norm == pytest.approx(float(arrays["grad_norm_total"]), rel=1e-3)
     rules = registry.resolve(registry.get("issam").torch_names)(config.model).rules
