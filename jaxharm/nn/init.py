@@ -37,6 +37,27 @@ def he_normal_fan_out(kernel_size: int, features: int) -> Initializer:
     return init
 
 
+def he_normal() -> Initializer:
+    """N(0, 2/fan_in), the fan counted with the kernel's area (specs/gknet 8)."""
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        std = math.sqrt(2.0 / math.prod(shape[:-1]))
+        return std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+
+    return init
+
+
+def xavier_uniform() -> Initializer:
+    """U(-b, b) with b = sqrt(6/(fan_in + fan_out)) of a matrix (in,out) (specs/gknet 4)."""
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        bound = math.sqrt(6.0 / (shape[-2] + shape[-1]))
+        flat = jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound)
+        return flat.reshape(shape)
+
+    return init
+
+
 def xavier_normal() -> Initializer:
     """N(0, 2/(fan_in + fan_out)), fans counted with the kernel's area (specs/giftnet 1.2)."""
 
