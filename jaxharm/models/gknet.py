@@ -97,6 +97,7 @@ class GKNet(nn.Module):
             )
             x = block(max_pool(x) if level else x, train=train)
             encoder.append(x)
+        self.sow("intermediates", f"e{config.depth_levels - 1}", x)
         extract = LongDistanceReferenceExtractor(config, self.axis_name, dtype, name="lre")
         reference = extract(x, shares[-1], train=train)
         x, kernels = self._decode(encoder, reference, shares, train)
@@ -118,11 +119,11 @@ class GKNet(nn.Module):
         config, dtype = self.config, self.dtype
         x, predicted, kernels = encoder[-1], reference, []
         if config.decoder_input != "encoder":
-            start = conv(config.channels[-1], 1, dtype, "decoder_input")(reference)
+            start = conv(config, config.channels[-1], 1, dtype, "decoder_input")(reference)
             x = start if config.decoder_input == "lre" else x + start
         for level in range(config.depth_levels - 2, -1, -1):
             width = config.channels[level]
-            x = nn.relu(conv(width, 3, dtype, f"up{level}")(self._doubled(x)))
+            x = nn.relu(conv(config, width, 3, dtype, f"up{level}")(self._doubled(x)))
             inputs = (encoder[level], x) if config.skip == "concat" else (x,)
             block = DoubleConv(config, level, True, self.axis_name, dtype, name=f"dec{level}")
             x = block(*inputs, train=train)
@@ -151,13 +152,14 @@ class GKNet(nn.Module):
     def _head(self, x: Array, image: Array) -> Array:
         """f[b,h,w,c] and the network's image f32[b,h,w,3] -> f32[b,h,w,3] in its colour space."""
         config, zeros = self.config, nn.initializers.zeros
-        start = zeros if config.identity_start else xavier_normal()
-        rgb = conv(3, 1, self.dtype, "rgb", start)(x).astype(jnp.float32)
+        usual = config.weights(xavier_normal())
+        start = zeros if config.identity_start else usual
+        rgb = conv(config, 3, 1, self.dtype, "rgb", start)(x).astype(jnp.float32)
         if config.head == "direct":
             return rgb
         if config.head == "residual":
             return image + rgb
-        logit = conv(1, 1, self.dtype, "blend", xavier_normal())(x).astype(jnp.float32)
+        logit = conv(config, 1, 1, self.dtype, "blend", usual)(x).astype(jnp.float32)
         alpha = nn.sigmoid(_SHARPNESS * logit)
         self.sow("intermediates", "alpha", alpha)
         return alpha * image + (1 - alpha) * rgb
@@ -185,7 +187,7 @@ class DoubleConv(nn.Module):
         """f[b,h,w,*], or several of them in place of their concatenation -> f[b,h,w,c]."""
         x = inputs
         for i in (0, 1):
-            y = conv(self.config.channels[self.level], 3, self.dtype, f"conv{i}")(*x)
+            y = conv(self.config, self.config.channels[self.level], 3, self.dtype, f"conv{i}")(*x)
             x = (nn.relu(self._norm(y, f"norm{i}", train)),)
         return x[0]
 

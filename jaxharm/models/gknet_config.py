@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxharm.errors import InputError
+from jaxharm.nn.init import Initializer, standard_normal
 from jaxharm.ops.dynamic_filter.api import Padding
 
 # Without a cap, an image of more tokens is refused: one score matrix of 8 heads has 512 MiB.
@@ -36,6 +37,7 @@ class GKNetConfig:
         lre_attn_mask: whether foreground tokens see the background and themselves only, or every
             token the background only.
         fg_token_threshold: a token with a larger share of foreground is foreground.
+        lre_flash: cuDNN's fused attention, for NVIDIA GPUs at bfloat16 (ours; not measured).
         lre_token_cap: the LRE sees the bottleneck reduced to at most this many tokens, and its
             result is enlarged again; None: every position is a token, and images of more than 4096
             are refused. (Ours; nothing changes for images within the cap.)
@@ -60,6 +62,8 @@ class GKNetConfig:
         input_norm: colour space of the network.
         identity_start: the colour head starts from zero, so that with the head "residual" an
             untrained network returns the composite (ours, for short runs on little data).
+        init: of all weights but the kernel heads': He, Xavier as in the specification, or normal
+            with deviation 0.02 (D-HT's).
         blend_train: whether the training output is blended with the composite's background.
         binarize_mask: the mask counts as 1 from 0.5 on, else as 0.
         trained_size: side of the training images.
@@ -80,6 +84,7 @@ class GKNetConfig:
     lre_pos: Literal["sincos_qk", "sincos_input", "learned_input", "none"] = "sincos_qk"
     lre_attn_mask: Literal["none", "fg_to_bg", "all_to_bg"] = "none"
     fg_token_threshold: float = 0.5
+    lre_flash: bool = False
     lre_token_cap: int | None = 1024
     kpb_chain: bool = True
     kpb_convs: int = 2
@@ -102,6 +107,7 @@ class GKNetConfig:
     head: Literal["fusion", "direct", "residual"] = "fusion"
     input_norm: Literal["imagenet", "none"] = "imagenet"
     identity_start: bool = False
+    init: Literal["he_xavier", "normal"] = "he_xavier"
     blend_train: bool = True
     binarize_mask: bool = True
     trained_size: int = 256
@@ -178,6 +184,10 @@ class GKNetConfig:
         """Modulated levels, deepest first."""
         assert self.modulate_levels is not None
         return self.modulate_levels
+
+    def weights(self, usual: Initializer) -> Initializer:
+        """How a layer starts whose initialiser is `usual` in the specification."""
+        return usual if self.init == "he_xavier" else standard_normal(0.02)
 
     def groups(self, level: int) -> int:
         """Kernels per position of that level."""

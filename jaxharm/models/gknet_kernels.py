@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from jaxharm.models.gknet_config import GKNetConfig
 from jaxharm.nn.conv import Conv
-from jaxharm.nn.init import he_normal
+from jaxharm.nn.init import Initializer, he_normal
 from jaxharm.ops.dynamic_filter import dynamic_filter
 from jaxharm.types import Array
 
@@ -42,7 +42,7 @@ class KernelPredictionBlock(nn.Module):
         config, width = self.config, self.config.channels[self.level]
         x = SelectiveCorrelationFusion(config, width, self.dtype, name="scf")(reference, local)
         for i in range(config.kpb_convs):
-            x = nn.relu(conv(width, 3, self.dtype, f"conv{i}")(x))
+            x = nn.relu(conv(config, width, 3, self.dtype, f"conv{i}")(x))
         groups, size = config.groups(self.level), config.kernel_size
         zeros = nn.initializers.zeros
         delta, raw = (config.kernel_param == name for name in ("delta", "raw"))
@@ -74,19 +74,19 @@ class SelectiveCorrelationFusion(nn.Module):
     def __call__(self, reference: Array, local: Array) -> Array:
         """f[b,h,w,*], f[b,h,w,*] -> f[b,h,w,features]. Sows "weights" f32[b,2,features]."""
         config, features = self.config, self.features
-        g = conv(features, 1, self.dtype, "proj_g")(reference)
-        local = conv(features, 1, self.dtype, "proj_l")(local)
+        g = conv(config, features, 1, self.dtype, "proj_g")(reference)
+        local = conv(config, features, 1, self.dtype, "proj_l")(local)
         if config.scf_mode == "sum":
             return g + local
         if config.scf_mode == "concat":
-            return conv(features, 1, self.dtype, "cat")(jnp.concatenate([g, local], -1))
+            return conv(config, features, 1, self.dtype, "cat")(jnp.concatenate([g, local], -1))
         wide = [a.astype(jnp.float32) for a in (g, local)]
         descriptor = jnp.mean(wide[0] + wide[1], (1, 2))
         if config.scf_descriptor == "gap_corr":
             descriptor = jnp.concatenate([descriptor, correlation(*wide)], -1)
         hidden = max(features // config.scf_reduction, config.scf_min_dim)
-        z = nn.relu(_dense(hidden, "fc")(descriptor))
-        logits = [_dense(features, f"fc_{name}")(z) for name in "gl"]
+        z = nn.relu(_dense(config, hidden, "fc")(descriptor))
+        logits = [_dense(config, features, f"fc_{name}")(z) for name in "gl"]
         weights = jax.nn.softmax(jnp.stack(logits, 1), 1)
         self.sow("intermediates", "weights", weights)
         weight_g, weight_l = (weights[:, i, None, None].astype(self.dtype) for i in (0, 1))
@@ -141,21 +141,28 @@ def modulate(x: Array, kernels: Array, mask: Array, config: GKNetConfig) -> Arra
     return y
 
 
-def conv(features: int, size: int, dtype: Any, name: str, kernel_init: Any = None) -> Conv:
+def conv(
+    config: GKNetConfig,
+    features: int,
+    size: int,
+    dtype: Any,
+    name: str,
+    kernel_init: Initializer | None = None,
+) -> Conv:
     """A convolution that keeps the size, He-normal by fan-in unless told otherwise, zero bias."""
     return Conv(
         features,
         size,
         padding=size // 2,
         dtype=dtype,
-        kernel_init=kernel_init or he_normal(),
+        kernel_init=kernel_init or config.weights(he_normal()),
         bias_init=nn.initializers.zeros,
         name=name,
     )
 
 
-def _dense(features: int, name: str) -> nn.Dense:
-    return nn.Dense(features, kernel_init=he_normal(), name=name)
+def _dense(config: GKNetConfig, features: int, name: str) -> nn.Dense:
+    return nn.Dense(features, kernel_init=config.weights(he_normal()), name=name)
 
 
 def _centre_bias(size: int) -> Any:

@@ -5,7 +5,7 @@ Source: specs/gknet 4.
 
 import math
 from functools import cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ class LongDistanceReferenceExtractor(nn.Module):
     def __call__(self, x: Array, mask: Array, *, train: bool) -> Array:
         """Bottleneck f[b,h,w,c], share of foreground f32[b,h,w,1] -> f[b,h,w,lre_dim]."""
         config, size = self.config, x.shape[1:3]
-        x = _dense(config.lre_dim, self.dtype, "project")(x)
+        x = _dense(config, config.lre_dim, self.dtype, "project")(x)
         grid = token_grid(size, config.lre_token_cap)
         if config.lre_depth == 0:
             return x
@@ -83,17 +83,17 @@ class EncoderLayer(nn.Module):
     def __call__(self, x: Array, positions: Array, allowed: Array | None, *, train: bool) -> Array:
         """f[b,t,d], f[1,t,d] and bool[b,t,t] (query, key) or None -> f[b,t,d]."""
         config = self.config
-        attend = Attention(config.lre_heads, self.dtype, name="attn")
+        attend = Attention(config, self.dtype, name="attn")
         norms = [_norm(self.dtype, f"norm{i}") for i in (1, 2)]
 
         def drop(x: Array) -> Array:
             return Dropout(config.lre_dropout, self.axis_name)(x, train=train)
 
         def feed_forward(x: Array) -> Array:
-            hidden = _dense(config.lre_ffn, self.dtype, "linear1")(x)
+            hidden = _dense(config, config.lre_ffn, self.dtype, "linear1")(x)
             exact_gelu = partial(nn.gelu, approximate=False)
             hidden = (exact_gelu if config.lre_act == "gelu" else nn.relu)(hidden)
-            return _dense(config.lre_dim, self.dtype, "linear2")(drop(hidden))
+            return _dense(config, config.lre_dim, self.dtype, "linear2")(drop(hidden))
 
         if config.lre_norm_first:
             x = x + drop(attend(norms[0](x), positions, allowed))
@@ -106,29 +106,43 @@ class Attention(nn.Module):
     """Multi-head self-attention; positions are added to queries and keys, never to values.
 
     Attributes:
-        heads: number of heads.
+        config: options.
         dtype: of the arithmetic; the softmax is float32.
     """
 
-    heads: int
+    config: GKNetConfig
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, positions: Array, allowed: Array | None) -> Array:
         """Arguments and result as `EncoderLayer`. Sows "weights" f32[b,heads,t,t] on demand."""
         b, t, d = x.shape
-        kernel = self.param("in_kernel", xavier_uniform(), (d, 3 * d), jnp.float32)
+        heads = self.config.lre_heads
+        kernel_init = self.config.weights(xavier_uniform())
+        kernel = self.param("in_kernel", kernel_init, (d, 3 * d), jnp.float32)
         bias = self.param("in_bias", nn.initializers.zeros, (3 * d,), jnp.float32)
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype).reshape(1, 1, -1)
         placed = (x + positions) @ kernel[:, : 2 * d] + bias[..., : 2 * d]
         value = x @ kernel[:, 2 * d :] + bias[..., 2 * d :]
-        split = (b, t, self.heads, d // self.heads)
+        split = (b, t, heads, d // heads)
         query, key, value = (a.reshape(split) for a in (*jnp.split(placed, 2, -1), value))
         mask = None if allowed is None else allowed[:, None]
         if self.is_mutable_collection("intermediates") and not self.is_initializing():
             self.sow("intermediates", "weights", attention_weights(query, key, allowed))
-        y = jax.nn.dot_product_attention(query, key, value, mask=mask)
-        return _dense(d, self.dtype, "out")(y.reshape(b, t, d))
+        implementation = self._implementation()
+        y = jax.nn.dot_product_attention(
+            query, key, value, mask=mask, implementation=implementation
+        )
+        return _dense(self.config, d, self.dtype, "out")(y.reshape(b, t, d))
+
+    def _implementation(self) -> Literal["xla", "cudnn"]:
+        if not self.config.lre_flash:
+            return "xla"
+        if jax.default_backend() != "gpu" or self.dtype != jnp.bfloat16:
+            raise InputError(
+                "GKNet: lre_flash needs an NVIDIA GPU and precision=bfloat16; leave it off here"
+            )
+        return "cudnn"
 
 
 def attention_weights(query: Array, key: Array, allowed: Array | None) -> Array:
@@ -204,8 +218,9 @@ def shrink(x: Array, grid: tuple[int, int]) -> Array:
     return jax.image.resize(x.astype(jnp.float32), shape, "linear").astype(x.dtype)
 
 
-def _dense(features: int, dtype: Any, name: str) -> nn.Dense:
-    return nn.Dense(features, dtype=dtype, kernel_init=xavier_uniform(), name=name)
+def _dense(config: GKNetConfig, features: int, dtype: Any, name: str) -> nn.Dense:
+    kernel_init = config.weights(xavier_uniform())
+    return nn.Dense(features, dtype=dtype, kernel_init=kernel_init, name=name)
 
 
 def _norm(dtype: Any, name: str) -> nn.LayerNorm:

@@ -69,10 +69,10 @@ def xavier_normal() -> Initializer:
     return init
 
 
-def standard_normal() -> Initializer:
-    """N(0, 1): of layers that scale their weights when they use them (specs/giftnet 2.2)."""
+def standard_normal(std: float = 1.0) -> Initializer:
+    """N(0, std^2); 1: of layers that scale their weights when they use them (specs/giftnet 2.2)."""
 
     def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
-        return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+        return std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
     return init
