@@ -156,9 +156,7 @@ def test_encoder_layer(folder, norm, act):
 
 def test_positions_and_doubling(folder):
     golden = load(folder, "posenc.npz")
-    np.testing.assert_allclose(
-        sincos_positions(3, 5, 8), golden["pos_3x5x8"], rtol=0, atol=1e-7
-    )
+    np.testing.assert_allclose(sincos_positions(3, 5, 8), golden["pos_3x5x8"], rtol=0, atol=1e-7)
     channels = [*range(8), *range(128, 136)]
     large = next(value for name, value in golden.items() if name.startswith("pos_16x16x256"))
     np.testing.assert_allclose(
@@ -235,7 +233,9 @@ def test_reference_net(folder, reference):
         )
         errors = jnp.stack(
             [
-                foreground_normalized_error(output.image[i : i + 1], target[i : i + 1], mask[i : i + 1])[0]
+                foreground_normalized_error(
+                    output.image[i : i + 1], target[i : i + 1], mask[i : i + 1]
+                )[0]
                 for i in range(2)
             ]
         )
