@@ -51,15 +51,15 @@ def get_config() -> TrainConfig:
         ),
         optim=OptimConfig(
             name="adamw",
-            lr=1e-3,
+            lr=2e-3,
             weight_decay=1e-2,
             schedule="cosine",
             warmup_steps=50,
             clip_norm=1.0,
         ),
         eval=EvalConfig(every=0, data="minibsds", split="val"),
-        checkpoint=CheckpointConfig(every=500, best="last"),
+        checkpoint=CheckpointConfig(every=600, best="last"),
         log=LogConfig(every=50, images_every=0),
-        steps=1000,
+        steps=1200,
         ema_decay=0.99,
     )
