@@ -58,8 +58,8 @@ def get_config() -> TrainConfig:
             clip_norm=1.0,
         ),
         eval=EvalConfig(every=0, data="minibsds", split="val"),
-        checkpoint=CheckpointConfig(every=600, best="last"),
+        checkpoint=CheckpointConfig(every=300, best="last"),
         log=LogConfig(every=50, images_every=0),
-        steps=1200,
+        steps=600,
         ema_decay=0.99,
     )
