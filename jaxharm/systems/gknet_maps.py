@@ -120,7 +120,7 @@ def _drawn_kernels(kernels: Array, size: tuple[int, ...]) -> Array:
     rows, columns = places[0][:, None], places[1][None]
     drawn = kernels[:, rows, columns, taps[0][:, None], taps[1][None]]
     most = jnp.maximum(jnp.max(jnp.abs(drawn), (1, 2), keepdims=True), 1e-6)
-    return (0.5 + 0.5 * drawn / most)[..., None]
+    return jnp.clip(0.5 + 0.5 * drawn / most, 0, 1)[..., None]
 
 
 def _bars(shares: Array, size: tuple[int, ...]) -> Array:
