@@ -36,7 +36,7 @@ class LongDistanceReferenceExtractor(nn.Module):
     @nn.compact
     def __call__(self, x: Array, mask: Array, *, train: bool) -> Array:
         """Bottleneck f[b,h,w,c], share of foreground f32[b,h,w,1] -> f[b,h,w,lre_dim]."""
-        config, size = self.config, x.shape[1:3]
+        config, size = self.config, (x.shape[1], x.shape[2])
         x = _dense(config, config.lre_dim, self.dtype, "project")(x)
         grid = token_grid(size, config.lre_token_cap)
         if config.lre_depth == 0:

@@ -75,15 +75,15 @@ def _attention(
     if point is None:
         chosen = _nearest_to_centre(share)
     else:
-        row, column = (min(int(p * n), n - 1) for p, n in zip(point, grid, strict=True))
-        chosen = jnp.full((b,), row * grid[1] + column)
+        place = [min(int(p * n), n - 1) for p, n in zip(point, grid, strict=True)]
+        chosen = jnp.full((b,), place[0] * grid[1] + place[1])
     index = jnp.arange(grid[0] * grid[1]).reshape(1, *grid)
     here = _enlarged((index == chosen[:, None, None]).astype(jnp.float32), size)
     found = {"point": jnp.where(here > 0, _POINT, _REST * mask)}
     for i in range(config.lre_depth):
         weights = jnp.mean(captured[f"layer{i}"]["attn"]["weights"][0], 1)
-        row = weights[jnp.arange(b), chosen].reshape(b, *grid)
-        found[f"attention of the point, layer {i + 1}"] = _enlarged(_to_most(row), size)
+        seen = weights[jnp.arange(b), chosen].reshape(b, *grid)
+        found[f"attention of the point, layer {i + 1}"] = _enlarged(_to_most(seen), size)
     return found
 
 

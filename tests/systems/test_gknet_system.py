@@ -37,7 +37,11 @@ def tiny_system(**objective):
 def start():
     system = tiny_system()
     batch = tiny_batch(system.config)
-    return system, jax.jit(system.init, compiler_options=QUICK_COMPILE)(jax.random.key(0), batch), batch
+    return (
+        system,
+        jax.jit(system.init, compiler_options=QUICK_COMPILE)(jax.random.key(0), batch),
+        batch,
+    )
 
 
 @functools.cache
@@ -65,7 +69,7 @@ def test_losses_are_what_they_are_called():
 
 
 def test_maps_show_kernels_attention_and_fusion():
-    system, state, batch = start()
+    _, state, batch = start()
     maps = compiled_maps()(state, batch)
     names = {f"{what} 1/{n}" for what in ("kernels", "kernel strength") for n in (2, 4, 8)}
     names |= {f"global share of channels 1/{n}" for n in (2, 4, 8)}
