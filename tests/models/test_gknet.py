@@ -20,7 +20,7 @@ from jaxharm.models.gknet_kernels import correlation
 from jaxharm.models.gknet_lre import allowed_keys, token_grid
 from jaxharm.nn.resample import double, resize
 
-TINY = dataclasses.replace(GKNetConfig.tiny(), depth_levels=4, modulate_levels=None)
+TINY = GKNetConfig.tiny()
 # specs/gknet 2.
 COUNTS = [
     ({}, 14_519_716),
@@ -36,7 +36,7 @@ COUNTS = [
 # together: what counts is that shapes fit and that gradients arrive.
 OPTIONS = {
     "deep": {"depth_levels": 5, "modulate_levels": (3, 1), "upsample_align_corners": True},
-    "instance": {"norm": "instance", "norm_from": 1, "kpb_convs": 0, "lre_pos": "sincos_input"},
+    "instance": {"norm": "instance", "norm_from": 3, "kpb_convs": 0, "lre_pos": "sincos_input"},
     "group": {"norm": "group", "norm_from": 0, "head": "direct", "kernel_groups": 2},
     "no norm": {"norm": "none", "lre_act": "relu", "lre_ffn": 64, "kpb_chain": False},
     "pre-norm": {"lre_norm_first": True, "lre_dropout": 0.1, "kpb_convs": 3, "bn_sync": False},

@@ -71,8 +71,8 @@ def test_losses_are_what_they_are_called():
 def test_maps_show_kernels_attention_and_fusion():
     _, state, batch = start()
     maps = compiled_maps()(state, batch)
-    names = {f"{what} 1/{n}" for what in ("kernels", "kernel strength") for n in (2, 4, 8)}
-    names |= {f"global share of channels 1/{n}" for n in (2, 4, 8)}
+    names = {f"{what} 1/{n}" for what in ("kernels", "kernel strength") for n in (2, 4)}
+    names |= {f"global share of channels 1/{n}" for n in (2, 4)}
     names |= {"point", "attention of the point, layer 1", "attention of the point, layer 2"}
     assert set(maps) == names
     for name, value in maps.items():
@@ -80,9 +80,9 @@ def test_maps_show_kernels_attention_and_fusion():
         assert float(value.min()) >= 0, name
         assert float(value.max()) <= 1, name
         assert float(jnp.std(value)) > 0, name
-    # The point is one token of 16x16 pixels, on the foreground.
+    # The point is one token of 8x8 pixels, on the foreground.
     point = np.asarray(maps["point"]) == 1
-    assert point.sum((1, 2, 3)).tolist() == [256, 256]
+    assert point.sum((1, 2, 3)).tolist() == [64, 64]
     assert (np.asarray(batch["mask"])[point]).mean() > 0.5
 
 
@@ -91,7 +91,7 @@ def test_the_point_can_be_chosen():
     at = functools.partial(explain, system, point=(0.99, 0.0))
     maps = jax.jit(at, compiler_options=QUICK_COMPILE)(state, batch)
     rows, columns = np.nonzero(np.asarray(maps["point"])[0, ..., 0] == 1)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (48, 63, 0, 15)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (56, 63, 0, 7)
 
 
 def test_drawn_kernels_are_those_of_their_places():
