@@ -172,8 +172,16 @@ class GKNetConfig:
     @classmethod
     def tiny(cls) -> "GKNetConfig":
         """Every default code path at a small width, with one level less."""
-        small = {"base": 4, "depth_levels": 4, "norm_from": 1, "scf_min_dim": 8}
-        return cls(**small, lre_dim=16, lre_depth=2, lre_heads=2, lre_ffn=32)
+        return cls(
+            base=4,
+            depth_levels=4,
+            norm_from=1,
+            lre_dim=16,
+            lre_depth=2,
+            lre_heads=2,
+            lre_ffn=32,
+            scf_min_dim=8,
+        )
 
     @property
     def channels(self) -> tuple[int, ...]:
