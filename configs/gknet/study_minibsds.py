@@ -1,6 +1,6 @@
 """GKNet, without its transformer and without modulation, on a small set of photographs, three seeds each.
 
-Command (again to resume; 9 runs of about 2 minutes on two CPU cores):
+Command (again to resume; 9 runs of about 2 minutes each on two CPU cores):
     python benchmarks/ablate.py --study configs/gknet/study_minibsds.py \
         --workdir runs/gknet_study --set data.data_dir=DATA
 """
