@@ -189,3 +189,18 @@ register(
         listed=False,
     )
 )
+register(
+    Entry(
+        name="gknet",
+        model="jaxharm.models.gknet:GKNet",
+        config="jaxharm.models.gknet:GKNetConfig",
+        system="jaxharm.systems.gknet:GKNetSystem",
+        torch_names="jaxharm.convert.gknet:torch_names",
+        parameters=14_519_716,
+        memory_mib=144,
+        paper="Learning Global-aware Kernel for Image Harmonization, ICCV 2023, arXiv 2305.11676 "
+        "(reconstruction: internals and weights were not available)",
+        weights="none were released: train it, or convert arrays in the layout of specs/gknet 8",
+        licence="code Apache-2.0",
+    )
+)

@@ -23,7 +23,16 @@ FILES = sorted(
 )
 STUDIES = sorted((ROOT / "configs").glob("*/study*.py"))
 # Rows of a table that name the paper's own choice.
-PLAIN_ROWS = {"full", "curves_shading", "dual_stream", "knots_32", "mask_offset_50"}
+PLAIN_ROWS = {
+    "full",
+    "protocol_default",
+    "kernel_3",
+    "levels_321",
+    "curves_shading",
+    "dual_stream",
+    "knots_32",
+    "mask_offset_50",
+}
 ABLATIONS = [
     (path.parent.name, name)
     for path in sorted((ROOT / "configs").glob("*/ablations.py"))

@@ -18,6 +18,8 @@ class BatchNorm(nn.Module):
 
     Attributes:
         axis_name: mapped axis to reduce over in training, None for the local batch.
+        sync: if False, each device normalises by its own batch, and only the running statistics
+            are averaged over the axis, so that they stay the same everywhere.
         momentum: share of the old running statistics (1 - the momentum of PyTorch).
         epsilon: added to the variance.
     """
@@ -25,6 +27,7 @@ class BatchNorm(nn.Module):
     axis_name: str | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
+    sync: bool = True
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
@@ -38,11 +41,14 @@ class BatchNorm(nn.Module):
             multiplier = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
             return _scale_and_shift(x, multiplier, bias - running_mean.value * multiplier)
         axis_name = None if self.is_initializing() else self.axis_name
-        y, mean, var = _normalize_batch(x, scale, bias, axis_name, self.epsilon)
+        reduced = axis_name if self.sync else None
+        y, mean, var = _normalize_batch(x, scale, bias, reduced, self.epsilon)
         if not self.is_initializing():
             count = x.size // features
-            if axis_name is not None:
-                count *= jax.lax.psum(1, axis_name)
+            if reduced is not None:
+                count *= jax.lax.psum(1, reduced)
+            elif axis_name is not None:
+                mean, var = jax.lax.pmean((mean, var), axis_name)
             unbiased = var * (count / max(count - 1, 1))
             for running, batch in ((running_mean, mean), (running_var, unbiased)):
                 running.value = self.momentum * running.value + (1 - self.momentum) * batch

@@ -42,6 +42,30 @@ def resize(x: Array, size: tuple[int, int], kind: Kind) -> Array:
     return jnp.einsum("xw,bywc->byxc", columns, y, precision=highest).astype(x.dtype)
 
 
+def double(x: Array) -> Array:
+    """`resize` of kind "bilinear" to twice the size, by shifts: its time is linear in the pixels.
+
+    Args:
+        x: f[b,h,w,c].
+
+    Returns:
+        f[b,2h,2w,c] in the dtype of `x`; the arithmetic is float32.
+    """
+    y = _double(_double(x.astype(jnp.float32), 1), 2)
+    return y.astype(x.dtype)
+
+
+def _double(x: Array, axis: int) -> Array:
+    """`double` along one axis: every pixel becomes two, a quarter of the way to its neighbours."""
+    first, last = (jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, x.shape[axis] - 1))
+    before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, -1, axis=axis)], axis)
+    after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, None, axis=axis), last], axis)
+    pairs = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
+    shape = list(x.shape)
+    shape[axis] *= 2
+    return pairs.reshape(shape)
+
+
 def resize_conv3x3(
     x: Array, kernel: Array, size: tuple[int, int], kind: Kind, *, padding: Padding = "zero"
 ) -> Array:

@@ -1,0 +1,106 @@
+"""The public function: checks, choice of implementation, differentiation rule."""
+
+import functools
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from jaxharm.errors import InputError
+from jaxharm.ops import dispatch
+from jaxharm.ops.dynamic_filter import reference
+from jaxharm.types import Array
+
+Padding = Literal["zero", "reflect"]
+
+# name -> (forward, backward), with the signatures of reference.forward and reference.backward.
+_IMPLEMENTATIONS: dict[str, tuple[Callable, Callable]] = {
+    "reference": (reference.forward, reference.backward)
+}
+
+
+def dynamic_filter(
+    x: Array,
+    kernels: Array,
+    *,
+    dilation: int = 1,
+    padding: Padding = "zero",
+    implementation: str | None = None,
+) -> Array:
+    """Filters every pixel with the kernel that stands at that pixel (not flipped).
+
+    With r = (k-1)/2 and x' the padded image:
+
+        y[i,j,c] = sum_uv kernels[i,j,group(c),u,v] * x'[i + (u-r)*dilation, j + (v-r)*dilation, c]
+
+    Neither the unfolded image nor any other array of k*k image sizes is made, but for the kernels
+    and their gradient. Both arguments have a gradient; nothing else is kept for it.
+
+    Args:
+        x: f[b,h,w,c].
+        kernels: f[b,h,w,g,k,k], k odd, u the vertical tap; the c channels fall into g equal groups
+            of neighbours, which share a kernel: g = c is a kernel per channel, g = 1 one for all.
+        dilation: distance of the taps, in pixels.
+        padding: what lies outside the image: zeros, or its mirror image without the border pixel
+            (mirrored again where the kernel reaches further than the image).
+        implementation: see `jaxharm.ops.dispatch`.
+
+    Returns:
+        f[b,h,w,c] in the dtype of `x`; sums are float32 or wider.
+
+    Raises:
+        InputError: a shape that does not fit, an even kernel, groups that do not divide the
+            channels, an unknown padding, or an implementation that does not exist.
+
+    Source: GKNet (arXiv 2305.11676), specs/gknet 7.
+    """
+    _check(x, kernels, dilation, padding)
+    table = {name: pair[0] for name, pair in _IMPLEMENTATIONS.items()}
+    chosen = dispatch.choose("dynamic_filter", implementation, table)
+    name = next(key for key, forward in table.items() if forward is chosen)
+    return _apply(name, dilation, padding, jnp.asarray(x), jnp.asarray(kernels))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _apply(name: str, dilation: int, padding: Padding, x: Array, kernels: Array) -> Array:
+    return _IMPLEMENTATIONS[name][0](x, kernels, dilation, padding)
+
+
+def _apply_forward(
+    name: str, dilation: int, padding: Padding, x: Array, kernels: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return _IMPLEMENTATIONS[name][0](x, kernels, dilation, padding), (x, kernels)
+
+
+def _apply_backward(
+    name: str, dilation: int, padding: Padding, residuals: tuple[Array, Array], grad: Array
+) -> tuple[Array, Array]:
+    return _IMPLEMENTATIONS[name][1](*residuals, grad, dilation, padding)
+
+
+_apply.defvjp(_apply_forward, _apply_backward)
+
+
+def _check(x: Array, kernels: Array, dilation: int, padding: str) -> None:
+    if x.ndim != 4:
+        raise InputError(f"dynamic_filter: x is {list(x.shape)}, not [b,h,w,c]")
+    if kernels.ndim != 6 or kernels.shape[:3] != x.shape[:3]:
+        raise InputError(
+            f"dynamic_filter: kernels are {list(kernels.shape)}, not {[*x.shape[:3], 'g', 'k', 'k']}"
+        )
+    groups, rows, columns = kernels.shape[3:]
+    if rows != columns or rows % 2 == 0:
+        raise InputError(
+            f"dynamic_filter: kernels are {rows}x{columns}; needed is a square with an odd side"
+        )
+    if groups < 1 or x.shape[-1] % groups:
+        raise InputError(
+            f"dynamic_filter: {groups} kernel groups do not divide {x.shape[-1]} channels"
+        )
+    if dilation < 1:
+        raise InputError(f"dynamic_filter: dilation={dilation} must be positive")
+    if padding not in get_args(Padding):
+        raise InputError(
+            f"dynamic_filter: padding={padding!r}; choose from {', '.join(get_args(Padding))}"
+        )
