@@ -1,0 +1,99 @@
+"""3x3 convolutions whose border mirrors the image, at the size of the input or at twice that.
+
+Source: specs/propih 2.1. Reflection does not repeat the edge pixel.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxharm.nn.conv import conv2d
+from jaxharm.nn.init import uniform_fan_in
+from jaxharm.types import Array
+
+_VALID = ((0, 0), (0, 0))
+
+
+def reflect_conv3x3(kernel: Array, *inputs: Array) -> Array:
+    """Convolves with one mirrored pixel on every side, without bias.
+
+    Args:
+        kernel: f[3,3,c,o].
+        inputs: f[b,h,w,c_i] each, h and w at least 2; several count as concatenated.
+
+    Returns:
+        f[b,h,w,o].
+    """
+    return conv2d([_pad(x, "reflect") for x in inputs], kernel, 1, _VALID)
+
+
+def nearest_conv3x3(kernel: Array, x: Array) -> Array:
+    """Doubles `x` by repeating pixels, then convolves with one mirrored pixel on every side.
+
+    On CPU the enlarged image is never made: of the nine taps of an output pixel four different
+    input pixels are met, so that each of the four phases is a 2x2 convolution of `x` with sums of
+    the kernel's taps. The mirrored border of the enlarged image is the repeated border of `x`.
+
+    Args:
+        kernel: f[3,3,c,o].
+        x: f[b,h,w,c].
+
+    Returns:
+        f[b,2h,2w,o].
+    """
+    return jax.lax.platform_dependent(kernel, x, cpu=_by_phases, default=_by_enlarging)
+
+
+def _by_enlarging(kernel: Array, x: Array) -> Array:
+    return reflect_conv3x3(kernel, jnp.repeat(jnp.repeat(x, 2, 1), 2, 2))
+
+
+def _by_phases(kernel: Array, x: Array) -> Array:
+    b, h, w, c = x.shape
+    o = kernel.shape[-1]
+    phases = _phase_taps(_phase_taps(kernel, 0), 2)  # 2, 2 (rows), 2, 2 (columns), c, o
+    # Row taps and row phases stand first, column taps and phases next: taps, taps, c, all phases.
+    weights = phases.transpose(1, 3, 4, 0, 2, 5).reshape(2, 2, c, 4 * o)
+    y = conv2d(_pad(x, "edge"), weights, 1, _VALID).reshape(b, h + 1, w + 1, 2, 2, o)
+    # Phase 0 of row p reads rows p-1 and p of x, phase 1 rows p and p+1: it stands one further.
+    rows = [jnp.stack([y[:, i : i + h, j : j + w, i, j] for j in (0, 1)], axis=3) for i in (0, 1)]
+    return jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, o)
+
+
+def _phase_taps(kernel: Array, axis: int) -> Array:
+    """Replaces an axis of three taps by (phase, tap): [k0, k1+k2] and [k0+k1, k2]."""
+    first, second, third = jnp.split(kernel, 3, axis)
+    even = jnp.concatenate([first, second + third], axis)
+    odd = jnp.concatenate([first + second, third], axis)
+    return jnp.stack([even, odd], axis)
+
+
+def _pad(x: Array, mode: str) -> Array:
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=mode)
+
+
+class ReflectConv(nn.Module):
+    """3x3 convolution layer with a mirrored border; PyTorch's default initialisation.
+
+    Attributes:
+        features: output channels.
+        double: whether the input is first enlarged by repeating its pixels.
+        dtype: of the arithmetic and the output; parameters are float32.
+    """
+
+    features: int
+    double: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, *inputs: Array) -> Array:
+        """f[b,h,w,c] -> f[b,h,w,features] (or twice the size); several inputs count as one."""
+        channels = sum(x.shape[-1] for x in inputs)
+        init = uniform_fan_in(9 * channels)
+        kernel = self.param("kernel", init, (3, 3, channels, self.features), jnp.float32)
+        bias = self.param("bias", init, (self.features,), jnp.float32).astype(self.dtype)
+        kernel, arrays = kernel.astype(self.dtype), [x.astype(self.dtype) for x in inputs]
+        y = nearest_conv3x3(kernel, *arrays) if self.double else reflect_conv3x3(kernel, *arrays)
+        return y + bias.reshape(1, 1, 1, -1)
