@@ -4,10 +4,14 @@ Source: specs/propih 6.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_safetensors
 
 from jaxharm.convert.name_map import NameMap, Rule, conv
+from jaxharm.convert.torch_file import read_torch_file
 from jaxharm.errors import InputError
 from jaxharm.models.propih import STAGES, ProPIHConfig
 from jaxharm.nn.vgg import COLLECTION, PIECES
@@ -117,3 +121,25 @@ def _conv(theirs: str, ours: _Path) -> list[Rule]:
 
 def _norm(theirs: str, ours: _Path) -> list[Rule]:
     return [Rule(f"{theirs}.weight", (*ours, "scale")), Rule(f"{theirs}.bias", (*ours, "bias"))]
+
+
+def load_encoder(path: str | Path, width: int = 64) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """Reads a normalised VGG-19 from a .pth or .safetensors file; see `encoder_from_torch`.
+
+    Raises:
+        InputError: the file is absent or damaged, or holds other layers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"encoder file {path} does not exist: put vgg_normalised.pth of the official release "
+            "there, or make one with: jaxharm convert vgg19"
+        )
+    if path.suffix == ".safetensors":
+        try:
+            state = load_safetensors(path)
+        except SafetensorError as error:
+            raise InputError(f"{path} is damaged or no safetensors file: {error}") from None
+    else:
+        state = read_torch_file(path)
+    return encoder_from_torch(state, width, source=str(path))

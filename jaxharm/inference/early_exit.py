@@ -47,7 +47,7 @@ class StageRunner:
         calls: (stage, batch size) of every call of a stage's function so far.
     """
 
-    def __init__(self, model: nn.Module, variables: Any) -> None:
+    def __init__(self, model: Any, variables: Any) -> None:
         """Keeps the weights on the device; compilations are per stage, batch size and image size."""
         self._model = model
         self._variables = jax.device_put(variables)
@@ -76,7 +76,7 @@ class StageRunner:
         Raises:
             InputError: as `ProPIH`; a stage or threshold out of range; "gru" without an exit head.
         """
-        config: Any = self._model.config  # type: ignore[attr-defined]
+        config = self._model.config
         _check(config, mode, stage, threshold)
         arrays = check_inputs(config, *(jnp.asarray(a) for a in (composite, mask, background)))
         count, rows = len(composite), np.arange(len(composite))
@@ -128,7 +128,7 @@ def run_stage(
 
 
 def one_program(
-    model: nn.Module,
+    model: Any,
     variables: Any,
     composite: Array,
     mask: Array,
@@ -151,7 +151,7 @@ def one_program(
     Raises:
         InputError: as `StageRunner`.
     """
-    config: Any = model.config  # type: ignore[attr-defined]
+    config = model.config
     _check(config, "gru", STAGES, threshold)
     inputs = check_inputs(config, composite, mask, background)
 

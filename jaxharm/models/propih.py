@@ -65,9 +65,9 @@ class ProPIHConfig:
             raise InputError(f"ProPIHConfig.width={self.width}: an even number is needed")
 
     @classmethod
-    def tiny(cls) -> "ProPIHConfig":
+    def tiny(cls, exit_head: bool = False) -> "ProPIHConfig":
         """Every code path in some ten thousand weights."""
-        return cls(width=4, exit_units=4, trained_size=64)
+        return cls(width=4, exit_head=exit_head, exit_units=4, trained_size=64)
 
     @property
     def size_multiple(self) -> int:
@@ -265,7 +265,7 @@ class ProPIH(nn.Module):
         coarse = (self.heads[number - 1](features).astype(jnp.float32) + 1) / 2
         final = coarse * inputs.mask + inputs.background * (1 - inputs.mask)
         memory, logit = carry.memory, None
-        if self.exit is not None and number < STAGES:
+        if self.exit is not None and memory is not None and number < STAGES:
             memory, logit = self.exit(memory, stage_descriptor(features, inputs.mask))
         return Carry(content, style, features, memory), Stage(coarse, final, logit)
 
