@@ -185,8 +185,9 @@ class ProPIH(nn.Module):
             composite: f32[b,h,w,3] in [0,1], the object pasted into the painting.
             mask: f32[b,h,w,1] in [0,1], 1 = object; soft edges blend.
             background: f32[b,h,w,3] in [0,1], the painting without the object.
-            train: adds to aux what the losses read: `content_features` and `style_features`, the
-                encoder's features of composite and painting at every stage.
+            train: adds to aux what losses and labels read, per stage: `content_features` and
+                `style_features`, the encoder's of composite and painting, and `features`, those of
+                the bottom branch.
 
         Returns:
             Output of the last stage, clipped; aux: raw f32[b,h,w,3], before blending; stages and
@@ -199,12 +200,11 @@ class ProPIH(nn.Module):
                 multiples of 8 or below 16.
         """
         inputs = check_inputs(self.config, composite, mask, background)
-        carry, stages, contents, styles = self.start(inputs), [], [], []
+        carry, stages, carried = self.start(inputs), [], []
         for number in range(1, STAGES + 1):
             carry, stage = self.stage(number, carry, inputs)
             stages.append(stage)
-            contents.append(carry.content)
-            styles.append(carry.style)
+            carried.append(carry)
         aux: dict[str, Any] = {
             "raw": stages[-1].coarse,
             "stages": jnp.stack([stage.final for stage in stages]),
@@ -213,7 +213,9 @@ class ProPIH(nn.Module):
         if self.exit is not None:
             aux["exit_logits"] = jnp.stack([s.logit for s in stages[:-1] if s.logit is not None])
         if train:
-            aux |= {"content_features": tuple(contents), "style_features": tuple(styles)}
+            aux["content_features"] = tuple(c.content for c in carried)
+            aux["style_features"] = tuple(c.style for c in carried)
+            aux["features"] = tuple(c.features for c in carried)
         return Output(jnp.clip(stages[-1].final, 0, 1), aux)
 
     def until_stage(
@@ -313,3 +315,24 @@ def check_inputs(
             f"not {height}x{width}"
         )
     return Inputs(*(x.astype(jnp.float32) for x in (composite, background, mask)))
+
+
+def stage_macs(config: ProPIHConfig, height: int, width: int) -> list[int]:
+    """Multiply-accumulates of every stage's convolutions for one image (specs/propih 2.6)."""
+    channels, bottom, full = 3, config.width // 2, height * width
+    totals = []
+    for number, layers in enumerate(PIECES, 1):
+        area = full // 4 ** max(number - 2, 0)  # of a piece's layers before its pooling
+        encoder = 3 * 3 * full if number == 1 else 0  # the pixel transform
+        for name, multiple in layers:
+            pooled = number > 1 and name == layers[-1][0]
+            encoder += 9 * channels * multiple * config.width * (area // 4 if pooled else area)
+            channels = multiple * config.width
+        features, small = channels, full // 4 ** (number - 1)
+        up = 0
+        for i in range(number):
+            up += 9 * features * (features // 2) * small * 4**i
+            features //= 2
+        fuse = 9 * bottom * bottom * 5 * full if number > 1 else 0
+        totals.append(2 * encoder + up + fuse + 3 * bottom * full)
+    return totals
