@@ -66,8 +66,8 @@ class ProPIHConfig:
 
     @classmethod
     def tiny(cls, exit_head: bool = False) -> "ProPIHConfig":
-        """Every code path in some ten thousand weights."""
-        return cls(width=4, exit_head=exit_head, exit_units=4, trained_size=64)
+        """Every code path in some ninety thousand weights, most of them frozen."""
+        return cls(width=8, exit_head=exit_head, exit_units=4, trained_size=64)
 
     @property
     def size_multiple(self) -> int:

@@ -31,7 +31,7 @@ from jaxharm.models.propih_discriminator import (
     object_cells,
 )
 from jaxharm.nn.vgg import COLLECTION
-from jaxharm.objectives.image_gradient import image_loss
+from jaxharm.objectives.image_gradient import image_losses
 from jaxharm.objectives.painterly import content_error, style_errors, style_moments
 from jaxharm.objectives.reduction import Ratio, reduce_ratio
 from jaxharm.systems.adversarial import AdversarialSystem, Judge
@@ -158,22 +158,24 @@ class ProPIHSystem(AdversarialSystem):
         "stage1_loss" ... , their weighted sums per stage.
         """
         objective, count = self.config.objective, jnp.float32(len(batch["mask"]))
+        stages = objective.supervise_stages
+        names = ("coarse", "stages") if objective.supervise_coarse else ("stages",)
+        images = jnp.stack([output.aux[name][k - 1] for k in stages for name in names])
+        every = objective.style_layers == "all"
+        layers = jnp.array(
+            [[every or i <= k for i in range(1, STAGES + 1)] for k in stages for _ in names],
+            jnp.float32,
+        )
+        function = partial(_weighted_errors, self)
         targets = self.targets(output, batch["mask"])
+        values, parts = image_losses(function, images, layers, targets)
         total, terms = jnp.float32(0), {}
-        sums = jnp.zeros(2)
-        for stage in objective.supervise_stages:
-            value, parts = jnp.float32(0), jnp.zeros(2)
-            for name in ("coarse", "stages") if objective.supervise_coarse else ("stages",):
-                found, own = image_loss(
-                    self._image_function(stage), output.aux[name][stage - 1], targets
-                )
-                value, parts = value + found, parts + own
-            sums = sums + parts
-            ratio = reduce_ratio((value, count), axis_name)
+        for stage, value in zip(stages, values.reshape(len(stages), -1), strict=True):
+            ratio = reduce_ratio((jnp.sum(value), count), axis_name)
             terms[f"stage{stage}_loss"] = ratio
             total += ratio[0] / ratio[1]
         for index, name in enumerate(("content_loss", "style_loss")):
-            terms[name] = reduce_ratio((sums[index], count), axis_name)
+            terms[name] = reduce_ratio((jnp.sum(parts[:, index]), count), axis_name)
         return total, terms
 
     def targets(self, output: Output, mask: Array) -> Targets:
@@ -183,16 +185,12 @@ class ProPIHSystem(AdversarialSystem):
         content = output.aux["content_features"][-1]
         return jax.lax.stop_gradient(Targets(output.aux[COLLECTION], masks, content, styles))
 
-    def image_errors(self, image: Array, targets: Targets, layers: int) -> tuple[Array, Array]:
-        """Content error f32[b] and style errors f32[b,layers,2] of results f32[b,h,w,3]."""
+    def image_errors(self, image: Array, targets: Targets) -> tuple[Array, Array]:
+        """Content error f32[b] and style errors f32[b,4,2] of results f32[b,h,w,3]."""
         module: Any = self.module()
         features = module.apply({"params": {}, COLLECTION: targets.encoder}, image, method="encode")
-        styles = style_errors(features[:layers], targets.masks[:layers], targets.style[:layers])
+        styles = style_errors(features, targets.masks, targets.style)
         return content_error(features[-1], targets.content), styles
-
-    def _image_function(self, stage: int) -> Any:
-        layers = STAGES if self.config.objective.style_layers == "all" else stage
-        return partial(_weighted_errors, self, layers)
 
     # The discriminator: see AdversarialSystem ----------------------------------------------
 
@@ -263,12 +261,15 @@ class ProPIHSystem(AdversarialSystem):
 
 
 def _weighted_errors(
-    system: ProPIHSystem, layers: int, image: Array, targets: Targets
+    system: ProPIHSystem, image: Array, layers: Array, targets: Targets
 ) -> tuple[Array, Array]:
-    """The weighted loss of results, summed over the images; content and style f32[2] apart."""
+    """The weighted loss of results, summed over the images; content and style f32[2] apart.
+
+    `layers` f32[4] is 1 for the layers whose style counts.
+    """
     objective = system.config.objective
-    content, style = system.image_errors(image, targets, layers)
-    parts = jnp.stack([jnp.sum(content), jnp.sum(style)])
+    content, style = system.image_errors(image, targets)
+    parts = jnp.stack([jnp.sum(content), jnp.sum(style * layers[None, :, None])])
     weighted = objective.content_weight * parts[0] + objective.style_weight * parts[1]
     return weighted, parts
 

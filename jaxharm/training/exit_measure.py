@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.models.propih import STAGES
 from jaxharm.models.propih_exit import stage_descriptor
 from jaxharm.nn.vgg import COLLECTION
 from jaxharm.objectives.painterly import style_errors
@@ -97,7 +96,7 @@ def _measure(system: ProPIHSystem, variables: Any, batch: Any) -> tuple[Array, A
     collections = {COLLECTION: variables[COLLECTION]}
     output, _ = system.forward(variables["params"], collections, prepared, jax.random.key(0), None)
     targets = system.targets(output, prepared["mask"])
-    found = [system.image_errors(image, targets, STAGES) for image in output.aux["stages"]]
+    found = [system.image_errors(image, targets) for image in output.aux["stages"]]
     content = jnp.stack([errors[0] for errors in found])
     style = jnp.stack([jnp.sum(errors[1], (1, 2)) for errors in found])
     untouched = style_errors(output.aux["content_features"], targets.masks, targets.style)
