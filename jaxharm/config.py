@@ -101,10 +101,10 @@ class OptimConfig:
     b2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine", "step"] = "constant"
+    schedule: Literal["constant", "cosine", "step", "stairs"] = "constant"
     warmup_steps: int = 0
     final_lr: float = 0.0  # where "cosine" ends, at the last step of the run
-    milestones: tuple[float, ...] = ()  # "step": shares of the run, in (0,1)
+    milestones: tuple[float, ...] = ()  # "step", "stairs": shares of the run, in (0,1)
     gamma: float = 0.1  # "step": factor at each milestone
     clip_norm: float | None = None  # global gradient norm limit
 

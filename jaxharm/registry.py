@@ -189,3 +189,19 @@ register(
         listed=False,
     )
 )
+register(
+    Entry(
+        name="propih",
+        model="jaxharm.models.propih:ProPIH",
+        config="jaxharm.models.propih:ProPIHConfig",
+        system="jaxharm.systems.propih:ProPIHSystem",
+        torch_names="jaxharm.convert.propih:torch_names",
+        parameters=2_204_236,
+        paper="Progressive Painterly Image Harmonization from Low-level Styles to High-level Styles, "
+        "AAAI 2024, arXiv 2312.10264",
+        weights="official checkpoints convert (jaxharm convert); none shipped",
+        licence="code Apache-2.0; official weights: see the bcmi/ProPIH repository; WikiArt is for "
+        "non-commercial research only",
+        needs_background=True,
+    )
+)

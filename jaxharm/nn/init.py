@@ -55,3 +55,12 @@ def standard_normal() -> Initializer:
         return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
     return init
+
+
+def normal_around(mean: float, std: float) -> Initializer:
+    """N(mean, std^2)."""
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return mean + std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+
+    return init

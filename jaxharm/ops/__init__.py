@@ -1,8 +1,9 @@
 """Pure functions that may have kernels; each takes `implementation` (see `dispatch`)."""
 
 from jaxharm.ops.apply_curves import apply_curves
+from jaxharm.ops.masked_adain.api import masked_adain
 from jaxharm.ops.masked_moments.api import masked_moments
 from jaxharm.ops.modulated_conv import modulated_conv
 from jaxharm.ops.patch_norm.api import patch_norm
 
-__all__ = ["apply_curves", "masked_moments", "modulated_conv", "patch_norm"]
+__all__ = ["apply_curves", "masked_adain", "masked_moments", "modulated_conv", "patch_norm"]
