@@ -9,7 +9,9 @@ from memory_source import MemorySource
 
 from data_pipelines import loader
 from data_pipelines.errors import DatasetValidationError
+from data_pipelines.paintings import PaintedEvalSamples
 from data_pipelines.placement import blend
+from data_pipelines.samples import Slots
 from data_pipelines.sources.textures import TextureSource, texture
 from jaxharm.config import AugmentConfig, DataConfig, PaintingsConfig, SynthesisConfig
 
@@ -145,16 +147,11 @@ def test_photographs_serve_as_paintings_but_never_as_their_own():
             number = np.unique(batch["composite"][i][inside][:, 2])
             assert len(number) == 1
             assert number[0] != batch["background"][i, 0, 0, 2]
+    one = MemorySource(1, photos=True)
+    options = {"image_size": 8, "image_resize": "linear_aa", "mask_resize": "linear_aa"}
+    samples = PaintedEvalSamples(one, [one], slots=Slots(1, 0, 0, 1), **options)
     with pytest.raises(DatasetValidationError, match="another picture"):
-        one = MemorySource(1, photos=True)
-        loader.PaintedEvalSamples(
-            one,
-            [one],
-            image_size=8,
-            image_resize="linear_aa",
-            mask_resize="linear_aa",
-            slots=loader.Slots(1, 0, 0, 1),
-        )[0]
+        samples[0]
 
 
 def test_textures_are_paintings_by_number():
