@@ -17,7 +17,12 @@ import numpy as np
 
 from data_pipelines import schema
 from data_pipelines.errors import DatasetValidationError
-from data_pipelines.paintings import PaintedEvalSamples, PaintedSamples
+from data_pipelines.paintings import (
+    OWN,
+    PaintedEvalSamples,
+    PaintedSamples,
+    ReadyEvalSamples,
+)
 from data_pipelines.samples import EvalSamples, RecordSource, Slots, TrainSamples
 from data_pipelines.sources.reading import open_source
 from data_pipelines.sources.textures import NAME as TEXTURES
@@ -150,7 +155,8 @@ def eval_batches(
         num_threads: reading threads.
         paintings, paintings_split: what the objects of `name` are pasted on, as
             `data.paintings.name`; the pass is then over the paintings (as many "textures" as there
-            are records). Empty: the records are composites.
+            are records). "own": the records are composites with their paintings. Empty: the
+            records are composites with the truth.
 
     Raises:
         DatasetValidationError: the data set or split is missing, or batch_size does not fit.
@@ -158,7 +164,10 @@ def eval_batches(
     source = open_source(name, data_dir, split)
     return eval_batches_from(
         source,
-        paintings=_open_paintings(
+        ready=paintings == OWN,
+        paintings=[]
+        if paintings == OWN
+        else _open_paintings(
             paintings, data_dir, paintings_split, textures=len(source), side=image_size or 256
         ),
         image_size=image_size,
@@ -175,6 +184,7 @@ def eval_batches_from(
     source: RecordSource,
     *,
     paintings: Sequence[RecordSource] = (),
+    ready: bool = False,
     image_size: int | None,
     image_resize: str,
     mask_resize: str,
@@ -183,14 +193,16 @@ def eval_batches_from(
     process_count: int = 1,
     num_threads: int = 4,
 ) -> Batches:
-    """As `eval_batches`, on an already opened source."""
+    """As `eval_batches`, on already opened sources; `ready` stands for the paintings "own"."""
     if image_size is None:
         batch_size = process_count
     slots = _slots(batch_size, 0, process_index, process_count)
     options: dict[str, Any] = {"image_size": image_size, "image_resize": image_resize}
     options |= {"mask_resize": mask_resize, "slots": slots}
     samples: EvalSamples | PaintedEvalSamples
-    if paintings:
+    if ready:
+        samples = ReadyEvalSamples(source, **options)
+    elif paintings:
         samples = PaintedEvalSamples(source, paintings, **options)
     else:
         samples = EvalSamples(source, **options)

@@ -26,6 +26,9 @@ from data_pipelines.samples import (
 )
 from data_pipelines.transforms import Geometry, apply_geometry, draw_geometry
 
+OWN = "own"  # eval.paintings: the records are composites with their paintings
+# The painting's record, photograph u8[h,w,3], mask u8[h,w], and a name.
+Joined = tuple[Mapping[str, Any], np.ndarray, np.ndarray, str]
 # Keep the generators of a seed apart (those of samples.py are below 10).
 _SAMPLE_TAG, _PAINTING_TAG, _OBJECT_TAG, _PAIRING_TAG, _EVAL_TAG = 10, 11, 12, 13, 14
 
@@ -41,8 +44,8 @@ class PaintedSamples:
     Args:
         objects: photographs with their masks: a painterly set's (one object is drawn at each use),
             or those of any other set (`real` and its mask).
-        paintings: a painterly set's paintings, `TextureSource`, or the photographs (`real`) of any
-            other set.
+        paintings: a painterly set's paintings, `TextureSource`, or the plates, else photographs,
+            of any other set.
         data: the attributes of `DataConfig`.
         seed, slots: as for `samples.TrainSamples`.
 
@@ -140,21 +143,45 @@ class PaintedEvalSamples:
     def __getitem__(self, number: int) -> Sample:
         position = self._slots.position(number)
         index = min(position, len(self._paintings) - 1)
-        source, place = self._paintings[index]
-        photo = self._objects[index % len(self._objects)]
-        painting = _another(source, place, photo)
-        image, mask = _object(photo, np.random.default_rng((_EVAL_TAG, index)))
+        painting, image, mask, name = self._join(index)
         side = self._image_size
         size = (side, side) if side else (int(painting["height"]), int(painting["width"]))
         whole = Geometry((0, 0, *mask.shape))
-        names = [record_id(record).replace("/", "_") for record in (photo, painting)]
         return {
             **_paste(image, mask, whole, painting, size, *self._modes),
             "index": np.int32(position % 2**31),
             "valid": np.float32(position < len(self._paintings)),
-            "composite_id": f"{index:05d}_{names[0]}_on_{names[1]}",
+            "composite_id": name,
             "subset": painting["subset"],
         }
+
+    def _join(self, index: int) -> Joined:
+        source, place = self._paintings[index]
+        photo = self._objects[index % len(self._objects)]
+        painting = _another(source, place, photo)
+        image, mask = _object(photo, np.random.default_rng((_EVAL_TAG, index)))
+        names = [record_id(record).replace("/", "_") for record in (photo, painting)]
+        return painting, image, mask, f"{index:05d}_{names[0]}_on_{names[1]}"
+
+
+class ReadyEvalSamples(PaintedEvalSamples):
+    """One ordered pass over ready-made composites whose `background` is the painting.
+
+    They are pasted anew, so that the painting surrounds the object bit for bit.
+    """
+
+    def __init__(self, composites: RecordSource, **options: Any) -> None:
+        super().__init__(composites, [composites], **options)
+        if "background" not in composites[0]:
+            raise DatasetValidationError(
+                f"{composites!r} has no paintings of its own (eval.paintings={OWN!r}): build it from "
+                f"folders comp/, mask/ and style/, or name a set of paintings"
+            )
+
+    def _join(self, index: int) -> Joined:
+        record = self._objects[index]
+        key = "composite" if "composite" in record else "real"
+        return record, decode_image(record, key), decode_mask(record), record_id(record)
 
 
 def _paste(
@@ -169,7 +196,7 @@ def _paste(
     """The images of a sample at `size`."""
     modes = {"image_resize": image_resize, "mask_resize": mask_resize}
     resized = apply_geometry({"real": image, "mask": mask}, geometry, size, **modes)
-    key = "style" if "style" in painting else "real"
+    key = next(key for key in ("style", "background", "real") if key in painting)
     background = resize_image(decode_image(painting, key), size, image_resize)
     alpha = np.rint(resized["mask"][..., 0] * 255).astype(np.uint8)
     composite = blend(resized["real"], background, alpha)

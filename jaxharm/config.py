@@ -118,7 +118,7 @@ class EvalConfig:
     split: str = "test"
     batch_size: int = 16
     protocol: str = "default_256"
-    paintings: str = ""  # as data.paintings.name: what the objects of `data` are pasted on
+    paintings: str = ""  # as data.paintings.name; "own": composites with their paintings
     paintings_split: str = "test_paintings"
 
     @property

@@ -8,12 +8,15 @@ import pytest
 from memory_source import MemorySource
 
 from data_pipelines import loader
+from data_pipelines.build import build
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.paintings import PaintedEvalSamples
 from data_pipelines.placement import blend
 from data_pipelines.samples import Slots
 from data_pipelines.sources.textures import TextureSource, texture
+from data_pipelines.verify import verify
 from jaxharm.config import AugmentConfig, DataConfig, PaintingsConfig, SynthesisConfig
+from tests.fixtures_data import box_mask, random_image, write_image
 
 DATA = DataConfig(
     batch_size=4,
@@ -215,3 +218,36 @@ def test_objects_without_paintings_are_refused():
     options = {"image_resize": "linear_aa", "mask_resize": "linear_aa", "batch_size": 1}
     with pytest.raises(DatasetValidationError, match=r"eval\.paintings"):
         loader.eval_batches_from(Painterly(2), image_size=32, **options)
+
+
+def test_folders_of_composites_masks_and_paintings_go_together_by_name(tmp_path):
+    root = tmp_path / "examples"
+    for number in (1, 2, 10):
+        write_image(root / f"comp/{number}.png", random_image(seed=number))
+        write_image(root / f"mask/{number}.png", np.dstack([box_mask()] * 3))
+        write_image(root / f"style/{number}.png", random_image(seed=50 + number))
+    info = build("photos", manual_dir=root, data_dir=tmp_path / "data")
+    assert info.splits == {"test": 3}
+    assert verify("examples", tmp_path / "data") == []
+    options = {"image_size": None, "image_resize": "linear_aa", "mask_resize": "linear_aa"}
+    place = {"data_dir": tmp_path / "data", "paintings": "own"}
+    with loader.eval_batches("examples", **place, **options) as batches:
+        found = {batch["composite_id"][0]: batch for batch in batches}
+    assert set(found) == {"1", "2", "10"}
+    inside = box_mask() == 255
+    for number in (1, 2, 10):
+        batch = {key: value[0] for key, value in found[str(number)].items()}
+        np.testing.assert_array_equal(batch["background"], random_image(seed=50 + number))
+        for key in ("composite", "target"):
+            np.testing.assert_array_equal(
+                batch[key][~inside], random_image(seed=50 + number)[~inside]
+            )
+            np.testing.assert_array_equal(batch[key][inside], random_image(seed=number)[inside])
+    (root / "style/2.png").unlink()
+    with pytest.raises(DatasetValidationError, match=r"missing_background.*2\.png"):
+        build("photos", manual_dir=root, data_dir=tmp_path / "data")
+    write_image(root / "style/2.png", random_image(30, 48))
+    with pytest.raises(DatasetValidationError, match=r"size_mismatch.*background 48x30"):
+        build("photos", manual_dir=root, data_dir=tmp_path / "data")
+    with pytest.raises(DatasetValidationError, match="has no paintings of its own"):
+        loader.eval_batches_from(MemorySource(2), ready=True, batch_size=1, **options)
