@@ -34,11 +34,8 @@ def run(args: argparse.Namespace) -> None:
         eval_batches,
         config.eval.data,
         data_dir=config.data.data_dir,
-        split=config.eval.split,
-        image_size=protocol.size,
-        image_resize=protocol.image_resize,
-        mask_resize=protocol.mask_resize,
-        batch_size=config.eval.batch_size,
+        **config.eval.loading,
+        **protocol.loading,
         **place,
     )
 

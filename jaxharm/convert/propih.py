@@ -48,6 +48,11 @@ def torch_names(config: ProPIHConfig) -> NameMap:
     return NameMap(rules)
 
 
+def flat_names() -> dict[str, int]:
+    """Layer -> its position in the flat VGG-19 of `vgg_normalised.pth`."""
+    return dict(_FLAT)
+
+
 def encoder_from_torch(
     state_dict: Mapping[str, np.ndarray], width: int = 64, *, source: str = "the state dict"
 ) -> dict[str, dict[str, dict[str, np.ndarray]]]:

@@ -77,7 +77,7 @@ class StageRunner:
             InputError: as `ProPIH`; a stage or threshold out of range; "gru" without an exit head.
         """
         config = self._model.config
-        _check(config, mode, stage, threshold)
+        check_exit(config, mode, stage, threshold)
         arrays = check_inputs(config, *(jnp.asarray(a) for a in (composite, mask, background)))
         count, rows = len(composite), np.arange(len(composite))
         last = stage if mode == "fixed" else STAGES
@@ -152,7 +152,7 @@ def one_program(
         InputError: as `StageRunner`.
     """
     config = model.config
-    _check(config, "gru", STAGES, threshold)
+    check_exit(config, "gru", STAGES, threshold)
     inputs = check_inputs(config, composite, mask, background)
 
     def run(number: int, carry: Carry, found: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -188,7 +188,8 @@ def _padded(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([rows, np.full(size - len(rows), rows[-1])])
 
 
-def _check(config: Any, mode: str, stage: int, threshold: float) -> None:
+def check_exit(config: Any, mode: str, stage: int, threshold: float) -> None:
+    """InputError where a mode, stage or threshold does not exist for a model of `config`."""
     if mode not in ("fixed", "gru", "all"):
         raise InputError(f"exit mode {mode!r}: choose fixed, gru or all")
     if mode == "fixed" and not 1 <= stage <= STAGES:
