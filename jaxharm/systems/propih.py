@@ -57,6 +57,7 @@ class ProPIHObjective:
         gan_sum_before_mse: as the official code: the model's adversarial term is the squared sum of
             the stages' maps, and the discriminator's terms of composite and painting count once
             per stage. If not: the sum of the squared maps, and once.
+        result_stage: whose result is evaluated, 1 to 4; training does not depend on it.
     """
 
     encoder: str | None = None
@@ -72,6 +73,7 @@ class ProPIHObjective:
     )
     discriminator_statistics: Literal["global", "per_device"] = "global"
     gan_sum_before_mse: bool = True
+    result_stage: int = STAGES
 
 
 class Targets(NamedTuple):
@@ -95,6 +97,10 @@ class ProPIHSystem(AdversarialSystem):
         stages = config.objective.supervise_stages
         if not stages or not set(stages) <= set(range(1, STAGES + 1)):
             raise InputError(f"objective.supervise_stages={stages}: choose from 1 to {STAGES}")
+        if not 1 <= config.objective.result_stage <= STAGES:
+            raise InputError(
+                f"objective.result_stage={config.objective.result_stage}: choose 1 to {STAGES}"
+            )
         idle = sorted(set(range(1, STAGES + 1)) - set(stages))
         if idle and (config.model.detach_previous or max(idle) > max(stages)):
             raise InputError(
@@ -134,6 +140,19 @@ class ProPIHSystem(AdversarialSystem):
             self._compare(encoder)
         collections = {**state.collections[NETWORK], COLLECTION: encoder}
         return state.replace(collections={**state.collections, NETWORK: collections})
+
+    def predict(self, state: TrainState, batch: Batch) -> Output:
+        """See `SupervisedSystem.predict`; nothing after `result_stage` is computed."""
+        number = self.config.objective.result_stage
+        if number == STAGES:
+            return super().predict(state, batch)
+        given = self.prepare(batch)
+        images = (given["composite"], given["mask"], given["background"])
+        module: Any = self.module()
+        output: Output = module.apply(
+            self.variables(state), *images, number=number, method="until_stage"
+        )
+        return output
 
     def forward(
         self,
