@@ -42,7 +42,7 @@ class Protocol:
     name: str
     size: int | None
     image_resize: Literal["linear_noaa", "linear_aa", "cubic_aa"] = "linear_noaa"
-    mask_resize: Literal["linear", "linear_binary", "nearest_binary"] = "linear_binary"
+    mask_resize: Literal["linear", "linear_aa", "linear_binary", "nearest_binary"] = "linear_binary"
     mask: Literal["binary", "soft"] = "binary"
     mse: Literal["all", "masked"] = "all"
     fmse: Literal["mean", "squared", "whole", "none"] = "mean"
@@ -162,6 +162,18 @@ _PRESETS = [
         fmse="whole",
         note="HDNet train_evaluate.py: fMSE counts background errors as foreground. Its resize "
         f"kernel is not known: the default one is taken. {_NO_SSIM}",
+    ),
+    *(
+        Protocol(
+            f"painterly_{s}",
+            s,
+            image_resize="linear_aa",
+            mask_resize="linear_aa",
+            mask="soft",
+            note="Objects on paintings, loaded as ProPIH trains. There is no truth: the numbers are "
+            "distances from the pasted composite.",
+        )
+        for s in (64, 128, 256)
     ),
 ]
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in _PRESETS}

@@ -76,3 +76,12 @@ def standard_normal(std: float = 1.0) -> Initializer:
         return std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
     return init
+
+
+def normal_around(mean: float, std: float) -> Initializer:
+    """N(mean, std^2)."""
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return mean + std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+
+    return init

@@ -14,7 +14,7 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
     Warm-up multiplies by (step + 1) / warmup_steps until it reaches 1. After it, "cosine" falls
     from lr to final_lr over the rest of the run; "step" multiplies by gamma at each milestone,
     given as a share of the whole run; "linear" falls to final_lr from the last milestone (none: the
-    start) to the end.
+    start) to the end; "stairs" falls to lr * (1 - i/(n+1)) at the i-th of n milestones.
 
     Raises:
         InputError: milestones outside (0, 1).
@@ -38,6 +38,8 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
             lr = lr + (config.final_lr - lr) * jnp.clip(progress, 0, 1)
         elif config.schedule == "step":
             lr = lr * config.gamma ** jnp.sum(step >= boundaries)
+        elif config.schedule == "stairs":
+            lr = lr * (1 - jnp.sum(step >= boundaries) / (len(config.milestones) + 1))
         return lr * jnp.minimum(1.0, (step + 1) / max(config.warmup_steps, 1))
 
     return schedule
