@@ -10,7 +10,7 @@ from data_pipelines.errors import DatasetValidationError
 from data_pipelines.loader import eval_batches
 from data_pipelines.sources import dataset_info
 from jaxharm.compiler import enable_compilation_cache
-from jaxharm.config import load_config
+from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import evaluate
 from jaxharm.evaluation.gallery import Gallery
@@ -19,6 +19,7 @@ from jaxharm.evaluation.padding import example_batch, padded_maps, padded_predic
 from jaxharm.evaluation.report import as_table, write_report
 from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
+from jaxharm.ops.dispatch import override
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
 from jaxharm.training.checkpoint import load_for_eval
@@ -26,9 +27,14 @@ from jaxharm.training.checkpoint import load_for_eval
 
 def run(args: argparse.Namespace) -> None:
     """Evaluates as the arguments say; every process of a run calls it."""
+    config = load_config(args.config, args.overlay, args.set)
+    with override(config.ops.implementation):
+        _evaluate(config, args)
+
+
+def _evaluate(config: TrainConfig, args: argparse.Namespace) -> None:
     enable_compilation_cache()
     parallel.initialize_distributed()
-    config = load_config(args.config, args.overlay, args.set)
     protocol = get_protocol(config.eval.protocol)
     lpips = load_lpips(args.lpips_weights) if args.lpips_weights else None
     system = make_system(config, total_steps=1)

@@ -11,11 +11,12 @@ import jax
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
 from jaxharm.compiler import enable_compilation_cache, save_memory_on_cpu
-from jaxharm.config import load_config
+from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import Evaluation, evaluate
 from jaxharm.evaluation.padding import padded_predict
 from jaxharm.metrics import get_protocol
+from jaxharm.ops.dispatch import override
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
 from jaxharm.training.exit_head import ExitHeadObjective, train_exit_head
@@ -25,6 +26,11 @@ from jaxharm.training.loop import DivergedError, train
 def run(args: argparse.Namespace) -> None:
     """Trains as the arguments say; every process of a run calls it."""
     config = load_config(args.config, args.overlay, args.set)
+    with override(config.ops.implementation):
+        _train(config, args)
+
+
+def _train(config: TrainConfig, args: argparse.Namespace) -> None:
     save_memory_on_cpu()
     enable_compilation_cache()
     parallel.initialize_distributed(args.coordinator, args.num_processes, args.process_id)

@@ -151,6 +151,15 @@ class LogConfig:
 
 
 @dataclass(frozen=True)
+class OpsConfig:
+    """How the operations of `jaxharm.ops` run; None: what is measured to be best here."""
+
+    implementation: Literal["reference", "pallas_tpu", "pallas_gpu", "pallas_interpret"] | None = (
+        None
+    )
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One run: everything that determines its numbers, except the machine."""
 
@@ -162,6 +171,7 @@ class TrainConfig:
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
+    ops: OpsConfig = OpsConfig()
     seed: int = 0
     steps: int | None = None  # exactly one of steps and epochs
     epochs: float | None = None

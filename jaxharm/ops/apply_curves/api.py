@@ -1,6 +1,5 @@
 """The public function: checks, choice of implementation, differentiation rule."""
 
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -8,12 +7,14 @@ import jax.numpy as jnp
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dispatch
-from jaxharm.ops.apply_curves import reference
+from jaxharm.ops.dispatch import Implementation
 from jaxharm.types import Array
 
-# name -> (forward, backward), with the signatures of reference.forward and reference.backward.
-_IMPLEMENTATIONS: dict[str, tuple[Callable, Callable]] = {
-    "reference": (reference.forward, reference.backward)
+_OFFERED = {
+    "reference": Implementation("jaxharm.ops.apply_curves.reference"),
+    "pallas_tpu": Implementation("jaxharm.ops.apply_curves.pallas_tpu"),
+    "pallas_gpu": Implementation("jaxharm.ops.apply_curves.pallas_triton"),
+    "pallas_interpret": Implementation("jaxharm.ops.apply_curves.pallas_tpu", interpret=True),
 }
 
 
@@ -54,31 +55,29 @@ def apply_curves(
     Source: PIH (arXiv 2303.00157), specs/pih 2 and 2.1.
     """
     _check(image, curves, mask, shading, background)
-    table = {name: pair[0] for name, pair in _IMPLEMENTATIONS.items()}
-    chosen = dispatch.choose("apply_curves", implementation, table)
-    name = next(key for key, forward in table.items() if forward is chosen)
-    arguments = (image, curves, mask, shading, background)
-    return _apply(name, *(None if a is None else jnp.asarray(a) for a in arguments))
+    given = (image, curves, mask, shading, background)
+    arguments = tuple(None if a is None else jnp.asarray(a) for a in given)
+    return _apply(dispatch.choose("apply_curves", implementation, _OFFERED, *arguments), *arguments)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _apply(
-    name: str,
+    chosen: Implementation,
     image: Array,
     curves: Array,
     mask: Array | None,
     shading: Array | None,
     background: Array | None,
 ) -> Array:
-    return _IMPLEMENTATIONS[name][0](image, curves, mask, shading, background)
+    return chosen.call("forward", image, curves, mask, shading, background)
 
 
-def _apply_forward(name: str, *arguments: Array | None) -> tuple[Array, tuple]:
-    return _IMPLEMENTATIONS[name][0](*arguments), arguments
+def _apply_forward(chosen: Implementation, *arguments: Array | None) -> tuple[Array, tuple]:
+    return chosen.call("forward", *arguments), arguments
 
 
-def _apply_backward(name: str, arguments: tuple, upstream: Array) -> tuple:
-    return _IMPLEMENTATIONS[name][1](arguments, upstream)
+def _apply_backward(chosen: Implementation, arguments: tuple, upstream: Array) -> tuple:
+    return chosen.call("backward", arguments, upstream)
 
 
 _apply.defvjp(_apply_forward, _apply_backward)

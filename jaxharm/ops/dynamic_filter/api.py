@@ -1,7 +1,6 @@
 """The public function: checks, choice of implementation, differentiation rule."""
 
 import functools
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax
@@ -9,14 +8,16 @@ import jax.numpy as jnp
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dispatch
-from jaxharm.ops.dynamic_filter import reference
+from jaxharm.ops.dispatch import Implementation
 from jaxharm.types import Array
 
 Padding = Literal["zero", "reflect"]
 
-# name -> (forward, backward), with the signatures of reference.forward and reference.backward.
-_IMPLEMENTATIONS: dict[str, tuple[Callable, Callable]] = {
-    "reference": (reference.forward, reference.backward)
+_OFFERED = {
+    "reference": Implementation("jaxharm.ops.dynamic_filter.reference"),
+    "pallas_tpu": Implementation("jaxharm.ops.dynamic_filter.pallas_tpu"),
+    "pallas_gpu": Implementation("jaxharm.ops.dynamic_filter.pallas_triton"),
+    "pallas_interpret": Implementation("jaxharm.ops.dynamic_filter.pallas_tpu", interpret=True),
 }
 
 
@@ -56,27 +57,34 @@ def dynamic_filter(
     Source: GKNet (arXiv 2305.11676), specs/gknet 7.
     """
     _check(x, kernels, dilation, padding)
-    table = {name: pair[0] for name, pair in _IMPLEMENTATIONS.items()}
-    chosen = dispatch.choose("dynamic_filter", implementation, table)
-    name = next(key for key, forward in table.items() if forward is chosen)
-    return _apply(name, dilation, padding, jnp.asarray(x), jnp.asarray(kernels))
+    arguments = (jnp.asarray(x), jnp.asarray(kernels))
+    chosen = dispatch.choose(
+        "dynamic_filter", implementation, _OFFERED, *arguments, dilation, padding
+    )
+    return _apply(chosen, dilation, padding, *arguments)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _apply(name: str, dilation: int, padding: Padding, x: Array, kernels: Array) -> Array:
-    return _IMPLEMENTATIONS[name][0](x, kernels, dilation, padding)
+def _apply(
+    chosen: Implementation, dilation: int, padding: Padding, x: Array, kernels: Array
+) -> Array:
+    return chosen.call("forward", x, kernels, dilation, padding)
 
 
 def _apply_forward(
-    name: str, dilation: int, padding: Padding, x: Array, kernels: Array
+    chosen: Implementation, dilation: int, padding: Padding, x: Array, kernels: Array
 ) -> tuple[Array, tuple[Array, Array]]:
-    return _IMPLEMENTATIONS[name][0](x, kernels, dilation, padding), (x, kernels)
+    return chosen.call("forward", x, kernels, dilation, padding), (x, kernels)
 
 
 def _apply_backward(
-    name: str, dilation: int, padding: Padding, residuals: tuple[Array, Array], grad: Array
+    chosen: Implementation,
+    dilation: int,
+    padding: Padding,
+    residuals: tuple[Array, Array],
+    grad: Array,
 ) -> tuple[Array, Array]:
-    return _IMPLEMENTATIONS[name][1](*residuals, grad, dilation, padding)
+    return chosen.call("backward", *residuals, grad, dilation, padding)
 
 
 _apply.defvjp(_apply_forward, _apply_backward)

@@ -1,20 +1,16 @@
 """The public function: checks, choice of implementation, differentiation rule."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dispatch
-from jaxharm.ops.masked_adain import reference
+from jaxharm.ops.dispatch import Implementation
 from jaxharm.types import Array
 
-# name -> (forward, backward), with the signatures of reference.forward and reference.backward.
-_IMPLEMENTATIONS: dict[str, tuple[Callable, Callable]] = {
-    "reference": (reference.forward, reference.backward)
-}
+_OFFERED = {"reference": Implementation("jaxharm.ops.masked_adain.reference")}
 
 
 def masked_adain(
@@ -66,28 +62,37 @@ def masked_adain(
     for name, (array, shape) in expected.items():
         if array.shape != shape:
             raise InputError(f"masked_adain: {name} is {list(array.shape)}, not {list(shape)}")
-    table = {name: pair[0] for name, pair in _IMPLEMENTATIONS.items()}
-    chosen = dispatch.choose("masked_adain", implementation, table)
-    name = next(key for key, forward in table.items() if forward is chosen)
-    return _apply(name, eps, content, style, mask, style_mask)
+    arguments = (content, style, mask, style_mask)
+    chosen = dispatch.choose("masked_adain", implementation, _OFFERED, *arguments)
+    return _apply(chosen, eps, *arguments)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _apply(
-    name: str, eps: float, content: Array, style: Array, mask: Array, style_mask: Array | None
+    chosen: Implementation,
+    eps: float,
+    content: Array,
+    style: Array,
+    mask: Array,
+    style_mask: Array | None,
 ) -> Array:
-    return _IMPLEMENTATIONS[name][0](content, style, mask, style_mask, eps)[0]
+    return chosen.call("forward", content, style, mask, style_mask, eps)[0]
 
 
 def _apply_forward(
-    name: str, eps: float, content: Array, style: Array, mask: Array, style_mask: Array | None
+    chosen: Implementation,
+    eps: float,
+    content: Array,
+    style: Array,
+    mask: Array,
+    style_mask: Array | None,
 ) -> tuple[Array, tuple]:
-    result, statistics = _IMPLEMENTATIONS[name][0](content, style, mask, style_mask, eps)
+    result, statistics = chosen.call("forward", content, style, mask, style_mask, eps)
     return result, (content, style, mask, style_mask, statistics)
 
 
-def _apply_backward(name: str, eps: float, residuals: tuple, grad: Array) -> tuple:
-    return _IMPLEMENTATIONS[name][1](*residuals, grad, eps)
+def _apply_backward(chosen: Implementation, eps: float, residuals: tuple, grad: Array) -> tuple:
+    return chosen.call("backward", *residuals, grad, eps)
 
 
 _apply.defvjp(_apply_forward, _apply_backward)

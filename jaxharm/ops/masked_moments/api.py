@@ -2,8 +2,10 @@
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dispatch
-from jaxharm.ops.masked_moments import reference
+from jaxharm.ops.dispatch import Implementation
 from jaxharm.types import Array
+
+_OFFERED = {"reference": Implementation("jaxharm.ops.masked_moments.reference")}
 
 
 def masked_moments(
@@ -35,5 +37,5 @@ def masked_moments(
             f"masked_moments: x is {list(x.shape)} and mask {list(mask.shape)}, "
             "not [b,h,w,c] and [b,h,w,1]"
         )
-    chosen = dispatch.choose("masked_moments", implementation, {"reference": reference.moments})
-    return chosen(x, mask, eps=eps)
+    chosen = dispatch.choose("masked_moments", implementation, _OFFERED, x, mask)
+    return chosen.call("moments", x, mask, eps)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxharm.types import Array
 
 
-def moments(x: Array, mask: Array, *, eps: float) -> tuple[Array, Array]:
+def moments(x: Array, mask: Array, eps: float) -> tuple[Array, Array]:
     """See `api.masked_moments`; two passes, since E[x^2]-E[x]^2 cancels in float32."""
     x, mask = x.astype(jnp.float32), mask.astype(jnp.float32)
     weight = jnp.sum(mask, (1, 2), keepdims=True) + eps

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dispatch
-from jaxharm.ops.modulated_conv import reference
+from jaxharm.ops.dispatch import Implementation
 from jaxharm.types import Array
 
-_IMPLEMENTATIONS = {"reference": reference.modulated_conv}
+_OFFERED = {"reference": Implementation("jaxharm.ops.modulated_conv.reference")}
 
 
 def modulated_conv(
@@ -56,5 +56,5 @@ def modulated_conv(
         )
     if scales.shape != (b, c):
         raise InputError(f"modulated_conv: scales are {list(scales.shape)}, not {[b, c]}")
-    run = dispatch.choose("modulated_conv", implementation, _IMPLEMENTATIONS)
-    return run(x, kernel, scales, demodulate, eps)
+    chosen = dispatch.choose("modulated_conv", implementation, _OFFERED, x, kernel, scales)
+    return chosen.call("modulated_conv", x, kernel, scales, demodulate, eps)

@@ -1,20 +1,17 @@
 """The public function: checks, choice of implementation, differentiation rule."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dispatch
-from jaxharm.ops.patch_norm import reference
+from jaxharm.ops.dispatch import Implementation
 from jaxharm.types import Array
 
-# name -> (forward, backward), with the signatures of reference.forward and reference.backward.
-_IMPLEMENTATIONS: dict[str, tuple[Callable, Callable]] = {
-    "reference": (reference.forward, reference.backward)
-}
+_OFFERED = {"reference": Implementation("jaxharm.ops.patch_norm.reference")}
 _VECTORS = ("fg_var", "fg_bias", "patched_fg_var", "patched_fg_bias", "bg_var", "bg_bias")
 
 
@@ -60,31 +57,30 @@ def patch_norm(
     Source: PHNet (arXiv 2402.17561), specs/phnet 1.5 and 1.6.
     """
     _check(x, mask, params, grid)
-    table = {name: pair[0] for name, pair in _IMPLEMENTATIONS.items()}
-    chosen = dispatch.choose("patch_norm", implementation, table)
-    name = next(key for key, forward in table.items() if forward is chosen)
     arrays = {key: jnp.asarray(value) for key, value in params.items()}
-    return _apply(name, grid, eps, jnp.asarray(x), jnp.asarray(mask), arrays)
+    arguments = (jnp.asarray(x), jnp.asarray(mask), arrays)
+    chosen = dispatch.choose("patch_norm", implementation, _OFFERED, *arguments, grid)
+    return _apply(chosen, grid, eps, *arguments)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _apply(
-    name: str, grid: int, eps: float, x: Array, mask: Array, params: dict[str, Array]
+    chosen: Implementation, grid: int, eps: float, x: Array, mask: Array, params: dict[str, Array]
 ) -> Array:
-    return _IMPLEMENTATIONS[name][0](x, mask, params, grid, eps)[0]
+    return chosen.call("forward", x, mask, params, grid, eps)[0]
 
 
 def _apply_forward(
-    name: str, grid: int, eps: float, x: Array, mask: Array, params: dict[str, Array]
+    chosen: Implementation, grid: int, eps: float, x: Array, mask: Array, params: dict[str, Array]
 ) -> tuple[Array, tuple]:
-    result, statistics = _IMPLEMENTATIONS[name][0](x, mask, params, grid, eps)
+    result, statistics = chosen.call("forward", x, mask, params, grid, eps)
     return result, (x, mask, params, statistics)
 
 
 def _apply_backward(
-    name: str, grid: int, eps: float, residuals: tuple, grad: Array
+    chosen: Implementation, grid: int, eps: float, residuals: tuple, grad: Array
 ) -> tuple[Array, Array, dict[str, Array]]:
-    return _IMPLEMENTATIONS[name][1](*residuals, grad, grid, eps)
+    return chosen.call("backward", *residuals, grad, grid, eps)
 
 
 _apply.defvjp(_apply_forward, _apply_backward)

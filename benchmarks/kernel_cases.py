@@ -1,0 +1,110 @@
+"""What benchmarks/kernels.py runs: operations at the shapes of the five models, and block sizes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxharm import ops
+from jaxharm.ops.apply_curves import configs as curves
+from jaxharm.ops.dynamic_filter import configs as filters
+
+Arrays = Mapping[str, Any]
+Shape = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation at one shape (b,h,w,c). `shapes` gives those of its arrays, `run` calls it."""
+
+    op: str
+    what: str
+    shape: Shape
+    shapes: Callable[[Shape], Mapping[str, tuple[int, ...]]]
+    run: Callable[..., Any]
+
+    def draw(self, shape: Shape) -> dict[str, np.ndarray]:
+        """Its arrays at another shape: random numbers in [0,1)."""
+        rng = np.random.default_rng(0)
+        return {name: rng.random(s, np.float32) for name, s in self.shapes(shape).items()}
+
+
+def _apply_curves(arrays: Arrays, **choice: Any) -> Any:
+    return ops.apply_curves(**arrays, **choice)
+
+
+def _dynamic_filter(arrays: Arrays, **choice: Any) -> Any:
+    return ops.dynamic_filter(arrays["x"], arrays["kernels"], **choice)
+
+
+def _masked_moments(arrays: Arrays, **choice: Any) -> Any:
+    return ops.masked_moments(arrays["x"], arrays["mask"], **choice)
+
+
+def _patch_norm(arrays: Arrays, **choice: Any) -> Any:
+    rest = {name: value for name, value in arrays.items() if name not in ("x", "mask")}
+    return ops.patch_norm(arrays["x"], arrays["mask"], rest, grid=_GRID, **choice)
+
+
+_GRID = 4
+_VECTORS = ("fg_var", "fg_bias", "patched_fg_var", "patched_fg_bias", "bg_var", "bg_bias")
+
+
+def _rendering(shape: Shape) -> dict[str, tuple[int, ...]]:
+    b, h, w, _ = shape
+    gray = (b, h, w, 1)
+    return {**_curves(shape), "mask": gray, "shading": gray, "background": shape}
+
+
+def _curves(shape: Shape) -> dict[str, tuple[int, ...]]:
+    return {"image": shape, "curves": (shape[0], 3, 32)}
+
+
+def _filter(shape: Shape) -> dict[str, tuple[int, ...]]:
+    return {"x": shape, "kernels": (*shape, 3, 3)}
+
+
+def _masked(shape: Shape) -> dict[str, tuple[int, ...]]:
+    return {"x": shape, "mask": (*shape[:3], 1)}
+
+
+def _normalised(shape: Shape) -> dict[str, tuple[int, ...]]:
+    c = shape[3]
+    params = {"weights": (2,), "grid_weights": (_GRID, _GRID, c), **dict.fromkeys(_VECTORS, (c,))}
+    return {**_masked(shape), **params}
+
+
+CASES = (
+    Case("apply_curves", "rendering, 4K", (8, 2160, 3840, 3), _rendering, _apply_curves),
+    Case("apply_curves", "rendering, PIH", (16, 512, 512, 3), _rendering, _apply_curves),
+    Case("apply_curves", "curves alone", (16, 512, 512, 3), _curves, _apply_curves),
+    Case("dynamic_filter", "GKNet level 1", (16, 128, 128, 64), _filter, _dynamic_filter),
+    Case("dynamic_filter", "GKNet level 2", (16, 64, 64, 128), _filter, _dynamic_filter),
+    Case("dynamic_filter", "GKNet level 3", (16, 32, 32, 256), _filter, _dynamic_filter),
+    Case("patch_norm", "PHNet, 256", (16, 256, 256, 64), _normalised, _patch_norm),
+    Case("patch_norm", "PHNet, 128", (16, 128, 128, 128), _normalised, _patch_norm),
+    Case("masked_moments", "PHNet, 256", (16, 256, 256, 64), _masked, _masked_moments),
+)
+
+# (operation, name of the table in its configs.py) -> what `--blocks` tries on that platform.
+BLOCKS: dict[tuple[str, str, str], tuple[Any, ...]] = {
+    ("apply_curves", "tpu", "TPU_FORWARD"): tuple(
+        curves.TpuBlocks(height, width) for height in (32, 64, 128, 256) for width in (256, 512)
+    ),
+    ("apply_curves", "tpu", "TPU_BACKWARD"): tuple(
+        curves.TpuBlocks(height, width) for height in (32, 64) for width in (256, 512)
+    ),
+    ("apply_curves", "gpu", "GPU_FORWARD"): tuple(
+        curves.GpuBlocks(size, warps) for size in (512, 1024, 2048, 4096) for warps in (4, 8)
+    ),
+    ("apply_curves", "gpu", "GPU_BACKWARD"): tuple(
+        curves.GpuBlocks(size, warps) for size in (128, 256, 512) for warps in (4, 8)
+    ),
+    ("dynamic_filter", "tpu", "TPU"): tuple(
+        filters.TpuBlocks(mib * 2**20, 128) for mib in (1, 2, 4)
+    ),
+    ("dynamic_filter", "gpu", "GPU"): tuple(
+        filters.GpuBlocks(size, warps) for size in (128, 256, 512, 1024) for warps in (4, 8)
+    ),
+}

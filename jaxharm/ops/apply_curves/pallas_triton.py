@@ -1,0 +1,177 @@
+"""Kernels for GPU through Triton.
+
+Forward: a block of consecutive numbers of the image as it lies in memory (channel = index mod 3),
+so that every access is coalesced. A curve is looked up by two loads from a table that stays in the
+L1 cache; sums of hats would need more arithmetic than memory time allows. Backward: a block of
+pixels, since mask and shading sum over the channels. The gradient of the curves is a table
+g * hat_k summed over the pixels; each block writes its own sums, and one reduction adds them: no
+atomics, the same bits in every run.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as pltriton
+
+from jaxharm.ops.apply_curves.body import Blend, hat, position, pull, render, slope
+from jaxharm.ops.apply_curves.configs import GPU_BACKWARD, GPU_FORWARD
+from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled, unsupported_dtype
+from jaxharm.types import Array
+
+_KNOTS = 32  # of the table of hats that is held in registers at a time
+
+
+def refusal(*arguments: Array | None) -> str | None:
+    """Why the kernels cannot take these arguments, or None."""
+    image = arguments[0]
+    assert image is not None
+    if image.size >= 2**31:
+        return f"an image batch of {image.size} numbers needs 64-bit indices"
+    return unsupported_dtype(*arguments)
+
+
+def forward(*arguments: Array | None, interpret: bool = False) -> Array:
+    """See `reference.forward`."""
+    image, curves, flat, given = _flat(arguments)
+    blocks = tabled(GPU_FORWARD)
+    numbers = flat[0].shape[1]
+    result = call_triton(
+        partial(_forward_body, given=given, size=blocks.size, numbers=numbers),
+        name="apply_curves_forward",
+        warps=blocks.warps,
+        interpret=interpret,
+        grid=(image.shape[0], pl.cdiv(numbers, blocks.size)),
+        out_shape=out_like(flat[0].shape, image.dtype, curves, *flat),
+    )(curves, *flat)
+    return result.reshape(image.shape)
+
+
+def backward(
+    arguments: tuple[Array | None, ...], upstream: Array, interpret: bool = False
+) -> tuple[Array | None, ...]:
+    """See `reference.backward`."""
+    image, curves, flat, given = _flat(arguments)
+    blocks = tabled(GPU_BACKWARD)
+    b, h, w, _ = image.shape
+    inputs = [upstream.reshape(b, -1), *flat]
+    grid = (b, pl.cdiv(h * w, blocks.size))
+    padded = pl.cdiv(curves.shape[2], _KNOTS) * _KNOTS
+    *gradients, sums = call_triton(
+        partial(_backward_body, given=given, size=blocks.size, pixels=h * w),
+        name="apply_curves_backward",
+        warps=blocks.warps,
+        interpret=interpret,
+        grid=grid,
+        out_shape=[
+            *(out_like(a.shape, a.dtype, curves, *inputs) for a in flat),
+            out_like((*grid, 3, padded), jnp.float32, curves, *inputs),
+        ],
+    )(curves, *inputs)
+    found = dict(zip(given, gradients, strict=True))
+    found["curves"] = jnp.sum(sums, 1)[..., : curves.shape[2]]
+    return tuple(
+        None if a is None else found[name].reshape(a.shape).astype(a.dtype)
+        for name, a in zip(_NAMES, arguments, strict=True)
+    )
+
+
+_NAMES = ("image", "curves", "mask", "shading", "background")
+
+
+def _flat(
+    arguments: Sequence[Array | None],
+) -> tuple[Array, Array, list[Array], tuple[str, ...]]:
+    """Image, curves in float32, all images as [b,numbers], and the names of the latter."""
+    image, curves = arguments[:2]
+    assert image is not None
+    assert curves is not None
+    images = {
+        name: a.reshape(a.shape[0], -1)
+        for name, a in zip(_NAMES, arguments, strict=True)
+        if a is not None and name != "curves"
+    }
+    return image, curves.astype(jnp.float32), list(images.values()), tuple(images)
+
+
+def _load(ref: Ref, image: Array, index: Array, inside: Array) -> Array:
+    return pltriton.load(ref.at[image, index], mask=inside, other=0.0).astype(jnp.float32)
+
+
+def _store(ref: Ref, image: Array, index: Array, value: Array, inside: Array) -> None:
+    pltriton.store(ref.at[image, index], value.astype(ref.dtype), mask=inside)
+
+
+def _look_up(
+    x: Array, curves: Ref, image: Array, channel: Array | int
+) -> tuple[Array, Array, Array]:
+    """Value, rise of the interval and position."""
+    knots = curves.shape[-1]
+    t = position(x, knots)
+    # Clipped on both sides because a NaN pixel becomes any integer.
+    interval = jnp.clip(t.astype(jnp.int32), 0, knots - 2)
+    channels = jnp.broadcast_to(jnp.asarray(channel, jnp.int32), interval.shape)
+    low = pltriton.load(curves.at[image, channels, interval])
+    rise = pltriton.load(curves.at[image, channels, interval + 1]) - low
+    return low + (t - interval.astype(jnp.float32)) * rise, rise, t
+
+
+def _forward_body(curves: Ref, *refs: Ref, given: tuple[str, ...], size: int, numbers: int) -> None:
+    *inputs, out = refs
+    named = dict(zip(given, inputs, strict=True))
+    image = pl.program_id(0)
+    at = pl.program_id(1) * size + jnp.arange(size, dtype=jnp.int32)
+    pixel, inside = at // 3, at < numbers
+    result = _look_up(_load(named["image"], image, at, inside), curves, image, at % 3)[0]
+    if "mask" in named:
+        shading = named.get("shading")
+        result = render(
+            result,
+            Blend(
+                mask=_load(named["mask"], image, pixel, inside),
+                background=_load(named["background"], image, at, inside),
+                shading=None if shading is None else _load(shading, image, pixel, inside),
+            ),
+        )
+    _store(out, image, at, result, inside)
+
+
+def _backward_body(
+    curves: Ref, upstream: Ref, *refs: Ref, given: tuple[str, ...], size: int, pixels: int
+) -> None:
+    count = len(given)
+    named = dict(zip(given, refs[:count], strict=True))
+    gradients = dict(zip(given, refs[count : 2 * count], strict=True))
+    sums = refs[-1]
+    knots = curves.shape[-1]
+    image, block = pl.program_id(0), pl.program_id(1)
+    pixel = block * size + jnp.arange(size, dtype=jnp.int32)
+    inside = pixel < pixels
+    d_mask = d_shading = jnp.zeros((size,), jnp.float32)
+    mask = shading = None
+    if "mask" in named:
+        mask = _load(named["mask"], image, pixel, inside)
+    if "shading" in named:
+        shading = _load(named["shading"], image, pixel, inside)
+    for c in range(3):
+        at = 3 * pixel + c
+        # Zero beyond the image, and so are all gradients there.
+        g = _load(upstream, image, at, inside)
+        curved, rise, t = _look_up(_load(named["image"], image, at, inside), curves, image, c)
+        if mask is not None:
+            background = _load(named["background"], image, at, inside)
+            pulled = pull(g, curved, Blend(mask, background, shading))
+            g, d_mask = pulled.curved, d_mask + pulled.mask
+            _store(gradients["background"], image, at, pulled.background, inside)
+            if pulled.shading is not None:
+                d_shading = d_shading + pulled.shading
+        _store(gradients["image"], image, at, g * slope(t, rise, knots), inside)
+        for first in range(0, sums.shape[-1], _KNOTS):
+            knot = first + jnp.arange(_KNOTS, dtype=jnp.int32)
+            table = g[:, None] * hat(t[:, None], knot.astype(jnp.float32)[None, :])
+            pltriton.store(sums.at[image, block, c, knot], jnp.sum(table, 0))
+    if mask is not None:
+        _store(gradients["mask"], image, pixel, d_mask, inside)
+    if shading is not None:
+        _store(gradients["shading"], image, pixel, d_shading, inside)

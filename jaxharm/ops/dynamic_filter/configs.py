@@ -1,0 +1,24 @@
+"""Block sizes of the kernels, as data. Nothing is tuned while training runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TpuBlocks:
+    """Bytes of the blocks of one grid step (the pipeline holds them twice), channels of a block."""
+
+    bytes: int
+    channels: int = 128
+
+
+@dataclass(frozen=True)
+class GpuBlocks:
+    """Numbers of the image in a block: a power of two."""
+
+    size: int
+    warps: int
+
+
+# (date, device, blocks); the first row serves devices without one of their own.
+TPU = (("not measured", "any TPU", TpuBlocks(bytes=4 * 2**20)),)
+GPU = (("not measured", "any GPU", GpuBlocks(size=512, warps=4)),)

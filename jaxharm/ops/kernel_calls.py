@@ -1,0 +1,97 @@
+"""How kernels are called: the lowering pinned, whatever the version of JAX makes its default.
+
+jax 0.10 lowers a plain `pallas_call` on a GPU through Mosaic GPU, jax 0.11 through Triton; the
+compiler parameters decide here. Blocks need not divide an array: what a block has beyond the
+array's end is undefined on reading (NaN in interpretation) and dropped on writing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+from jax.experimental.pallas import triton as pltriton
+from jax.sharding import ManualAxisType
+
+from jaxharm.types import Array
+
+Ref = Any  # what a kernel reads and writes; its class has no public name in jax 0.10
+Blocks = TypeVar("Blocks")
+
+
+def tabled(table: Sequence[tuple[str, str, Blocks]]) -> Blocks:
+    """The block sizes for the device at hand, from rows (date, device, blocks) of a `configs.py`;
+    the first row serves devices that have none.
+    """
+    kind = jax.devices()[0].device_kind
+    return next((blocks for _, device, blocks in table if device == kind), table[0][2])
+
+
+def unsupported_dtype(*arguments: Array | None) -> str | None:
+    """What to say of an argument that is neither float32 nor bfloat16, or None."""
+    for a in arguments:
+        if a is not None and a.dtype not in (jnp.float32, jnp.bfloat16):
+            return f"the kernels take float32 and bfloat16, not {a.dtype}"
+    return None
+
+
+def out_like(shape: Sequence[int], dtype: Any, *operands: Array | None) -> jax.ShapeDtypeStruct:
+    """The type of a kernel's result that varies over a mesh wherever one of its operands does."""
+    axes = [jax.typeof(a).manual_axis_type.varying for a in operands if a is not None]
+    varying = ManualAxisType(varying=frozenset().union(*axes))
+    return jax.ShapeDtypeStruct(tuple(shape), dtype, manual_axis_type=varying)
+
+
+def call_tpu(
+    body: Callable[..., None],
+    *,
+    semantics: Sequence[str],
+    interpret: bool,
+    **call: Any,
+) -> Callable[..., Any]:
+    """`pl.pallas_call` through Mosaic TPU.
+
+    Args:
+        body: the kernel; it gets the references of inputs, outputs and scratch.
+        semantics: per axis of the grid "parallel", or "arbitrary" where the order of the steps
+            matters (a sum that is carried from step to step).
+        interpret: run the body as jax.numpy instead.
+        call: further arguments of `pl.pallas_call` (grid, in_specs, out_specs, out_shape, name).
+    """
+    params = pltpu.CompilerParams(dimension_semantics=tuple(semantics))  # type: ignore[arg-type]
+    return _in_32_bits(pl.pallas_call(body, interpret=interpret, compiler_params=params, **call))
+
+
+def call_triton(
+    body: Callable[..., None],
+    *,
+    warps: int,
+    interpret: bool,
+    stages: int = 1,
+    **call: Any,
+) -> Callable[..., Any]:
+    """`pl.pallas_call` through Triton: blocks of powers of two, no order among grid steps.
+
+    Args:
+        body: the kernel; it gets the references of inputs and outputs.
+        warps: groups of 32 threads that share a block.
+        interpret: run the body as jax.numpy instead.
+        stages: depth of software pipelining of loops.
+        call: further arguments of `pl.pallas_call`.
+    """
+    params = pltriton.CompilerParams(num_warps=warps, num_stages=stages)
+    return _in_32_bits(pl.pallas_call(body, interpret=interpret, compiler_params=params, **call))
+
+
+def _in_32_bits(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Traces the kernel with 32-bit indices, the only ones that the lowerings take, whatever
+    `jax_enable_x64` says.
+    """
+
+    def call(*operands: Array) -> Any:
+        with jax.enable_x64(False):
+            return run(*operands)
+
+    return call

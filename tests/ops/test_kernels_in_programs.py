@@ -1,0 +1,111 @@
+"""Kernels inside jit, vmap, remat, pmap, shard_map and exported programs, for every operation."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, PartitionSpec
+from lowering import CALLS, count_kernels, lower
+from test_apply_curves import draw
+
+from jaxharm.ops import apply_curves, dispatch, dynamic_filter
+
+RNG = np.random.default_rng(0)
+DEVICES = 4
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+# name -> (operation of a dict of arrays with a leading batch axis, the arrays)
+CASES = {
+    "apply_curves": (lambda a, **k: apply_curves(**a, **k), draw((DEVICES, 6, 7), 3)),
+    "dynamic_filter": (
+        lambda a, **k: dynamic_filter(a["x"], a["kernels"], **k),
+        {"x": normal(DEVICES, 4, 5, 2), "kernels": normal(DEVICES, 4, 5, 2, 3, 3)},
+    ),
+}
+parametrize_cases = pytest.mark.parametrize("case", CASES)
+
+
+@functools.cache
+def expected(case):
+    """Value and gradients by the reference."""
+    return jax.tree.map(np.asarray, jax.jit(value_and_gradients(case, "reference"))(CASES[case][1]))
+
+
+def value_and_gradients(case, implementation="pallas_interpret", wrap=lambda f: f):
+    operation = wrap(functools.partial(CASES[case][0], implementation=implementation))
+
+    def both(arrays):
+        out, pullback = jax.vjp(operation, arrays)
+        return out, pullback(jnp.cos(out))[0]
+
+    return both
+
+
+def assert_equal(found, case):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), found, expected(case)
+    )
+
+
+@parametrize_cases
+def test_remat(case):
+    assert_equal(jax.jit(value_and_gradients(case, wrap=jax.checkpoint))(CASES[case][1]), case)
+
+
+@parametrize_cases
+def test_vmap(case):
+    arrays = jax.tree.map(lambda a: a[:, None], CASES[case][1])
+    found = jax.jit(jax.vmap(value_and_gradients(case)))(arrays)
+    assert_equal(jax.tree.map(lambda a: a[:, 0], found), case)
+
+
+@pytest.mark.dist
+@parametrize_cases
+def test_pmap(case):
+    arrays = jax.tree.map(lambda a: a[:, None], CASES[case][1])
+    run = jax.pmap(value_and_gradients(case), devices=jax.devices()[:DEVICES])
+    assert_equal(jax.tree.map(lambda a: a[:, 0], run(arrays)), case)
+
+
+def sharded(function, mesh, check):
+    spec = PartitionSpec("data")
+    return jax.shard_map(function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check)
+
+
+@pytest.mark.dist
+@parametrize_cases
+def test_shard_map_moves_nothing_between_devices(case):
+    mesh = jax.make_mesh((DEVICES,), ("data",), (AxisType.Auto,), devices=jax.devices()[:DEVICES])
+    program = (
+        jax.jit(sharded(value_and_gradients(case), mesh, False)).lower(CASES[case][1]).compile()
+    )
+    assert_equal(program(CASES[case][1]), case)
+    assert "all-gather" not in program.as_text()
+    assert "all-reduce" not in program.as_text()
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("platform", CALLS)
+@parametrize_cases
+def test_lowers_inside_shard_map(case, platform, check):
+    name = {"tpu": "pallas_tpu", "cuda": "pallas_gpu"}[platform]
+
+    mesh = jax.sharding.AbstractMesh((DEVICES,), ("data",), (AxisType.Auto,))
+    program = sharded(value_and_gradients(case, name), mesh, check)
+    text = lower(program, CASES[case][1], platform=platform)
+    assert count_kernels(text, platform) >= 2
+
+
+@parametrize_cases
+def test_override_reaches_the_operation(case):
+    operation, arrays = CASES[case]
+    with dispatch.override("pallas_interpret"):
+        text = str(jax.make_jaxpr(lambda a: operation(a))(arrays))
+    assert "pallas_call" in text
+    assert "pallas_call" not in str(jax.make_jaxpr(lambda a: operation(a))(arrays))
