@@ -41,9 +41,8 @@ def _evaluate(config: TrainConfig, args: argparse.Namespace) -> None:
     batches = eval_batches(
         config.eval.data,
         data_dir=config.data.data_dir,
-        split=config.eval.split,
+        **config.eval.loading,
         **protocol.loading,
-        batch_size=config.eval.batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )

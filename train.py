@@ -19,6 +19,7 @@ from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
+from jaxharm.training.exit_head import ExitHeadObjective, train_exit_head
 from jaxharm.training.loop import DivergedError, train
 
 
@@ -40,11 +41,8 @@ def _train(config: TrainConfig, args: argparse.Namespace) -> None:
         eval_batches,
         config.eval.data,
         data_dir=config.data.data_dir,
-        split=config.eval.split,
-        image_size=protocol.size,
-        image_resize=protocol.image_resize,
-        mask_resize=protocol.mask_resize,
-        batch_size=config.eval.batch_size,
+        **config.eval.loading,
+        **protocol.loading,
         **place,
     )
 
@@ -53,6 +51,9 @@ def _train(config: TrainConfig, args: argparse.Namespace) -> None:
             return evaluate(padded_predict(predict, config.model), batches, protocol)
 
     open_eval().close()  # a missing data set is told now, not after hours of training
+    if isinstance(config.objective, ExitHeadObjective):  # a phase that sees a fixed set once
+        train_exit_head(config, args.workdir, open_eval)
+        return
     sets = describe_sources(config.data)
     steps = config.steps or max(1, round((config.epochs or 0) * steps_per_epoch(config.data)))
     train(

@@ -19,6 +19,7 @@ from data_pipelines.sources import artist_retouched, iharmony4
 from data_pipelines.sources.artist_retouched import ArtistRetouched
 from data_pipelines.sources.builder import TreeBuilder
 from data_pipelines.sources.ccharmony import Ccharmony
+from data_pipelines.sources.coco_wikiart import CocoWikiart
 from data_pipelines.sources.demo import Demo
 from data_pipelines.sources.ffhqh import Ffhqh
 from data_pipelines.sources.folder import Folder, Photos, named_builder
@@ -36,6 +37,7 @@ NAMED: dict[str, type[TreeBuilder]] = {"folder": Folder, "photos": Photos}
 FIXED: dict[str, type[TreeBuilder]] = {
     "artist_retouched": ArtistRetouched,
     "ccharmony": Ccharmony,
+    "coco_wikiart": CocoWikiart,
     "demo": Demo,
     "ffhqh": Ffhqh,
     "iharmony4": Iharmony4,
@@ -66,7 +68,8 @@ def build(
 
     Args:
         dataset: iharmony4[/hcoco, /hadobe5k, /hflickr, /hday2night], artist_retouched[/both,
-            /after_only], realhm, ccharmony, ffhqh, folder, photos, demo.
+            /after_only], realhm, ccharmony, ffhqh, coco_wikiart, folder,
+            photos, demo.
         manual_dir: the user's files; default <data_dir>/downloads/manual.
         data_dir: where built data sets lie; default TFDS_DATA_DIR, then ~/tensorflow_datasets.
         name: what to call a `folder` or `photos` data set; default the name of its folder.
@@ -196,7 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_pipelines.build", description=__doc__)
     parser.add_argument(
         "dataset",
-        help="iharmony4[/<sub-dataset>] artist_retouched[/after_only] realhm ccharmony ffhqh folder photos demo",
+        help="iharmony4[/<sub-dataset>] artist_retouched[/after_only] realhm ccharmony ffhqh "
+        "coco_wikiart folder photos demo",
     )
     parser.add_argument("--manual-dir", help="your files; default <data-dir>/downloads/manual")
     parser.add_argument("--data-dir", help="default TFDS_DATA_DIR, then ~/tensorflow_datasets")
@@ -220,9 +224,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"left out: {left}")
     data_dir = shlex.quote(str(resolve_data_dir(args.data_dir)))
     print(f"next: python -m data_pipelines.verify {info.name} --data-dir {data_dir}")
+    names = f"--set data.name={info.name}"
+    if info.kind == "painterly":
+        names += f" --set data.paintings.name={info.name}"
     print(
-        f"then: python train.py --config configs/<model>/<run>.py --workdir DIR "
-        f"--set data.name={info.name} --set data.data_dir={data_dir}"
+        f"then: python train.py --config configs/<model>/<run>.py --workdir DIR {names} "
+        f"--set data.data_dir={data_dir}"
     )
     return 0
 

@@ -23,7 +23,7 @@ def decode_image(record: Mapping[str, Any], key: str, *, reduce: int = 1) -> np.
 
     Args:
         record: a record of `sources.open_source`.
-        key: "composite", "real" or "background".
+        key: "composite", "real", "background", or, of a painterly set, "content" or "style".
         reduce: 1, 2, 4 or 8; decodes at 1/reduce of the size, much faster for JPEG.
 
     Returns:
@@ -41,9 +41,13 @@ def decode_image(record: Mapping[str, Any], key: str, *, reduce: int = 1) -> np.
     return cv2.cvtColor(_decode(record, key, flags), cv2.COLOR_BGR2RGB)
 
 
-def decode_mask(record: Mapping[str, Any]) -> np.ndarray:
-    """Decodes the mask of a record: u8[h,w], 0..255, not binarised; errors as `decode_image`."""
-    return _decode(record, "mask", cv2.IMREAD_GRAYSCALE)
+def decode_mask(record: Mapping[str, Any], key: str = "mask") -> np.ndarray:
+    """Decodes the mask of a record: u8[h,w], 0..255, not binarised; errors as `decode_image`.
+
+    Args:
+        key: "mask", or "mask_levels" of a painterly set: every object has its own grey level.
+    """
+    return _decode(record, key, cv2.IMREAD_GRAYSCALE)
 
 
 def decode_record(

@@ -59,6 +59,20 @@ KINDS = {
         "unpack the archive again, or leave such items out with --on-error skip",
         skippable=True,
     ),
+    "missing_painting": Kind(
+        "a listed painting is not on disk",
+        "unpack the archive again, or leave such items out with --on-error skip",
+        skippable=True,
+    ),
+    "bad_annotations": Kind(
+        "an annotation file, or an annotation in it, is not COCO's instances",
+        "fetch the file again: it holds the lists images and annotations, with polygons or "
+        "run-length codes",
+    ),
+    "no_instances": Kind(
+        "there is no object of the size that is pasted",
+        "give the annotations of instances that go with the photographs",
+    ),
     "missing_background": Kind(
         "the background plate of an item is not on disk",
         "put it there (all items of a data set have one or none has), or leave such items out "

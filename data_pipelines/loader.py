@@ -17,8 +17,16 @@ import numpy as np
 
 from data_pipelines import schema
 from data_pipelines.errors import DatasetValidationError
+from data_pipelines.paintings import (
+    OWN,
+    PaintedEvalSamples,
+    PaintedSamples,
+    ReadyEvalSamples,
+)
 from data_pipelines.samples import EvalSamples, RecordSource, Slots, TrainSamples
 from data_pipelines.sources.reading import open_source
+from data_pipelines.sources.textures import NAME as TEXTURES
+from data_pipelines.sources.textures import TextureSource
 
 Batch = dict[str, np.ndarray]
 
@@ -71,8 +79,8 @@ def train_batches(
     Args:
         data: the attributes of `DataConfig`: name, data_dir, split, weights, batch_size (global),
             image_size, image_resize, mask_resize, num_workers, num_threads, augment (flip,
-            crop_scale, crop_ratio, keep_background), synthesis (probability, families) and
-            unpaired (see `UnpairedConfig`).
+            crop_scale, crop_ratio, keep_background), synthesis (probability, families),
+            unpaired (see `UnpairedConfig`) and paintings (see `PaintingsConfig`).
         seed: decides the order and all that is drawn.
         start: optimisation steps already taken; the stream continues after them.
         process_index, process_count: rows [i*b, (i+1)*b) of each global batch go to process i,
@@ -88,6 +96,7 @@ def train_batches(
         open_sources(data),
         data,
         composites=open_composites(data),
+        paintings=open_paintings(data),
         seed=seed,
         start=start,
         process_index=process_index,
@@ -100,6 +109,7 @@ def train_batches_from(
     data: Any,
     *,
     composites: Sequence[RecordSource] = (),
+    paintings: Sequence[RecordSource] = (),
     seed: int,
     start: int = 0,
     process_index: int = 0,
@@ -107,7 +117,11 @@ def train_batches_from(
 ) -> Batches:
     """As `train_batches`, on already opened sources: anything with len() and [index]."""
     slots = _slots(data.batch_size, start, process_index, process_count)
-    samples = TrainSamples(sources, data, seed=seed, slots=slots, composites=composites)
+    samples: TrainSamples | PaintedSamples
+    if paintings:
+        samples = PaintedSamples(sources, paintings, data, seed=seed, slots=slots)
+    else:
+        samples = TrainSamples(sources, data, seed=seed, slots=slots, composites=composites)
     return Batches(_iterate(samples, slots.rows, data.num_workers, data.num_threads))
 
 
@@ -123,6 +137,8 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
     num_threads: int = 4,
+    paintings: str = "",
+    paintings_split: str = "test_paintings",
 ) -> Batches:
     """One ordered pass over a split; every process gets the same number of batches.
 
@@ -137,12 +153,23 @@ def eval_batches(
         batch_size: global; the last batch is filled with copies of the last record, `valid` 0.
         process_index, process_count: as in `train_batches`.
         num_threads: reading threads.
+        paintings, paintings_split: what the objects of `name` are pasted on, as
+            `data.paintings.name`; the pass is then over the paintings (as many "textures" as there
+            are records). "own": the records are composites with their paintings. Empty: the
+            records are composites with the truth.
 
     Raises:
         DatasetValidationError: the data set or split is missing, or batch_size does not fit.
     """
+    source = open_source(name, data_dir, split)
     return eval_batches_from(
-        open_source(name, data_dir, split),
+        source,
+        ready=paintings == OWN,
+        paintings=[]
+        if paintings == OWN
+        else _open_paintings(
+            paintings, data_dir, paintings_split, textures=len(source), side=image_size or 256
+        ),
         image_size=image_size,
         image_resize=image_resize,
         mask_resize=mask_resize,
@@ -156,6 +183,8 @@ def eval_batches(
 def eval_batches_from(
     source: RecordSource,
     *,
+    paintings: Sequence[RecordSource] = (),
+    ready: bool = False,
     image_size: int | None,
     image_resize: str,
     mask_resize: str,
@@ -164,23 +193,29 @@ def eval_batches_from(
     process_count: int = 1,
     num_threads: int = 4,
 ) -> Batches:
-    """As `eval_batches`, on an already opened source."""
+    """As `eval_batches`, on already opened sources; `ready` stands for the paintings "own"."""
     if image_size is None:
         batch_size = process_count
     slots = _slots(batch_size, 0, process_index, process_count)
-    samples = EvalSamples(
-        source,
-        image_size=image_size,
-        image_resize=image_resize,
-        mask_resize=mask_resize,
-        slots=slots,
-    )
+    options: dict[str, Any] = {"image_size": image_size, "image_resize": image_resize}
+    options |= {"mask_resize": mask_resize, "slots": slots}
+    samples: EvalSamples | PaintedEvalSamples
+    if ready:
+        samples = ReadyEvalSamples(source, **options)
+    elif paintings:
+        samples = PaintedEvalSamples(source, paintings, **options)
+    else:
+        samples = EvalSamples(source, **options)
     return Batches(_iterate(samples, slots.rows, 0, num_threads), evaluation=True)
 
 
 def steps_per_epoch(data: Any) -> int:
-    """Global batches in one pass over the (joined) data sets, at least 1; the rest is dropped."""
-    return max(1, sum(len(source) for source in open_sources(data)) // data.batch_size)
+    """Global batches in one pass over the (joined) data sets, at least 1; the rest is dropped.
+
+    Where objects are pasted on paintings, the pass is over the paintings.
+    """
+    sources = open_paintings(data) or open_sources(data)
+    return max(1, sum(len(source) for source in sources) // data.batch_size)
 
 
 def open_sources(data: Any) -> list[Any]:
@@ -195,9 +230,28 @@ def open_composites(data: Any) -> list[Any]:
     return [open_source(name.strip(), data.data_dir, unpaired.composites_split) for name in names]
 
 
+def open_paintings(data: Any) -> list[Any]:
+    """Opens what the objects of the run are pasted on; empty where it has none."""
+    options = data.paintings
+    return _open_paintings(
+        options.name, data.data_dir, options.split, textures=options.textures, side=data.image_size
+    )
+
+
+def _open_paintings(
+    names: str, data_dir: str | os.PathLike | None, split: str, *, textures: int, side: int
+) -> list[Any]:
+    return [
+        TextureSource(textures, side) if name == TEXTURES else open_source(name, data_dir, split)
+        for name in map(str.strip, names.split("+"))
+        if name
+    ]
+
+
 def describe_sources(data: Any) -> dict[str, dict[str, Any]]:
     """Splits and fingerprint of every data set that a run trains on, for its record."""
-    infos = [source.info for source in [*open_sources(data), *open_composites(data)]]
+    sources = [*open_sources(data), *open_composites(data), *open_paintings(data)]
+    infos = [source.info for source in sources]
     return {info.name: {"splits": info.splits, "fingerprint": info.fingerprint} for info in infos}
 
 

@@ -2,8 +2,9 @@
 
 Images: `linear_noaa` (OpenCV INTER_LINEAR: half-pixel bilinear, no antialiasing), `linear_aa`
 (Pillow BILINEAR) and `cubic_aa` (Pillow BICUBIC), both antialiased. Masks: `linear` (INTER_LINEAR
-on floats, stays soft), `linear_binary` (the same, then > 0.5) and `nearest_binary` (Pillow's 1-bit
-conversion at the native size, which dithers intermediate values, then nearest).
+on floats, stays soft), `linear_aa` (Pillow BILINEAR on 8 bits, stays soft), `linear_binary` (as
+`linear`, then > 0.5) and `nearest_binary` (Pillow's 1-bit conversion at the native size, which
+dithers intermediate values, then nearest).
 """
 
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 IMAGE_MODES = ("linear_noaa", "linear_aa", "cubic_aa")
-MASK_MODES = ("linear", "linear_binary", "nearest_binary")
+MASK_MODES = ("linear", "linear_aa", "linear_binary", "nearest_binary")
 _PILLOW = {"linear_aa": Image.Resampling.BILINEAR, "cubic_aa": Image.Resampling.BICUBIC}
 
 
@@ -57,6 +58,8 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarra
         if mask.shape != tuple(size):
             bits = bits.resize(size[::-1], Image.Resampling.NEAREST)
         return np.asarray(bits, np.float32)[..., None]
+    if mode == "linear_aa" and mask.shape != tuple(size):
+        mask = np.asarray(Image.fromarray(mask).resize(size[::-1], _PILLOW[mode]))
     soft: np.ndarray = mask.astype(np.float32) / np.float32(255)
     if mask.shape != tuple(size):
         soft = cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR)

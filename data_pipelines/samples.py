@@ -60,7 +60,7 @@ class TrainSamples:
         self._data = data
         self._seed = seed
         self._slots = slots
-        self._order = _record_order(sources, data.weights, seed)
+        self._order = record_order(sources, data.weights, seed)
         self._unpaired = None
         if data.unpaired.enabled:
             self._unpaired = UnpairedStream(sources, composites, data)
@@ -122,9 +122,10 @@ class EvalSamples:
         mask_resize: str,
         slots: Slots,
     ) -> None:
-        _check_modes(image_resize, mask_resize)
+        check_modes(image_resize, mask_resize)
         if not len(source):
             raise DatasetValidationError(f"{source!r} holds no record")
+        check_pairs(source, "eval.paintings")
         self._source = source
         self._image_size = image_size
         self._modes = {"image_resize": image_resize, "mask_resize": mask_resize}
@@ -170,13 +171,20 @@ def _named(arrays: Mapping[str, np.ndarray]) -> Sample:
     return {"target" if key == "real" else key: value for key, value in arrays.items()}
 
 
-def _record_order(sources: Sequence[RecordSource], weights: Any, seed: int) -> Any:
-    """Position -> (source, record); each source is reshuffled at every pass over it."""
+def record_order(
+    sources: Sequence[RecordSource], weights: Any, seed: int, tag: int = _ORDER_TAG
+) -> Any:
+    """Position -> (source, record); each source is reshuffled at every pass over it.
+
+    Args:
+        weights: share of each source; None: by size.
+        tag: keeps several orders of one seed apart.
+    """
     import grain
 
     streams = []
     for which, source in enumerate(sources):
-        entropy = np.random.SeedSequence((seed, _ORDER_TAG, which))
+        entropy = np.random.SeedSequence((seed, tag, which))
         numbers = grain.MapDataset.range(len(source)).seed(int(entropy.generate_state(1)[0]))
         streams.append(numbers.shuffle().repeat(None).map(_Tag(which)))
     if len(streams) == 1:
@@ -197,8 +205,20 @@ class _Tag:
 
 def _check(sources: Sequence[RecordSource], data: Any) -> None:
     """Refuses options that do not fit the data before a worker meets them."""
-    _check_modes(data.image_resize, data.mask_resize)
+    check_modes(data.image_resize, data.mask_resize)
     synthesis.check_families(data.synthesis.families)
+    check_sources(sources, data)
+    for source in sources:
+        check_pairs(source, "data.paintings.name")
+    if len({"background" in source[0] for source in sources}) > 1:
+        raise DatasetValidationError(
+            f"data.name={data.name!r} joins data sets with and without background plates; "
+            f"their batches cannot be mixed"
+        )
+
+
+def check_sources(sources: Sequence[RecordSource], data: Any) -> None:
+    """Refuses empty sources and weights that do not go with them."""
     if data.weights and (len(data.weights) != len(sources) or min(data.weights) <= 0):
         raise DatasetValidationError(
             f"data.weights {data.weights} needs one positive number for each of the "
@@ -207,14 +227,18 @@ def _check(sources: Sequence[RecordSource], data: Any) -> None:
     for source in sources:
         if not len(source):
             raise DatasetValidationError(f"{source!r} holds no record")
-    if len({"background" in source[0] for source in sources}) > 1:
+
+
+def check_pairs(source: RecordSource, remedy: str) -> None:
+    """Refuses objects and paintings that nobody joins to composites."""
+    if "real" not in source[0]:
         raise DatasetValidationError(
-            f"data.name={data.name!r} joins data sets with and without background plates; "
-            f"their batches cannot be mixed"
+            f"{source!r} holds objects or paintings, no composites: name the paintings in {remedy}"
         )
 
 
-def _check_modes(image_resize: str, mask_resize: str) -> None:
+def check_modes(image_resize: str, mask_resize: str) -> None:
+    """Refuses unknown names of resize modes."""
     for mode, known in ((image_resize, IMAGE_MODES), (mask_resize, MASK_MODES)):
         if mode not in known:
             raise DatasetValidationError(f"unknown resize mode {mode!r}; one of {', '.join(known)}")

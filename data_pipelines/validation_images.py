@@ -127,7 +127,7 @@ def shared_orientations(headers: dict[str, Header]) -> dict[str, int]:
     applied = {role: header.orientation for role, header in headers.items()}
     photos = {applied[role] for role in headers if role != "mask"}
     stored = {headers[role].size for role in headers}
-    if applied["mask"] == 1 and len(photos) == 1 and len(stored) == 1:
+    if applied.get("mask") == 1 and len(photos) == 1 and len(stored) == 1:
         applied["mask"] = photos.pop()
     sizes = {role: oriented_size(headers[role].size, applied[role]) for role in headers}
     if len(set(sizes.values())) > 1:

@@ -88,6 +88,9 @@ def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) 
             first = seen.setdefault((record["subset"], record_id(record)), label)
             if first != label:
                 yield f"{label}: the same id as {first}"
+            if info.kind == "painterly":
+                yield from (f"{label}: {text}" for text in _painterly_problems(record))
+                continue
             try:
                 mask = _checked_mask(record)
             except ImageProblem as problem:
@@ -118,7 +121,16 @@ def _record_problems(record: dict[str, Any], mask: np.ndarray) -> Iterator[str]:
     size = (record["height"], record["width"])
     if mask.shape != size:
         yield f"mask is {mask.shape[1]}x{mask.shape[0]}, recorded {size[1]}x{size[0]}"
-    for role in ("composite", "real", "background"):
+    yield from _image_problems(record, ("composite", "real", "background"))
+    share = float((mask >= FOREGROUND).mean())
+    # The ratio is that of the native mask; scaling a mask moves it a little.
+    if abs(share - record["fg_ratio"]) > 0.02 or share in (0.0, 1.0):
+        yield f"foreground ratio {share:.4f}, recorded {record['fg_ratio']:.4f}"
+
+
+def _image_problems(record: dict[str, Any], roles: Sequence[str]) -> Iterator[str]:
+    size = (record["height"], record["width"])
+    for role in roles:
         if role in record:
             try:
                 shape = decode_rgb(Path(role), record[role]).shape[:2]
@@ -127,9 +139,27 @@ def _record_problems(record: dict[str, Any], mask: np.ndarray) -> Iterator[str]:
                 continue
             if shape != size:
                 yield f"{role} is {shape[1]}x{shape[0]}, recorded {size[1]}x{size[0]}"
-    share = float((mask >= FOREGROUND).mean())
-    # The ratio is that of the native mask; scaling a mask moves it a little.
-    if abs(share - record["fg_ratio"]) > 0.02 or share in (0.0, 1.0):
+
+
+def _painterly_problems(record: dict[str, Any]) -> Iterator[str]:
+    """A photograph has objects, a painting only itself."""
+    yield from _image_problems(record, ("content", "style"))
+    if ("content" in record) == ("style" in record):
+        yield "is neither a photograph nor a painting"
+    if "content" not in record:
+        return
+    try:
+        levels = decode_mask(Path("mask_levels"), record["mask_levels"])[0]
+    except (KeyError, ImageProblem) as problem:
+        yield f"mask_levels cannot be read: {problem}"
+        return
+    size = (record["height"], record["width"])
+    if levels.shape != size:
+        yield f"mask_levels is {levels.shape[1]}x{levels.shape[0]}, recorded {size[1]}x{size[0]}"
+    count, share = len(np.unique(levels[levels > 0])), float((levels > 0).mean())
+    if count != record["levels"] or count == 0:
+        yield f"has {count} objects, recorded {record['levels']}"
+    if abs(share - record["fg_ratio"]) > 0.02:
         yield f"foreground ratio {share:.4f}, recorded {record['fg_ratio']:.4f}"
 
 

@@ -57,6 +57,21 @@ class UnpairedConfig:
 
 
 @dataclass(frozen=True)
+class PaintingsConfig:
+    """Objects of `data.name` pasted on paintings while training (specs/propih 5.2).
+
+    Every sample is then an object's photograph, squashed to the painting's square and pasted where
+    it lies there; `background` is the painting and `target` the composite, as there is no truth
+    (data_pipelines/paintings.py). An epoch is one pass over the paintings.
+    """
+
+    name: str = ""  # built sets of paintings or photographs, joined by '+'; "textures": generated
+    split: str = "train_paintings"
+    fixed_pairing: bool = False  # a painting always gets the same photograph, as officially
+    textures: int = 2000  # how many there are of "textures"
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Training data. `name` may join several data sets with '+', drawn by `weights`."""
 
@@ -67,12 +82,13 @@ class DataConfig:
     batch_size: int = 16  # global: over all devices and hosts
     image_size: int = 256
     image_resize: Literal["linear_noaa", "linear_aa", "cubic_aa"] = "linear_noaa"
-    mask_resize: Literal["linear", "linear_binary", "nearest_binary"] = "linear_binary"
+    mask_resize: Literal["linear", "linear_aa", "linear_binary", "nearest_binary"] = "linear_binary"
     num_workers: int = 0  # decoding processes; 0: threads of the main process
     num_threads: int = 4
     augment: AugmentConfig = AugmentConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     unpaired: UnpairedConfig = UnpairedConfig()
+    paintings: PaintingsConfig = PaintingsConfig()
 
 
 @dataclass(frozen=True)
@@ -85,10 +101,10 @@ class OptimConfig:
     b2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine", "step"] = "constant"
+    schedule: Literal["constant", "cosine", "step", "linear", "stairs"] = "constant"
     warmup_steps: int = 0
-    final_lr: float = 0.0  # where "cosine" ends, at the last step of the run
-    milestones: tuple[float, ...] = ()  # "step": shares of the run, in (0,1)
+    final_lr: float = 0.0  # where "cosine" and "linear" end, at the last step of the run
+    milestones: tuple[float, ...] = ()  # "step", "stairs", start of "linear": shares of the run
     gamma: float = 0.1  # "step": factor at each milestone
     clip_norm: float | None = None  # global gradient norm limit
 
@@ -102,6 +118,14 @@ class EvalConfig:
     split: str = "test"
     batch_size: int = 16
     protocol: str = "default_256"
+    paintings: str = ""  # as data.paintings.name; "own": composites with their paintings
+    paintings_split: str = "test_paintings"
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """Keyword arguments of `data_pipelines.loader.eval_batches`, beside the protocol's."""
+        names = ("split", "batch_size", "paintings", "paintings_split")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)

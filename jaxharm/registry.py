@@ -32,7 +32,8 @@ class Entry:
         official: Config fields of the officially released weights that differ from `preset`.
         needs_background: whether the model reads a background plate (or painting).
         strategy: how inference treats full-size images: "parametric" models are rendered at any
-            size from what they predict small, "image" models give pixels.
+            size from what they predict small, "image" models give pixels, "stages" models paint
+            the object in stages.
         memory_mib: weights and buffers of the network at the size it predicts at (batch 1, float32),
             as XLA reports them for CPU; 0 where nobody measured.
         paper, weights, licence: shown by `jaxharm models`.
@@ -51,7 +52,7 @@ class Entry:
     preset: Mapping[str, Any] = field(default_factory=dict)
     official: Mapping[str, Any] = field(default_factory=dict)
     needs_background: bool = False
-    strategy: Literal["parametric", "image"] = "image"
+    strategy: Literal["parametric", "image", "stages"] = "image"
     memory_mib: int = 0
     listed: bool = True
 
@@ -187,5 +188,37 @@ register(
         weights="none were released: train it with configs/giftnet/teacher.py",
         licence="code Apache-2.0",
         listed=False,
+    )
+)
+register(
+    Entry(
+        name="gknet",
+        model="jaxharm.models.gknet:GKNet",
+        config="jaxharm.models.gknet:GKNetConfig",
+        system="jaxharm.systems.gknet:GKNetSystem",
+        torch_names="jaxharm.convert.gknet:torch_names",
+        parameters=14_519_716,
+        memory_mib=144,
+        paper="Learning Global-aware Kernel for Image Harmonization, ICCV 2023, arXiv 2305.11676 "
+        "(reconstruction: internals and weights were not available)",
+        weights="none were released: train it, or convert arrays in the layout of specs/gknet 8",
+        licence="code Apache-2.0",
+    )
+)
+register(
+    Entry(
+        name="propih",
+        model="jaxharm.models.propih:ProPIH",
+        config="jaxharm.models.propih:ProPIHConfig",
+        system="jaxharm.systems.propih:ProPIHSystem",
+        torch_names="jaxharm.convert.propih:torch_names",
+        parameters=2_204_236,
+        paper="Progressive Painterly Image Harmonization from Low-level Styles to High-level Styles, "
+        "AAAI 2024, arXiv 2312.10264",
+        weights="official checkpoints convert (jaxharm convert); none shipped",
+        licence="code Apache-2.0; official weights: see the bcmi/ProPIH repository; WikiArt is for "
+        "non-commercial research only",
+        needs_background=True,
+        strategy="stages",
     )
 )

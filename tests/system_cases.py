@@ -21,6 +21,7 @@ from jaxharm.config import (
 )
 from jaxharm.convert.weights import save_weights
 from jaxharm.models.pih_discriminator import PIHDiscriminatorConfig
+from jaxharm.models.propih_discriminator import ProPIHDiscriminatorConfig
 from jaxharm.systems import make_system
 from jaxharm.systems.pih import AdversarialConfig, PIHObjective
 
@@ -33,7 +34,10 @@ VARIANTS = {
         {"mask_offset": 0.7, "curve_blocks": (0, 3)},
         PIHObjective(
             recon_weight=0.5,
-            adversarial=AdversarialConfig(discriminator=PIHDiscriminatorConfig.tiny()),
+            # With this share and seed 0 the first four steps take the two streams in turn.
+            adversarial=AdversarialConfig(
+                recon_ratio=0.9, discriminator=PIHDiscriminatorConfig.tiny()
+            ),
         ),
     ),
 }
@@ -53,6 +57,10 @@ def tiny_config(name, *, batch_size=8, **changes):
     preset = {key: value for key, value in entry.preset.items() if key in accepted}
     tiny = dataclasses.replace(model.tiny(**preset), **options)
     config = TrainConfig(system=name, model=tiny, objective=variant or objective())
+    if name == "propih":
+        discriminator = ProPIHDiscriminatorConfig.tiny()
+        changed = objective(random_encoder=True, discriminator=discriminator)
+        config = dataclasses.replace(config, objective=changed)
     if name == "giftnet":
         changed = dataclasses.replace(config.objective, teacher=str(teacher_weights()))
         config = dataclasses.replace(config, objective=changed)
@@ -115,6 +123,8 @@ def tiny_batch(config, step=0):
     gain = rng.uniform(0.5, 1.3, (count, 1, 1, 3))
     composite = np.clip(target * np.where(mask > 0, gain, 1), 0, 1)
     second = {}
+    if config.system == "propih":  # its painting; the other models fill a plate or need none
+        second = {"background": np.round(target * 255).astype(np.uint8)}
     if getattr(config.objective, "adversarial", None) is not None:
         # Another image's foreground, in its place; the plates are the targets themselves.
         pasted = np.clip(target[::-1] * gain, 0, 1) * mask + target * (1 - mask)

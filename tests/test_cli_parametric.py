@@ -67,6 +67,7 @@ def test_a_saved_edit_renders_again_bit_for_bit_without_weights(
         ("--channels", "1,0.5,0"),
         ("--blend", "luminance"),
         ("--blend", "color"),
+        ("--single-alpha",),
         ("--strength", "0.5"),
     ]
     seen = {result.tobytes()}

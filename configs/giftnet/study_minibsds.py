@@ -1,6 +1,6 @@
 """iSSAM, GiftNet without distillation and GiftNet on a small set of photographs, three seeds each.
 
-Command (again to resume; 12 runs of about 5 minutes on two CPU cores):
+Command (again to resume; 12 runs of a few minutes on two CPU cores):
     python benchmarks/ablate.py --study configs/giftnet/study_minibsds.py \
         --workdir runs/giftnet_study --set data.data_dir=DATA
 """

@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines.errors import DatasetValidationError
 from data_pipelines.sources.items import Item, Kind, Tree, check_overlap
+from data_pipelines.sources.reading import ABSENT, ENCODED_KEYS
 from data_pipelines.sources.records import HeaderCheck, Limits, RecordLoader
 from data_pipelines.validation import OnError, Report, logger
 
@@ -106,7 +107,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         source_dir = self._source_dir(dl_manager)
         tree = self.checked_tree(source_dir)
         self._hash = hashlib.sha256()
-        self._loader = RecordLoader(self.report, self._limits, soft_masks=self.soft_masks)
+        self._loader = self._record_loader()
         self._progress = _Progress(sum(len(items) for items in tree.splits.values()))
         self.info.metadata.update(
             {
@@ -125,6 +126,9 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
             ]
             for split, items in tree.splits.items()
         }
+
+    def _record_loader(self) -> RecordLoader:
+        return RecordLoader(self.report, self._limits, soft_masks=self.soft_masks)
 
     def lacks_plates(self, source_dir: Path) -> bool:
         """Whether the tree has background plates and this builder was made without them."""
@@ -198,11 +202,22 @@ def record_features(
     """The features of a record.
 
     A set of photographs without pairs has no `composite` and one `photo_id`; its photograph is
-    stored as `real`, so that readers of both kinds share their code.
+    stored as `real`, so that readers of both kinds share their code. A painterly set's images and
+    masks have names of their own, and ABSENT (sources/reading.py) stands where there is none.
 
     Source: datasets.md 9.1.
     """
     image = functools.partial(tfds.features.Image, shape=(None, None, 3))
+    mask = functools.partial(tfds.features.Image, shape=(None, None, 1), encoding_format="png")
+    common: dict[str, Any] = {
+        "subset": tfds.features.ClassLabel(names=list(subsets)),
+        "height": np.int32,
+        "width": np.int32,
+        "fg_ratio": np.float32,
+    }
+    if kind == "painterly":
+        own = {"content": image(), "mask_levels": mask(), "style": image(), "levels": np.int32}
+        return tfds.features.FeaturesDict({**own, **common, "photo_id": tfds.features.Text()})
     ids = ("photo_id",) if kind == "photos" else ("composite_id", "mask_id", "real_id")
     features: dict[str, Any] = {} if kind == "photos" else {"composite": image()}
     if plates:
@@ -211,12 +226,9 @@ def record_features(
         features
         | {
             "real": image(),
-            "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+            "mask": mask(),
             **{key: tfds.features.Text() for key in ids},
-            "subset": tfds.features.ClassLabel(names=list(subsets)),
-            "height": np.int32,
-            "width": np.int32,
-            "fg_ratio": np.float32,
+            **common,
             "mask_is_binary": np.bool_,
         }
     )
@@ -242,8 +254,8 @@ def add_to_fingerprint(digest: Any, split: str, record: Mapping[str, Any]) -> No
     """Adds a record's split, id and image bytes to a running hash."""
     identity = record.get("composite_id", record.get("photo_id"))
     digest.update(f"{split}\0{record['subset']}\0{identity}\0".encode())
-    for key in ("composite", "real", "mask", "background"):
-        if key in record:
+    for key in ENCODED_KEYS:
+        if record.get(key, ABSENT) != ABSENT:
             digest.update(hashlib.sha256(record[key]).digest())
 
 

@@ -12,6 +12,7 @@ from data_pipelines.validation import Report
 from data_pipelines.validation_lists import CompositeName, lists_by_split, read_composites, read_ids
 
 PLATES = "bg"  # the folder of background plates, where a tree has it
+PAINTED = ("comp", "mask", "style")  # the folders of ready-made composites with their paintings
 
 
 class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -43,6 +44,9 @@ class Photos(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
       images/<id>.jpg  masks/<id>.png
       <name>_<split>.txt     one id per line, with or without an ending; one list per split
       bg/<id>.png            optional: the photograph without the foreground, for every mask
+    or, for objects pasted on paintings, three folders with files of the same names; without a list
+    all of them are the split test:
+      comp/<id>.jpg  mask/<id>.png  style/<id>.jpg     the painting, without the object
     """
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
@@ -79,16 +83,24 @@ def scan_folder(name: str, manual_dir: Path, report: Report) -> Tree:
 
 
 def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
-    """The items of a tree of photographs and masks, for every list in it."""
-    root = dataset_root(manual_dir, name, "images")
-    lists = _lists(root, name, report)
-    ids = {split: read_ids(path, report) for split, path in lists.items()}
-    folders = [require_dir(root, report, folder) for folder in ("images", "masks")]
+    """The items of a tree of photographs and masks, or of PAINTED, for every list in it."""
+    root = dataset_root(manual_dir, name, PAINTED[0])
+    painted = find_dir(root, PAINTED[0]) is not None
+    if not painted:
+        root = dataset_root(manual_dir, name, "images")
+    names = PAINTED if painted else ("images", "masks")
+    folders = [require_dir(root, report, folder) for folder in names]
     if None in folders:
+        _lists(root, name, report)  # what is wrong with the lists is told as well
         return Tree(root, "photos", {})
-    images, masks = (FileIndex(folder, root, report) for folder in folders if folder)
-    folder = find_dir(root, PLATES)
-    plates = FileIndex(folder, root, report) if folder else None
+    images, masks, *rest = (FileIndex(folder, root, report) for folder in folders if folder)
+    folder = None if painted else find_dir(root, PLATES)
+    plates = rest[0] if painted else FileIndex(folder, root, report) if folder else None
+    if painted and not any(root.glob("*.txt")):
+        ids = {"test": images.stems()}
+    else:
+        lists = _lists(root, name, report)
+        ids = {split: read_ids(path, report) for split, path in lists.items()}
     splits: dict[str, list[Item]] = {}
     for split in ordered_splits(set(ids)):
         splits[split] = items = []

@@ -4,24 +4,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data_pipelines.sources.coco import Drawing
 from data_pipelines.validation import Report
 
-Kind = Literal["paired", "photos"]
+Kind = Literal["paired", "photos", "painterly"]
 SPLIT_ORDER = ("train", "val", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Item:
-    """One line of a list. For the kind "photos" `composite` is None and the three ids are one."""
+    """One line of a list. Only for the kind "paired" are there a composite and three ids.
+
+    A photograph of the kind "painterly" has a mask file or a drawing of its objects, a painting
+    neither.
+    """
 
     subset: str
     composite_id: str
     mask_id: str
     real_id: str
     composite: Path | None
-    mask: Path
+    mask: Path | None
     real: Path
     background: Path | None = None  # the plate: the photograph without the foreground
+    drawing: Drawing | None = None
 
     @property
     def files(self) -> dict[str, Path]:

@@ -13,8 +13,14 @@ from typing import Any, Literal
 
 from data_pipelines.errors import DatasetValidationError, MissingDatasetError
 
-ENCODED_KEYS = ("composite", "real", "mask", "background")
+ENCODED_KEYS = ("composite", "real", "mask", "background", "content", "mask_levels", "style")
+# TFDS stores every feature of every record: this grey pixel (PNG) stands where there is no image.
+ABSENT = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+    "0000000a49444154789c636000000002000148afa4710000000049454e44ae426082"
+)
 DEFAULT_CONFIG = {"iharmony4": "all", "artist_retouched": "both"}
+_BUILDERS = ("iharmony4", "ffhqh", "artist_retouched", "realhm", "ccharmony", "coco_wikiart")
 _INFO_FILE = "dataset_info.json"
 
 
@@ -23,14 +29,15 @@ class BuiltInfo:
     """What is known of a built data set without reading its records.
 
     Attributes:
-        kind: "paired" (composite, mask, real) or "photos" (photograph and mask only).
+        kind: "paired" (composite, mask, real), "photos" (photograph and mask only) or "painterly"
+            (photographs with objects, and paintings).
         fingerprint: hash of ids and image bytes of all records in order, for a run's record.
         metadata: what the builder noted: source, options, skipped items, licences, `held_out`.
     """
 
     name: str
     path: Path
-    kind: Literal["paired", "photos"]
+    kind: Literal["paired", "photos", "painterly"]
     splits: dict[str, int]
     fingerprint: str
     metadata: dict[str, Any]
@@ -42,6 +49,9 @@ class RecordSource:
     Every record is a dict with bytes `real`, `mask` and, for a paired set, `composite` (the
     encoded files), `background` where the set has plates, str ids (`composite_id`, `mask_id`, `real_id`, or `photo_id`), str `subset`,
     int `height` and `width`, float `fg_ratio` and bool `mask_is_binary`.
+
+    A painterly set has photographs, with bytes `content` and `mask_levels` (every object has its
+    own grey level above 0) and int `levels`, their number, and paintings, with bytes `style`.
     """
 
     def __init__(self, info: BuiltInfo, split: str) -> None:
@@ -59,7 +69,8 @@ class RecordSource:
         if not -size <= index < size:
             raise IndexError(f"record {index} of {size}")
         record = self._open()[index % size]
-        return {key: self._plain(key, value) for key, value in record.items()}
+        present = {key: value for key, value in record.items() if value != ABSENT}
+        return {key: self._plain(key, value) for key, value in present.items()}
 
     def __repr__(self) -> str:
         return f"RecordSource({self.info.name!r}, split={self.split!r})"
@@ -202,6 +213,6 @@ def _build_command(parts: list[str], root: Path) -> str:
     command = "python -m data_pipelines.build"
     if parts[0] == "demo":
         return f"{command} demo --data-dir {root}"
-    if parts[0] in ("iharmony4", "ffhqh", "artist_retouched", "realhm", "ccharmony"):
+    if parts[0] in _BUILDERS:
         return f"{command} {'/'.join(parts)} --manual-dir DIR --data-dir {root}"
     return f"{command} folder --name {parts[0]} --manual-dir DIR --data-dir {root}"

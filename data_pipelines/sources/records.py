@@ -58,6 +58,12 @@ class HeaderCheck:
                 problems.append(header)
             else:
                 headers[role] = header
+        if item.drawing and not problems and headers["real"].size != item.drawing.size:
+            stored, drawn = (
+                "{1}x{0}".format(*s) for s in (headers["real"].size, item.drawing.size)
+            )
+            text = f"{item}: image {stored}, annotated as {drawn}"
+            problems.append(ImageProblem("size_mismatch", text))
         if not problems:
             try:
                 shared_orientations(headers)
@@ -110,7 +116,7 @@ class RecordLoader:
         self._soft_masks = soft_masks
         self._last: dict[str, tuple[Any, Any]] = {}
         self._scaled: set[Path] = set()
-        self._inverted: set[Path] = set()
+        self._inverted: set[Path | None] = set()
 
     def load(self, item: Item) -> dict[str, Any] | None:
         """The record of an item (see `sources.reading.RecordSource`), or None if it is unusable.
@@ -127,6 +133,7 @@ class RecordLoader:
         return None
 
     def _load(self, item: Item) -> dict[str, Any]:
+        assert item.mask is not None, "records of this kind have masks"
         headers = {
             role: read_header(
                 path, is_mask=role == "mask", max_megapixels=self._limits.max_megapixels

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxharm.errors import InputError
-from jaxharm.io import write_image
 from jaxharm.io.images import READ_SUFFIXES
 
 if TYPE_CHECKING:
@@ -41,11 +40,12 @@ def find_pairs(folder: Path, out_dir: Path) -> tuple[list[Pair], dict[Path, str]
     """
     if not folder.is_dir():
         raise InputError(f"folder {folder} does not exist")
-    composites = folder / "composite_images"
-    composites = composites if composites.is_dir() else folder
+    named = [folder / name for name in ("composite_images", "comp") if (folder / name).is_dir()]
+    composites = named[0] if named else folder
     files = _by_stem(composites)
-    masks = [files, _by_stem(folder / "masks")]
+    masks = [files, _by_stem(folder / "masks") | _by_stem(folder / "mask")]
     plates = [files, _by_stem(folder / "backgrounds"), _by_stem(folder / "bg")]
+    plates.append(_by_stem(folder / "style"))
     pairs, failures = [], {}
     outputs: dict[Path, Path] = {}
     for stem in sorted(files):
@@ -56,7 +56,7 @@ def find_pairs(folder: Path, out_dir: Path) -> tuple[list[Pair], dict[Path, str]
             output = out_dir / f"{name}{'.tif' if file.suffix.lower() in _TIFF else '.png'}"
             mask = _first(masks[0], [f"{name}_mask"]) or _first(masks[1], _mask_names(name))
             plate = _first(plates[0], [f"{name}_bg"])
-            plate = plate or _first(plates[1], [name]) or _first(plates[2], [name])
+            plate = plate or next(filter(None, (_first(p, [name]) for p in plates[1:])), None)
             if output in outputs:
                 failures[file] = f"its result would replace that of {outputs[output].name}"
             elif mask is None and plate is None:
@@ -127,7 +127,7 @@ def run_clip(
             if loaded is not None and parameters is not None:
                 with files.note_failure(pair):
                     pixels = job.render(pair.output.stem, loaded.inputs, parameters)
-                    files.write(pair, loaded, pixels)
+                    files.write(pair, loaded, {"": pixels})
     return files.failures
 
 
@@ -135,9 +135,9 @@ class _Files:
     """Reads ahead of the caller and writes behind it; collects the reasons of failures."""
 
     def __init__(self, job: "Job") -> None:
-        from jaxharm.cli.job import load_files
+        from jaxharm.cli.job import load_files, write_results
 
-        self._load = load_files
+        self._load, self._save = load_files, write_results
         self.failures: dict[Path, str] = {}
         self._job = job
         self._readers: list[ThreadPoolExecutor] = []
@@ -170,13 +170,13 @@ class _Files:
                 loaded = current.result()
             yield pair, loaded
 
-    def write(self, pair: Pair, loaded: "Loaded", pixels: "np.ndarray") -> None:
-        """Starts writing a result; at most one waits, so that memory stays bounded."""
+    def write(self, pair: Pair, loaded: "Loaded", results: "Mapping[str, np.ndarray]") -> None:
+        """Starts writing results; at most one image waits, so that memory stays bounded."""
         self._finish()
 
         def write() -> None:
             with self._job.watch.time("write"):
-                write_image(pair.output, pixels, icc_profile=loaded.icc_profile)
+                self._save(pair.output, results, loaded.icc_profile)
 
         self._writing = pair, self._writer.submit(write)
 

@@ -13,6 +13,7 @@ the composite <name>.* (or <name>_composite.*) are, the first that exists:
               <photo>_<object>_<version>: masks/<photo>_<object>.*
   background  <name>_bg.*, backgrounds/<name>.*, bg/<name>.* (optional)
 masks/, backgrounds/ and bg/ lie in DIR. Files ending in _mask, _bg, _real or _gt are no composites.
+The folders comp/, mask/ and style/ (the paintings) of ProPIH do as well, their files of one name.
 A composite with alpha, a background and no mask is a cut-out. Results are OUT_DIR/<name>.png (.tif
 for TIFF). Those that exist are kept, so that a second run resumes; --overwrite makes them again.
 Pairs that failed are listed at the end, and the exit status is then 2.
@@ -21,8 +22,13 @@ Parametric models (pih, pih_light) predict curves and a shading map, which can b
 --save-params p.json writes them, --params p.json renders with them, on this image or another one,
 without the network and without weights (with --folder: one file for all, or a folder of
 <name>.json). What of them is taken over: --strength, --curves-only, --shading-only,
---shading-strength, --channels, --blend. For image editors: --export-cube writes the curves as a 1D
+--shading-strength, --channels, --blend, --single-alpha. For image editors: --export-cube writes the curves as a 1D
 LUT, --export-shading the shading map as a 16-bit gray image, to be laid over in the mode Multiply.
+
+ProPIH paints the object of a composite, pasted on the painting --background, in stages: --stage 1
+changes its colours, 4 (default) paints strokes as well, auto leaves the choice to the exit head, if
+it has been trained. --stage all writes a strip of composite, mask, painting and the four results to
+OUT, and each result to OUT_stage1 ... OUT_stage4. Outside of the mask pixels are those of the painting.
 
 Clips: --folder FRAMES --temporal takes the composites, in order of name, as frames of a clip and
 smooths curves and shading over time, by a straight line fitted to the 7 frames before and after
@@ -34,6 +40,7 @@ import sys
 import time
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +48,10 @@ from jaxharm.errors import InputError
 
 if TYPE_CHECKING:
     from jaxharm.cli.job import Job, Stopwatch
-    from jaxharm.inference import Edit
+    from jaxharm.inference import Edit, Restyle
     from jaxharm.inference.edit import Parts
+
+_STAGES = ("stage", "exit_threshold", "save_rounding")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +67,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strength", type=float, default=1.0, help="0 composite ... 1 result")
     parser.add_argument("--overwrite", action="store_true", help="folder: make all results again")
     parser.add_argument("--profile", action="store_true", help="print times and peak memory")
+    stages = parser.add_argument_group("ProPIH: objects on paintings")
+    stages.add_argument("--stage", metavar="1..4|auto|all", help="whose result; default 4")
+    stages.add_argument(
+        "--exit-threshold",
+        type=float,
+        metavar="P",
+        help="auto: leave where the exit head's probability reaches this (0.5)",
+    )
+    stages.add_argument(
+        "--save-rounding",
+        choices=("nearest", "trunc"),
+        help="trunc: as the official code stores results",
+    )
     edit = parser.add_argument_group("parametric models: keep, edit, export")
     edit.add_argument("--save-params", type=Path, metavar="JSON", help="keep curves and shading")
     edit.add_argument("--params", type=Path, metavar="JSON", help="render with these, no network")
@@ -78,6 +100,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         metavar="all|luminance|color",
         help="change the luminance only, or the color only",
+    )
+    edit.add_argument(
+        "--single-alpha",
+        action="store_true",
+        help="blend soft edges once: no rim around hair",
     )
     edit.add_argument("--export-cube", type=Path, metavar="CUBE", help="curves as a 1D LUT")
     edit.add_argument("--export-shading", type=Path, metavar="PNG", help="16-bit gain map")
@@ -115,7 +142,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if (arguments.folder is None) == (arguments.composite is None):
         raise InputError("give either COMPOSITE and MASK, or --folder DIR")
     if arguments.params is not None:
-        for name in ("checkpoint", "model", "size", "save_params", "temporal"):
+        for name in ("checkpoint", "model", "size", "save_params", "temporal", *_STAGES):
             if getattr(arguments, name) is not None:
                 option = name.replace("_", "-")
                 raise InputError(f"--params renders without the network: leave --{option} out")
@@ -124,6 +151,8 @@ def _check(arguments: argparse.Namespace) -> None:
             "--checkpoint is missing: there are no built-in weights; python -m jaxharm models says "
             "where to get some"
         )
+    if arguments.exit_threshold is not None and arguments.stage != "auto":
+        raise InputError("--exit-threshold goes with --stage auto")
     if arguments.curves_only and arguments.shading_only:
         raise InputError("--curves-only and --shading-only leave nothing; give one of them")
     if not 0 <= arguments.strength <= 1:
@@ -165,7 +194,29 @@ def _job(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
     if not run.is_parametric and (asked or edit != Edit()):
         what = f"--{asked[0].replace('_', '-')}" if asked else "an edit beyond --strength"
         raise InputError(f"{run.name} has no curves and no shading: {what} does not go with it")
-    return Job(arguments.strength, edit, watch, run, save=arguments.save_params)
+    restyle = _restyle(arguments)
+    if restyle is not None and not run.has_stages:
+        given = next(name for name in _STAGES if getattr(arguments, name) is not None)
+        option = given.replace("_", "-")
+        raise InputError(f"{run.name} has no stages: --{option} does not go with it")
+    run.check_restyle(restyle)
+    return Job(arguments.strength, edit, watch, run, save=arguments.save_params, restyle=restyle)
+
+
+def _restyle(arguments: argparse.Namespace) -> "Restyle | None":
+    """What the options of ProPIH ask for; None where there is none."""
+    from jaxharm.inference import Restyle
+
+    given = {name: getattr(arguments, name) for name in _STAGES}
+    if all(value is None for value in given.values()):
+        return None
+    choice = Restyle()
+    if given["stage"] is not None:
+        text = given["stage"]
+        choice = replace(choice, stage=int(text) if text.isdecimal() else text)
+    if given["exit_threshold"] is not None:
+        choice = replace(choice, exit_threshold=given["exit_threshold"])
+    return replace(choice, rounding=given["save_rounding"] or choice.rounding)
 
 
 def _edit(arguments: argparse.Namespace) -> "Edit":
@@ -178,13 +229,19 @@ def _edit(arguments: argparse.Namespace) -> "Edit":
     parts: Parts = "all"
     if arguments.curves_only or arguments.shading_only:
         parts = "curves" if arguments.curves_only else "shading"
-    return Edit(parts, arguments.shading_strength, arguments.blend, (red, green, blue))
+    return Edit(
+        parts,
+        arguments.shading_strength,
+        arguments.blend,
+        (red, green, blue),
+        arguments.single_alpha,
+    )
 
 
 def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
-    from jaxharm.cli.job import load_files
+    from jaxharm.cli.job import load_files, write_results
     from jaxharm.inference.export import export_cube, export_shading
-    from jaxharm.io import check_output, write_image
+    from jaxharm.io import check_output
 
     check_output(arguments.output)
     if not arguments.output.absolute().parent.is_dir():
@@ -205,13 +262,13 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
             height, width = inputs.mask.shape
             path, size = arguments.export_shading, (height, width)
             export_shading(path, parameters, size, strength=strength, edit=edit)
-        result = job.render(name, inputs, parameters)
+        results = {"": job.render(name, inputs, parameters)}
     else:
-        result = job.run(name, inputs)
+        results = job.run(name, inputs)
     icc_profile = loaded.icc_profile
     del loaded, inputs  # encoding needs memory of its own
     with watch.time("write"):
-        write_image(arguments.output, result, icc_profile=icc_profile)
+        write_results(arguments.output, results, icc_profile)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.inference import Edit, Harmonizer, Parameters
+from jaxharm.inference import Edit, Harmonizer, Parameters, Restyle
 from jaxharm.inference.harmonize import load_inputs, render_inputs
 from jaxharm.inference.pixels import Inputs
-from jaxharm.io import read_image, read_mask
+from jaxharm.inference.restyle import strip
+from jaxharm.io import read_image, read_mask, write_image
 
 
 class Stopwatch:
@@ -87,6 +88,7 @@ class Job:
         harmonizer: the model with its weights; None: `given` replaces it.
         given: parameters for every image, or a folder with <name>.json for each.
         save: file for the parameters of the one image; in folder mode the folder for <name>.json.
+        restyle: which stage of a model that has stages; None: its default.
     """
 
     strength: float
@@ -95,6 +97,7 @@ class Job:
     harmonizer: Harmonizer | None = None
     given: Parameters | Path | None = None
     save: Path | None = None
+    restyle: Restyle | None = None
 
     @property
     def is_parametric(self) -> bool:
@@ -120,10 +123,24 @@ class Job:
         with self.watch.time("render"):
             return render_inputs(inputs, parameters, self.strength, self.edit)
 
-    def run(self, name: str, inputs: Inputs) -> np.ndarray:
-        """The result of one image."""
+    def run(self, name: str, inputs: Inputs) -> dict[str, np.ndarray]:
+        """The results of one image by the ending of their names, "" for the main one.
+
+        Of all stages the main one is their strip, and `_stage1` ... are the stages.
+        """
         if self.is_parametric or self.harmonizer is None:
-            return self.render(name, inputs, self.parameters(name, inputs))
+            return {"": self.render(name, inputs, self.parameters(name, inputs))}
         self.watch.count(inputs)
         with self.watch.time("harmonize"):
-            return self.harmonizer.run(inputs, self.strength)
+            result = self.harmonizer.run(inputs, self.strength, restyle=self.restyle)
+        if self.restyle is None or self.restyle.stage != "all":
+            return {"": result}
+        row = strip(inputs, result[..., :3], self.restyle.rounding)
+        return {"": row, **{f"_stage{k}": image for k, image in enumerate(result, 1)}}
+
+
+def write_results(path: Path, results: Mapping[str, np.ndarray], icc_profile: bytes | None) -> None:
+    """Writes the results of `Job.run`; the main one, which says that all is done, last."""
+    for ending, pixels in reversed(list(results.items())):
+        file = path.with_name(f"{path.stem}{ending}{path.suffix}")
+        write_image(file, pixels, icc_profile=icc_profile)

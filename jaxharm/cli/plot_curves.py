@@ -105,5 +105,10 @@ def _draw_words(draw, place, knots: int) -> None:
     for name, color in reversed(entries):
         draw.text((x, y - 20 * s), name, fill=_TEXT, font=small, anchor="rs")
         x -= draw.textlength(name, font=small) + 7 * s
-        draw.line([(x - 22 * s, y - 25 * s), (x, y - 25 * s)], fill=color, width=3 * s)
+        start, middle = x - 22 * s, y - 25 * s
+        if name == "identity":  # dashed, as it is drawn
+            for dash in (start, x - 9 * s):
+                draw.line([(dash, middle), (dash + 9 * s, middle)], fill=color, width=2 * s)
+        else:
+            draw.line([(start, middle), (x, middle)], fill=color, width=3 * s)
         x -= 40 * s

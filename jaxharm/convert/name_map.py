@@ -72,13 +72,15 @@ def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: Any
     shapes = _shapes(name, overrides)
     variables: dict[str, Any] = {}
     for rule in names.rules:
-        value = np.asarray(rule.transform(np.asarray(state_dict[rule.torch_name])), np.float32)
-        expected = shapes.pop(rule.path)
-        if value.shape != expected:
+        given, expected = np.asarray(state_dict[rule.torch_name]), shapes.pop(rule.path)
+        value = _transformed(rule, given)
+        if value is None or value.shape != expected:
             raise InputError(
-                f"this is not a checkpoint of {name}: {rule.torch_name} becomes {list(value.shape)}, "
-                f"the model has {list(expected)} at {'/'.join(rule.path)}"
+                f"this is not a checkpoint of {name}: {rule.torch_name} has shape "
+                f"{list(given.shape)}, which does not fit {list(expected)} of "
+                f"{'/'.join(rule.path)}"
             )
+        value = np.asarray(value, np.float32)
         node = variables
         for part in rule.path[:-1]:
             node = node.setdefault(part, {})
@@ -86,6 +88,14 @@ def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: Any
     if shapes:
         raise ValueError(f"the name map of {name} leaves out {sorted('/'.join(p) for p in shapes)}")
     return variables
+
+
+def _transformed(rule: Rule, value: np.ndarray) -> np.ndarray | None:
+    """The tensor in our layout; None where it has not the rank that the layout is of."""
+    try:
+        return rule.transform(value)
+    except (ValueError, IndexError):
+        return None
 
 
 def _shown(kind: str, names: Sequence[str]) -> str:

@@ -3,5 +3,6 @@
 from jaxharm.inference.edit import Edit
 from jaxharm.inference.harmonize import Harmonizer, harmonize, render
 from jaxharm.inference.parameters import Parameters
+from jaxharm.inference.restyle import Restyle
 
-__all__ = ["Edit", "Harmonizer", "Parameters", "harmonize", "render"]
+__all__ = ["Edit", "Harmonizer", "Parameters", "Restyle", "harmonize", "render"]

@@ -32,6 +32,9 @@ class Edit:
         blend: "luminance" keeps the composite's hue and saturation, "color" its luminance: the
             modes Luminosity and Color of image editors (`set_luminance`).
         channels: share of the red, green and blue change, each from 0 to 1.
+        single_alpha: soft edges are blended once even where the model blends them again for each
+            stage (`PIHConfig.single_alpha`): hair keeps its light, and no rim shows.
+            A plate must be the one that the composite was made with.
 
     Raises:
         InputError: a value outside its range.
@@ -41,6 +44,7 @@ class Edit:
     shading_strength: float = 1.0
     blend: Blend = "all"
     channels: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    single_alpha: bool = False
 
     def __post_init__(self) -> None:
         if self.parts not in get_args(Parts):

@@ -17,9 +17,12 @@ from jaxharm import registry
 from jaxharm.convert.weights import check_variables, load_variables
 from jaxharm.errors import InputError
 from jaxharm.inference import full_image
+from jaxharm.inference.early_exit import StageRunner
 from jaxharm.inference.edit import Edit, check_strength
 from jaxharm.inference.parameters import Parameters
 from jaxharm.inference.pixels import Inputs, check_inputs
+from jaxharm.inference.restyle import Restyle, StageChoice, check_restyle
+from jaxharm.inference.restyle import run as run_stages
 from jaxharm.io import read_image, read_mask
 
 ImageLike = np.ndarray | str | os.PathLike
@@ -36,6 +39,8 @@ def harmonize(
     size: int | None = None,
     strength: float = 1.0,
     edit: Edit | None = None,
+    stage: StageChoice | None = None,
+    restyle: Restyle | None = None,
 ) -> np.ndarray:
     """Adjusts the foreground of a composite so that it fits its background.
 
@@ -51,16 +56,28 @@ def harmonize(
         model, variables, checkpoint, size: as for `Harmonizer`.
         strength: 0 leaves the composite, 1 is the model's result.
         edit: what is taken over of a parametric model's result; None: all.
+        stage: of `propih`: 1 (colours) to 4 (strokes too, the default), "auto" (chosen by the exit
+            head) or "all".
+        restyle: the same with its other options; give one of the two.
 
     Returns:
-        [h,w,3] or [h,w,4] in the composite's dtype and size. Pixels with mask 0 are those of the
-        composite, bit for bit; alpha is that of the composite (a pasted cut-out is opaque).
+        [h,w,3] or [h,w,4] in the composite's dtype and size; with stage="all" four of them,
+        [4,h,w,c]. Pixels with mask 0 are those of the composite, bit for bit (of `propih`: those of
+        the painting); alpha is that of the composite (a pasted cut-out is opaque).
 
     Raises:
         InputError: no weights, or input that does not fit; the message says what to do.
     """
     run = Harmonizer(model, variables=variables, checkpoint=checkpoint, size=size)
-    return run(composite, mask, background=background, strength=strength, edit=edit)
+    return run(
+        composite,
+        mask,
+        background=background,
+        strength=strength,
+        edit=edit,
+        stage=stage,
+        restyle=restyle,
+    )
 
 
 def render(
@@ -92,8 +109,8 @@ class Harmonizer:
     """A model with its weights, loaded once; calls may come from several threads.
 
     Compilations are cached per shape: a parametric model needs one network shape and three
-    rendering shapes whatever the images' sizes; others one per size rounded up to 32 pixels, or
-    a single one where `size` is set.
+    rendering shapes whatever the images' sizes; others one per size rounded up to 32 pixels (those
+    in stages: 8 pixels), or a single one where `size` is set.
 
     Attributes:
         name: registry name of the model.
@@ -139,6 +156,7 @@ class Harmonizer:
         self.size = _check_size(size, self.model.config)
         self._entry = registry.get(self.name)
         self._variables = jax.device_put(variables)
+        self._runner = StageRunner(self.model, self._variables) if self.has_stages else None
 
     def __call__(
         self,
@@ -148,9 +166,16 @@ class Harmonizer:
         background: ImageLike | None = None,
         strength: float = 1.0,
         edit: Edit | None = None,
+        stage: StageChoice | None = None,
+        restyle: Restyle | None = None,
     ) -> np.ndarray:
         """Harmonizes one image; see `harmonize`."""
-        return self.run(load_inputs(composite, mask, background), strength, edit)
+        if stage is not None and restyle is not None:
+            raise InputError("give either stage or restyle, which has a stage of its own")
+        if stage is not None:
+            restyle = Restyle(stage=stage)
+        self.check_restyle(restyle)
+        return self.run(load_inputs(composite, mask, background), strength, edit, restyle)
 
     def predict(
         self,
@@ -174,6 +199,19 @@ class Harmonizer:
         """Whether the model predicts `Parameters`, rather than pixels."""
         return self._entry.strategy == "parametric"
 
+    @property
+    def has_stages(self) -> bool:
+        """Whether the model restyles an object in stages, so that one has to be chosen."""
+        return self._entry.strategy == "stages"
+
+    def check_restyle(self, restyle: Restyle | None) -> None:
+        """InputError where this model has no such stages, or no exit head to choose one."""
+        if restyle is None:
+            return
+        if not self.has_stages:
+            raise InputError(f"{self.name} has no stages to choose from: leave the stage out")
+        check_restyle(restyle, self.model.config)
+
     def warm_up(self, height: int, width: int, dtype: Any = np.uint8) -> None:
         """Compiles what an image of this size and dtype needs, ahead of the first call."""
         blank = np.zeros((height, width, 3), dtype)
@@ -181,13 +219,24 @@ class Harmonizer:
         mask[: (height + 1) // 2] = 1
         self(blank, mask, background=blank if self._entry.needs_background else None)
 
-    def run(self, inputs: Inputs, strength: float = 1.0, edit: Edit | None = None) -> np.ndarray:
+    def run(
+        self,
+        inputs: Inputs,
+        strength: float = 1.0,
+        edit: Edit | None = None,
+        restyle: Restyle | None = None,
+    ) -> np.ndarray:
         """`__call__` of inputs that `load_inputs` has checked."""
         check_strength(strength)
+        self.check_restyle(restyle)
         if self.is_parametric:
             return render_inputs(inputs, self.predict_inputs(inputs), strength, edit)
         if edit not in (None, Edit()):
             raise InputError(f"{self.name} has no curves and no shading to edit, only a strength")
+        if self._runner is not None:
+            config, chosen = self.model.config, restyle or Restyle()
+            result = run_stages(self._runner, config, inputs, self.size, strength, chosen)
+            return _with_alpha(result, inputs)
         if self._entry.needs_background and inputs.background is None:
             raise InputError(f"{self.name} needs a background image of the composite's size")
         result = full_image.run(self.model, self._variables, inputs, self.size, strength)
@@ -225,7 +274,10 @@ def render_inputs(
 
 
 def _with_alpha(result: np.ndarray, inputs: Inputs) -> np.ndarray:
-    return result if inputs.alpha is None else np.concatenate([result, inputs.alpha], axis=2)
+    if inputs.alpha is None:
+        return result
+    alpha = np.broadcast_to(inputs.alpha, (*result.shape[:-1], 1))
+    return np.concatenate([result, alpha], axis=-1)
 
 
 def _load(path: Path, model: str | nn.Module | None) -> tuple[str, nn.Module, Mapping[str, Any]]:

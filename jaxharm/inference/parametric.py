@@ -81,7 +81,7 @@ def render(
     weights = np.float32(strength) * np.asarray(edit.channels, np.float32)
     run = partial(
         _render_arrays,
-        (parameters.single_alpha, edit.parts != "shading", edit.blend),
+        (parameters.single_alpha or edit.single_alpha, edit.parts != "shading", edit.blend),
         curves=parameters.curves[None],
         weights=None if (weights == 1).all() else weights.reshape(1, 1, 1, 3),
     )

@@ -2,7 +2,7 @@
 
 Numbers are comparable only under the same protocol: on one composite the choice alone moves fMSE
 by 5 % and PSNR by almost 1 dB. The presets follow the published evaluation codes named in `note`;
-`default_256` and `default_native` are this project's own convention.
+`default_64`, `default_256` and `default_native` are this project's own convention.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ class Protocol:
     name: str
     size: int | None
     image_resize: Literal["linear_noaa", "linear_aa", "cubic_aa"] = "linear_noaa"
-    mask_resize: Literal["linear", "linear_binary", "nearest_binary"] = "linear_binary"
+    mask_resize: Literal["linear", "linear_aa", "linear_binary", "nearest_binary"] = "linear_binary"
     mask: Literal["binary", "soft"] = "binary"
     mse: Literal["all", "masked"] = "all"
     fmse: Literal["mean", "squared", "whole", "none"] = "mean"
@@ -105,6 +105,12 @@ _CDTNET_NOTE = "CDTNet iharm/inference/metrics.py: as issam, with its SSIM and f
 
 _PRESETS = [
     Protocol("default_256", 256, note="This project's convention."),
+    Protocol(
+        "default_64",
+        64,
+        image_resize="linear_aa",
+        note="As default_256, antialiased, for small networks trained at 64x64.",
+    ),
     Protocol("default_native", None, note="This project's convention without any resize."),
     *(Protocol(f"issam_{s}", s, **_ISSAM, note=_ISSAM_NOTE) for s in (256, 512, 1024, 2048)),
     *(
@@ -156,6 +162,18 @@ _PRESETS = [
         fmse="whole",
         note="HDNet train_evaluate.py: fMSE counts background errors as foreground. Its resize "
         f"kernel is not known: the default one is taken. {_NO_SSIM}",
+    ),
+    *(
+        Protocol(
+            f"painterly_{s}",
+            s,
+            image_resize="linear_aa",
+            mask_resize="linear_aa",
+            mask="soft",
+            note="Objects on paintings, loaded as ProPIH trains. There is no truth: the numbers are "
+            "distances from the pasted composite.",
+        )
+        for s in (64, 128, 256)
     ),
 ]
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in _PRESETS}

@@ -11,14 +11,14 @@ Inputs and outputs are in [0,1], sRGB-encoded, without any normalisation. Parame
 (light: 5,964,857); the official state dicts hold 406,241 (25,529) more that are never used.
 
 Deviations, all off by default: `identity_start`, `single_alpha`, `predict_size`,
-`region_statistics`. The official code
+`region_statistics`, `shading_padding="edge"`. The official code
 upsamples the last 256 channels before its output convolution; here the two linear steps are
 exchanged, with the same result.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from jaxharm.errors import InputError
 from jaxharm.models.pih_shading import ShadingNet, smallest_input, to_gain
 from jaxharm.nn.mobilenet import MobileNetV3Small
 from jaxharm.nn.region_statistics import StatisticsNet, region_statistics
+from jaxharm.nn.resample import Padding
 from jaxharm.nn.resnet import RESNET50, ResNet
 from jaxharm.ops import apply_curves
 from jaxharm.types import Array, Output
@@ -60,6 +61,9 @@ class PIHConfig:
         shading_width: channels of the shading net's first layer; None: 32, light 8.
         shading_strides: of its six encoder layers; None: (4, 4, 2, 4, 2, 2), with lowres 2 first, for
             a predict_size below 220 twice 2 first (for a 16x16 grid at 512, 256 and 128).
+        shading_padding: what its output convolution sees beyond the border. The official "zero"
+            frames the gain map by one pixel of another gain, which shows as a band once a map of
+            64x64 is stretched over a photograph; "edge" continues the map (ours; fits all weights).
         curve_width: factor on the channels of the curve net.
         curve_blocks: blocks of the ResNet's four stages, None: (3, 4, 6, 3); light: the rows of
             MobileNetV3-Small's table that are used, None: all.
@@ -77,6 +81,7 @@ class PIHConfig:
     region_statistics: bool = False
     shading_width: int | None = None
     shading_strides: tuple[int, ...] | None = None
+    shading_padding: Padding = "zero"
     curve_width: float = 1.0
     curve_blocks: tuple[int, ...] | None = None
 
@@ -88,6 +93,11 @@ class PIHConfig:
         if self.shading_strides is not None and len(self.shading_strides) != 6:
             raise InputError(
                 f"PIHConfig.shading_strides={self.shading_strides}: six strides are needed"
+            )
+        if self.shading_padding not in get_args(Padding):
+            raise InputError(
+                f"PIHConfig.shading_padding={self.shading_padding!r} is not one of "
+                f"{', '.join(get_args(Padding))}"
             )
         smallest = smallest_input(self.strides) if self.masking else 1
         if self.predict_size is not None and self.predict_size < smallest:
@@ -232,6 +242,7 @@ class PIH(nn.Module):
             config.strides,
             self.axis_name,
             self.dtype,
+            config.shading_padding,
             name="shading_net",
         )(x, size, train=train)
         return to_gain(logits + (_OPEN_GAIN if config.identity_start else 0.0), config.mask_offset)

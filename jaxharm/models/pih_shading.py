@@ -13,7 +13,7 @@ from flax import linen as nn
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import uniform_fan_in
 from jaxharm.nn.norm import BatchNorm
-from jaxharm.nn.resample import resize, resize_conv3x3
+from jaxharm.nn.resample import Padding, resize, resize_conv3x3
 from jaxharm.types import Array
 
 # Official layer names of the encoder; widths double from `width`.
@@ -55,12 +55,14 @@ class ShadingNet(nn.Module):
         strides: of the six encoder convolutions.
         axis_name: mapped axis of the batch statistics.
         dtype: of the convolutions.
+        padding: of the output convolution.
     """
 
     width: int
     strides: tuple[int, ...]
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    padding: Padding = "zero"
 
     @nn.compact
     def __call__(self, x: Array, size: tuple[int, int], *, train: bool) -> Array:
@@ -79,18 +81,21 @@ class ShadingNet(nn.Module):
             y = resize(y, (height, columns), "bilinear")
             y = ConvNorm(features, 3, 1, self.axis_name, self.dtype, name=name)(y, train=train)
             y = y + encoded[skip]
-        return _Head(name="out")(y, size)
+        return _Head(self.padding, name="out")(y, size)
 
 
 class _Head(nn.Module):
     """Bicubic enlargement, then a 3x3 convolution to one channel; computed at the small size."""
+
+    padding: Padding
 
     @nn.compact
     def __call__(self, x: Array, size: tuple[int, int]) -> Array:
         init = uniform_fan_in(9 * x.shape[-1])
         kernel = self.param("kernel", init, (3, 3, x.shape[-1], 1), jnp.float32)
         bias = self.param("bias", init, (1,), jnp.float32)
-        return resize_conv3x3(x, kernel, size, "bicubic") + bias.reshape(1, 1, 1, 1)
+        y = resize_conv3x3(x, kernel, size, "bicubic", padding=self.padding)
+        return y + bias.reshape(1, 1, 1, 1)
 
 
 def smallest_input(strides: tuple[int, ...]) -> int:

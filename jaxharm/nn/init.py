@@ -37,6 +37,27 @@ def he_normal_fan_out(kernel_size: int, features: int) -> Initializer:
     return init
 
 
+def he_normal() -> Initializer:
+    """N(0, 2/fan_in), the fan counted with the kernel's area (specs/gknet 8)."""
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        std = math.sqrt(2.0 / math.prod(shape[:-1]))
+        return std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+
+    return init
+
+
+def xavier_uniform() -> Initializer:
+    """U(-b, b) with b = sqrt(6/(fan_in + fan_out)) of a matrix (in,out) (specs/gknet 4)."""
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        bound = math.sqrt(6.0 / (shape[-2] + shape[-1]))
+        flat = jax.random.uniform(key, (math.prod(shape),), dtype, -bound, bound)
+        return flat.reshape(shape)
+
+    return init
+
+
 def xavier_normal() -> Initializer:
     """N(0, 2/(fan_in + fan_out)), fans counted with the kernel's area (specs/giftnet 1.2)."""
 
@@ -48,10 +69,19 @@ def xavier_normal() -> Initializer:
     return init
 
 
-def standard_normal() -> Initializer:
-    """N(0, 1): of layers that scale their weights when they use them (specs/giftnet 2.2)."""
+def standard_normal(std: float = 1.0) -> Initializer:
+    """N(0, std^2); 1: of layers that scale their weights when they use them (specs/giftnet 2.2)."""
 
     def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
-        return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+        return std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
+
+    return init
+
+
+def normal_around(mean: float, std: float) -> Initializer:
+    """N(mean, std^2)."""
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return mean + std * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)
 
     return init

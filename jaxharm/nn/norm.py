@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.nn.init import Initializer
 from jaxharm.types import Array
 
 
@@ -18,31 +19,43 @@ class BatchNorm(nn.Module):
 
     Attributes:
         axis_name: mapped axis to reduce over in training, None for the local batch.
+        sync: if False, each device normalises by its own batch, and only the running statistics
+            are averaged over the axis, so that they stay the same everywhere.
         momentum: share of the old running statistics (1 - the momentum of PyTorch).
         epsilon: added to the variance.
+        keep_running: whether there are running statistics; if not, `train` makes no difference.
+        scale_init: of the scale.
     """
 
     axis_name: str | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
+    sync: bool = True
+    keep_running: bool = True
+    scale_init: Initializer = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """f[..., c] -> the same shape and dtype."""
         features = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones, (features,), jnp.float32)
+        scale = self.param("scale", self.scale_init, (features,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
+        axis_name = None if self.is_initializing() else self.axis_name
+        reduced = axis_name if self.sync else None
+        if not self.keep_running:
+            return _normalize_batch(x, scale, bias, reduced, self.epsilon)[0]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
         if not train:
             multiplier = scale * jax.lax.rsqrt(running_var.value + self.epsilon)
             return _scale_and_shift(x, multiplier, bias - running_mean.value * multiplier)
-        axis_name = None if self.is_initializing() else self.axis_name
-        y, mean, var = _normalize_batch(x, scale, bias, axis_name, self.epsilon)
+        y, mean, var = _normalize_batch(x, scale, bias, reduced, self.epsilon)
         if not self.is_initializing():
             count = x.size // features
-            if axis_name is not None:
-                count *= jax.lax.psum(1, axis_name)
+            if reduced is not None:
+                count *= jax.lax.psum(1, reduced)
+            elif axis_name is not None:
+                mean, var = jax.lax.pmean((mean, var), axis_name)
             unbiased = var * (count / max(count - 1, 1))
             for running, batch in ((running_mean, mean), (running_var, unbiased)):
                 running.value = self.momentum * running.value + (1 - self.momentum) * batch

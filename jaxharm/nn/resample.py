@@ -16,6 +16,7 @@ import numpy as np
 from jaxharm.types import Array
 
 Kind = Literal["bilinear", "bicubic", "aligned"]
+Padding = Literal["zero", "edge"]
 _CUBIC = -0.75  # PyTorch's Keys parameter; jax.image's "cubic" has -0.5
 
 
@@ -41,18 +42,45 @@ def resize(x: Array, size: tuple[int, int], kind: Kind) -> Array:
     return jnp.einsum("xw,bywc->byxc", columns, y, precision=highest).astype(x.dtype)
 
 
-def resize_conv3x3(x: Array, kernel: Array, size: tuple[int, int], kind: Kind) -> Array:
+def double(x: Array) -> Array:
+    """`resize` of kind "bilinear" to twice the size, by shifts: its time is linear in the pixels.
+
+    Args:
+        x: f[b,h,w,c].
+
+    Returns:
+        f[b,2h,2w,c] in the dtype of `x`; the arithmetic is float32.
+    """
+    y = _double(_double(x.astype(jnp.float32), 1), 2)
+    return y.astype(x.dtype)
+
+
+def _double(x: Array, axis: int) -> Array:
+    """`double` along one axis: every pixel becomes two, a quarter of the way to its neighbours."""
+    first, last = (jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, x.shape[axis] - 1))
+    before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, -1, axis=axis)], axis)
+    after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, None, axis=axis), last], axis)
+    pairs = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
+    shape = list(x.shape)
+    shape[axis] *= 2
+    return pairs.reshape(shape)
+
+
+def resize_conv3x3(
+    x: Array, kernel: Array, size: tuple[int, int], kind: Kind, *, padding: Padding = "zero"
+) -> Array:
     """Resizes `x`, then convolves with a 3x3 kernel to one channel, without the large activation.
 
-    Equal to convolving `resize(x, size, kind)` with zero padding 1: both steps are linear, so the
+    Equal to convolving `resize(x, size, kind)` with padding 1: both steps are linear, so the
     kernel's nine taps are applied at the small size and their shifts go into the resize matrices
-    (rows shifted past the border are zero). Memory: 9 values per small pixel, 1 per large pixel.
+    (rows shifted past the border are zero, or the border's). Memory: 9 values per small pixel, 1 per large pixel.
 
     Args:
         x: f[b,h,w,c].
         kernel: f[3,3,c,1].
         size: (height, width) of the result.
         kind: see `resize`.
+        padding: what the convolution sees beyond the border: zeros, or the border's pixels.
 
     Returns:
         f32[b,*size,1].  Source: specs/pih 3.2.
@@ -63,7 +91,7 @@ def resize_conv3x3(x: Array, kernel: Array, size: tuple[int, int], kind: Kind) -
         "bhwc,uvc->buhvw", x.astype(jnp.float32), kernel.reshape(3, 3, c), precision=highest
     ).reshape(b, 3 * h, 3 * w)
     rows, columns = (
-        jnp.asarray(_shifted_matrices(old, new, kind))
+        jnp.asarray(_shifted_matrices(old, new, kind, padding))
         for old, new in zip((h, w), size, strict=True)
     )
     y = jnp.einsum("yp,bpq->byq", rows, taps, precision=highest)
@@ -100,7 +128,8 @@ def _cubic(t: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _shifted_matrices(old: int, new: int, kind: Kind) -> np.ndarray:
+def _shifted_matrices(old: int, new: int, kind: Kind, padding: Padding) -> np.ndarray:
     """f32[new, 3*old]: the interpolation matrix seen from the pixel before, itself, the one after."""
-    matrix = np.pad(interpolation_matrix(old, new, kind), ((1, 1), (0, 0)))
+    matrix = interpolation_matrix(old, new, kind)
+    matrix = np.pad(matrix, ((1, 1), (0, 0)), mode="constant" if padding == "zero" else "edge")
     return np.concatenate([matrix[tap : tap + new] for tap in range(3)], 1)

@@ -29,8 +29,13 @@ class AdversarialSystem(SupervisedSystem):
 
     # What a paper defines -----------------------------------------------------------------
 
-    def discriminator(self) -> nn.Module | None:
-        """Module with `(images, train=...)`, and with `config.min_size`; None: plain training."""
+    def discriminator(self, axis_name: str | None = None) -> nn.Module | None:
+        """Module with `(images, train=...)`, and with `config.min_size`; None: plain training.
+
+        Args:
+            axis_name: mapped data axis, for batch statistics.
+        """
+        del axis_name
         return None
 
     def discriminator_loss(
@@ -107,7 +112,7 @@ class AdversarialSystem(SupervisedSystem):
         With `config.accumulate` = a > 1 the model's forward pass is computed twice, since its loss
         waits for the discriminator that the whole batch has updated.
         """
-        module, count = self.discriminator(), self.config.accumulate
+        module, count = self.discriminator(axis_name), self.config.accumulate
         if module is None:
             return super().step(state, batch, axis_name=axis_name)
         chosen, key = self.choose(state, batch), step_key(state)

@@ -13,7 +13,8 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
 
     Warm-up multiplies by (step + 1) / warmup_steps until it reaches 1. After it, "cosine" falls
     from lr to final_lr over the rest of the run; "step" multiplies by gamma at each milestone,
-    given as a share of the whole run.
+    given as a share of the whole run; "linear" falls to final_lr from the last milestone (none: the
+    start) to the end; "stairs" falls to lr * (1 - i/(n+1)) at the i-th of n milestones.
 
     Raises:
         InputError: milestones outside (0, 1).
@@ -31,8 +32,14 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
             progress = (step - config.warmup_steps) / max(total_steps - config.warmup_steps, 1)
             cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1)))
             lr = config.final_lr + (config.lr - config.final_lr) * cosine
+        elif config.schedule == "linear":
+            start = max(config.milestones, default=0.0) * total_steps
+            progress = (step - start) / max(total_steps - start, 1)
+            lr = lr + (config.final_lr - lr) * jnp.clip(progress, 0, 1)
         elif config.schedule == "step":
             lr = lr * config.gamma ** jnp.sum(step >= boundaries)
+        elif config.schedule == "stairs":
+            lr = lr * (1 - jnp.sum(step >= boundaries) / (len(config.milestones) + 1))
         return lr * jnp.minimum(1.0, (step + 1) / max(config.warmup_steps, 1))
 
     return schedule

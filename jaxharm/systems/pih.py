@@ -107,8 +107,9 @@ class PIHSystem(AdversarialSystem):
 
     # The two streams: see AdversarialSystem ------------------------------------------------
 
-    def discriminator(self) -> nn.Module | None:
+    def discriminator(self, axis_name: str | None = None) -> nn.Module | None:
         """The U-Net, where the objective has an adversarial part."""
+        del axis_name  # its norms depend on the weights alone
         adversarial = self.config.objective.adversarial
         return adversarial and PIHDiscriminator(adversarial.discriminator, dtype=self.dtype)
 

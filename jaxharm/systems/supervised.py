@@ -1,7 +1,7 @@
 """The system of one network and one optimiser; papers add their loss by subclassing."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,9 @@ class SupervisedSystem:
         optimizer: optax transformation of the model's parameters.
         total_steps: optimisation steps of the run.
     """
+
+    # Collections that never change: they stay out of the average.
+    FROZEN: ClassVar[tuple[str, ...]] = ()
 
     name: str
     config: TrainConfig
@@ -99,7 +102,7 @@ class SupervisedSystem:
             params={},
             collections={},
             opt_state={},
-            ema={} if self.config.ema_decay is None else {NETWORK: copy(variables)},
+            ema={} if self.config.ema_decay is None else {NETWORK: copy(self._moving(variables))},
         )
         return replace_networks(state, {NETWORK: Network.fresh(variables, self.optimizer)})
 
@@ -157,7 +160,7 @@ class SupervisedSystem:
     def variables(self, state: TrainState) -> dict[str, Params]:
         """The model's variables as `predict` uses them: the averaged ones where the run keeps them."""
         latest = {"params": state.params[NETWORK], **state.collections[NETWORK]}
-        return dict(state.ema.get(NETWORK, latest))
+        return latest | dict(state.ema.get(NETWORK, {}))
 
     def with_variables(self, state: TrainState, variables: dict[str, Params]) -> TrainState:
         """`state` with the model's variables replaced, and its average restarted from them."""
@@ -165,7 +168,7 @@ class SupervisedSystem:
         return state.replace(
             params={**state.params, NETWORK: params},
             collections={**state.collections, NETWORK: collections},
-            ema={name: copy(variables) for name in state.ema},
+            ema={name: copy(self._moving(variables)) for name in state.ema},
         )
 
     # Parts --------------------------------------------------------------------------------
@@ -205,9 +208,13 @@ class SupervisedSystem:
         model, ema = networks[NETWORK], state.ema
         if self.config.ema_decay is not None:
             # The running statistics are averaged too: they must fit the averaged parameters.
-            new = {"params": model.params, **model.collections}
+            new = self._moving({"params": model.params, **model.collections})
             ema = {NETWORK: average(ema[NETWORK], new, state.step, self.config.ema_decay)}
         return replace_networks(state, networks).replace(step=state.step + 1, ema=ema)
+
+    def _moving(self, variables: Params) -> Params:
+        """What of the model's variables changes in training."""
+        return {name: value for name, value in variables.items() if name not in self.FROZEN}
 
     def rate(self, state: TrainState) -> Metrics:
         """The learning rate of `state`'s step."""

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from jaxharm import registry
 from jaxharm.config import to_json
 from jaxharm.errors import InputError
 from jaxharm.systems.base import System
@@ -54,6 +55,7 @@ def reading(folder: Path) -> Iterator[None]:
 
 def check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
     """Raises InputError if a setting that must not change within a run has changed."""
+    saved = {**saved, "model": _completed(config["system"], saved["model"])}
     for key in _FIXED:
         old: Any = saved
         new: Any = config
@@ -75,11 +77,16 @@ def check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) 
 def check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System) -> None:
     """Raises InputError if the checkpoint holds another model than the system's."""
     wanted = (system.name, to_json(system.config.model))
-    if saved != wanted:
+    if (saved[0], _completed(system.name, saved[1])) != wanted:
         raise InputError(
             f"{folder} holds a model {saved[0]!r} of {saved[1]}, the config asks for {wanted[0]!r} "
             f"of {wanted[1]}"
         )
+
+
+def _completed(name: str, saved: dict[str, Any]) -> dict[str, Any]:
+    """The options of a saved model `name`; one that is younger than the checkpoint has its default."""
+    return {**to_json(registry.resolve(registry.get(name).config)()), **saved}
 
 
 def check_shapes(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

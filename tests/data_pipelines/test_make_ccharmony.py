@@ -129,6 +129,11 @@ def test_golden_matrices(golden, i):
     }
     for name, matrix in fits.items():
         np.testing.assert_allclose(matrix, golden[f"{name}_{i}"], rtol=0, atol=1e-8)
+    # The Adobe chart, which stands in the official file too, made none of the published matrices.
+    assert np.abs(fit(colors, golden["chart_adobe"]) - golden[f"pub_to_std_{i}"]).max() > 1e-2
+    forward = "loose_to_std" if i == 3 else "fit_to_std"
+    np.testing.assert_allclose(fits[forward], golden[f"pub_to_std_{i}"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(fits["fit_from_std"], golden[f"pub_from_std_{i}"], rtol=0, atol=1e-8)
     assert np.abs(fits["fit_to_std"] - golden[f"fit_to_std_truncated_{i}"]).max() > 1e-3
 
 
@@ -145,6 +150,9 @@ def test_golden_transfer(golden):
     once, _ = transfer(pixels, forward, reverse, quantise_intermediate=False)
     expected = golden["tgt_u8_clipped_float_intermediate"].reshape(-1, 3)
     np.testing.assert_array_equal(once, expected)
+    never_clipped = quantise(transform(golden["std_float"].reshape(-1, 3), reverse))
+    expected = golden["tgt_u8_float_intermediate"].reshape(-1, 3)
+    np.testing.assert_array_equal(never_clipped, expected)
     composite = np.where(mask[..., None] > 127, carried.reshape(image.shape), image)
     np.testing.assert_array_equal(composite, golden["composite_u8"])
 

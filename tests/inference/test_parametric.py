@@ -156,4 +156,8 @@ def test_single_alpha_blends_once():
     foreground = np.clip(foreground, 0, 1)
     curved = expected(Inputs(foreground, None, np.ones_like(inputs.mask), None), once, top)
     wanted = curved * soft + (1 - soft) * inputs.background
-    np.testing.assert_allclose(render(inputs, once)[solid], wanted[solid], atol=1e-4)
+    result = render(inputs, once)
+    np.testing.assert_allclose(result[solid], wanted[solid], atol=1e-4)
+    twice = Parameters(parameters.curves, None)
+    assert np.abs(render(inputs, twice) - result).max() > 0.01
+    np.testing.assert_array_equal(render(inputs, twice, edit=Edit(single_alpha=True)), result)

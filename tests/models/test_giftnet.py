@@ -162,14 +162,16 @@ def test_golden_module(shared):
 
     @jax.jit
     def run(x, code):
-        y, pullback = jax.vjp(
-            lambda x, code: Gift().apply({"params": params}, x, mask, code)[0], x, code
-        )
+        def apply(x, code, mask=mask):
+            return Gift().apply({"params": params}, x, mask, code)[0]
+
+        y, pullback = jax.vjp(apply, x, code)
         b, h, w, c = y.shape
         upstream = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(b, c, h, w)
-        return y, *pullback(jnp.moveaxis(upstream, 1, -1))
+        return apply(x, code, jnp.ones_like(mask)), y, *pullback(jnp.moveaxis(upstream, 1, -1))
 
-    y, dx, dw = run(x, code)
+    unmasked, y, dx, dw = run(x, code)
+    np.testing.assert_allclose(unmasked, nhwc(golden["twoblock_y"]), rtol=0, atol=1e-5)
     np.testing.assert_allclose(y, nhwc(golden["twoblock_masked"]), rtol=0, atol=1e-5)
     np.testing.assert_allclose(dx, nhwc(golden["twoblock_masked_dx"]), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(dw, golden["twoblock_masked_dw"], rtol=1e-4, atol=1e-4)

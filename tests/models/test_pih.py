@@ -161,6 +161,21 @@ def test_identity_start_returns_nearly_the_composite():
     assert np.abs(np.asarray(out.image) - pasted).max() < 1 / 64 + 0.01
 
 
+def test_edge_padding_changes_the_outermost_gains_only():
+    variables, images = zeros(TINY), inputs()
+    zero, edge = (
+        np.asarray(
+            run(dataclasses.replace(TINY, shading_padding=p), variables, *images).aux["shading"]
+        )
+        for p in ("zero", "edge")
+    )
+    np.testing.assert_allclose(edge[:, 1:-1, 1:-1], zero[:, 1:-1, 1:-1], atol=1e-6)
+    assert np.abs(edge - zero)[:, 0].max() > 1e-3
+    # The map goes on at the border as it comes, where the zeros make a step.
+    steps = [np.abs(gain[:, 0] - gain[:, 1]).mean() for gain in (edge, zero)]
+    assert steps[0] < steps[1] / 2
+
+
 def test_predict_size_renders_at_full_size():
     config = dataclasses.replace(TINY, predict_size=64)
     composite, mask, background = inputs(1, (80, 70))
@@ -211,6 +226,7 @@ def test_gradient_reaches_every_parameter(light):
         ({"knots": 1}, "at least 2 knots"),
         ({"mask_offset": 1.0}, r"mask_offset=1.0 is not in \[0, 1\)"),
         ({"shading_strides": (4, 4)}, "six strides"),
+        ({"shading_padding": "wrap"}, "'wrap' is not one of zero, edge"),
         ({"predict_size": 100}, "these strides need at least"),
     ],
 )
@@ -253,3 +269,12 @@ def test_name_map_covers_the_official_layout(shared, name):
     )
     with pytest.raises(InputError, match=r"1 missing \(PL\..*1 unknown \(gainnet.conv10.weight\)"):
         convert.from_torch(name, state)
+
+
+@pytest.mark.golden
+def test_tensor_of_another_rank_is_named(shared):
+    manifest = json.loads((shared / "golden/pih/manifest.json").read_text())
+    state = {n: np.zeros(shape, np.float32) for n, shape, _ in manifest["state_dict"]["light"]}
+    state["gainnet.conv0.weight"] = np.zeros((8, 10), np.float32)
+    with pytest.raises(InputError, match=r"conv0.weight has shape \[8, 10\], which does not fit"):
+        convert.from_torch("pih_light", state)

@@ -144,6 +144,27 @@ def test_devices_share_statistics_and_gradients(launcher):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, expected)
 
 
+@pytest.mark.dist
+def test_devices_without_sync_normalise_alone_and_agree_on_the_running_statistics():
+    x, variables, _ = draw((8, 3, 4, 5))
+    alone = [
+        BatchNorm().apply(variables, part, train=True, mutable=["batch_stats"])
+        for part in np.split(x, 4)
+    ]
+    run = jax.pmap(
+        lambda part: BatchNorm("data", sync=False).apply(
+            variables, part, train=True, mutable=["batch_stats"]
+        ),
+        "data",
+    )
+    y, updated = run(x.reshape(4, 2, *x.shape[1:]))
+    np.testing.assert_allclose(y, [part for part, _ in alone], atol=1e-6)
+    for name in ("mean", "var"):
+        mean = np.mean([stats["batch_stats"][name] for _, stats in alone], 0)
+        got = np.asarray(updated["batch_stats"][name])
+        np.testing.assert_allclose(got, np.broadcast_to(mean, got.shape), rtol=1e-6)
+
+
 def test_batch_norm_keeps_bfloat16():
     x, variables, _ = draw()
     y, updated = BatchNorm().apply(

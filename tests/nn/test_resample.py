@@ -29,6 +29,10 @@ def test_golden_shading_enlarged_and_shrunk(shared):
     for name in ("shading_up", "shading_down_40x50_plain"):
         out = resize(golden["shading_low"], golden[name].shape[1:3], "bilinear")
         np.testing.assert_allclose(out, golden[name], rtol=1e-4, atol=1e-5)
+    # What PIH's `predict_size` shrinks by.
+    expected = golden["shading_down_40x50_antialias"]
+    out = jax.image.resize(golden["shading_low"], expected.shape, "linear", antialias=True)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_bilinear_equals_jax_image():
@@ -56,21 +60,23 @@ def test_bicubic_reproduces_a_line_away_from_the_border():
 @pytest.mark.parametrize(
     ("small", "size"), [((4, 3), (17, 12)), ((1, 2), (8, 8)), ((6, 6), (6, 6))]
 )
-def test_projected_form_equals_resize_then_convolution(small, size):
+@pytest.mark.parametrize("padding", ["zero", "edge"])
+def test_projected_form_equals_resize_then_convolution(small, size, padding):
     x, kernel, upstream = normal(2, *small, 5), normal(3, 3, 5, 1), normal(2, *size, 1)
 
     def direct(x, kernel):
+        mode = "constant" if padding == "zero" else "edge"
         y = jax.lax.conv_general_dilated(
-            resize(x, size, "bicubic"),
+            jnp.pad(resize(x, size, "bicubic"), ((0, 0), (1, 1), (1, 1), (0, 0)), mode),
             kernel,
             (1, 1),
-            ((1, 1), (1, 1)),
+            "VALID",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         return jnp.sum(y * upstream), y
 
     def projected(x, kernel):
-        y = resize_conv3x3(x, kernel, size, "bicubic")
+        y = resize_conv3x3(x, kernel, size, "bicubic", padding=padding)
         return jnp.sum(y * upstream), y
 
     (expected, y), (got, z) = (

@@ -48,7 +48,7 @@ class Duel(AdversarialSystem):
     def module(self, axis_name=None):
         return Model()
 
-    def discriminator(self):
+    def discriminator(self, axis_name=None):
         return JudgeModule()
 
     def discriminator_loss(self, judge, collections, output, batch, *, axis_name):
@@ -167,7 +167,7 @@ def test_state_holds_both_networks_and_averages_the_deployed_one():
 
 def test_without_a_discriminator_it_is_plain_training():
     class Alone(Duel):
-        def discriminator(self):
+        def discriminator(self, axis_name=None):
             return None
 
         def loss(self, output, batch, *, axis_name):

@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from system_cases import teacher_weights, tiny_batch, tiny_config
 
@@ -15,13 +17,16 @@ from jaxharm.convert import from_torch
 from jaxharm.convert.weights import save_weights
 from jaxharm.errors import InputError
 from jaxharm.models.issam import IssamConfig
+from jaxharm.nn.imagenet import normalize
+from jaxharm.objectives.pixel import foreground_normalized_error
+from jaxharm.objectives.relation import map_distance
 from jaxharm.systems import make_system
 from jaxharm.systems.giftnet import NETWORK_TEACHER, GiftNetObjective, RelationConfig
 from jaxharm.systems.giftnet_teacher import TeacherConfig
 from jaxharm.systems.supervised import NETWORK
 from jaxharm.training import parallel
 from jaxharm.types import TrainState
-from tests.golden_recipe import fill_all
+from tests.golden_recipe import fill_all, giftnet_override
 
 
 def tiny(**changes):
@@ -64,18 +69,6 @@ def model_output():
 # Golden ---------------------------------------------------------------------------------------
 
 
-def gift_override(name, shape, rng):
-    if name.endswith("mask_blurring.weight"):
-        line = np.exp(-(np.arange(-3, 4) ** 2) / 2)
-        kernel = np.outer(line, line)
-        return (kernel / kernel.sum()).reshape(shape)
-    if "gift_" in name and name.endswith(("style.weight", "kernel")):
-        return rng.standard_normal(shape)
-    if "gift_" in name and name.endswith("style.bias"):
-        return 1 + 0.1 * rng.standard_normal(shape)
-    return None
-
-
 def test_golden_distillation(shared):
     folder = shared / "golden/giftnet"
     manifest = json.loads((folder / "manifest.json").read_text())["files"]["spec_giftnet.npz"]
@@ -90,7 +83,7 @@ def test_golden_distillation(shared):
     ]
     variables = {}
     for key, name, prefix in names:
-        filled = fill_all(manifest[key], override=gift_override)
+        filled = fill_all(manifest[key], override=giftnet_override)
         arrays = {n.removeprefix(prefix): value for n, value in filled.items()}
         variables[name] = dict(from_torch(name, arrays))
     params = {name: found.pop("params") for name, found in variables.items()}
@@ -112,37 +105,62 @@ def test_golden_distillation(shared):
     def measure(state, batch):
         teachers = system.teacher_maps(state, batch)
         prepared = system.prepare(batch) | {f"teacher{i}": t for i, t in enumerate(teachers)}
-        results = {}
-        for mode in ("eval", "train"):
+        masks = system.level_masks(prepared["mask"])
+
+        def results(params, train):
             output = system.module().apply(
-                system.variables(state),
+                {**system.variables(state), "params": params},
                 prepared["composite"],
                 prepared["mask"],
-                train=mode == "train",
+                train=train,
                 mutable=list(state.collections[NETWORK]),
             )[0]
             students = system.student_maps(output, prepared["mask"])
+            levels = [map_distance(*maps) for maps in zip(students, teachers, masks, strict=True)]
             total, terms = system.loss(output, prepared, axis_name=None)
-            results[mode] = students, total, terms
-        return teachers, results
+            return total, (students, terms, levels, normalize(output.aux["raw"]))
+
+        params = state.params[NETWORK]
+        found = {"eval": results(params, False)}
+        found["train"], grads = jax.value_and_grad(partial(results, train=True), has_aux=True)(
+            params
+        )
+        teacher = system.teacher_system
+        teacher_state = system._teacher_state(state)
+        reconstruction = teacher.predict(teacher_state, batch).aux["raw"]
+        return teachers, found, grads, normalize(reconstruction)
 
     with jax.default_matmul_precision("highest"):
-        teachers, results = measure(state, batch)
-    students, _, _ = results["eval"]
+        teachers, found, grads, reconstruction = measure(state, batch)
+    students = found["eval"][1][0]
     for level in range(3):
-        for which, found in (("teacher", teachers), ("student", students)):
+        for which, maps in (("teacher", teachers), ("student", students)):
             expected = golden[f"eval_relation_{which}{level}"]
-            step = found[level].shape[1] // expected.shape[1]
+            step = maps[level].shape[1] // expected.shape[1]
             first = step // 2 if step > 1 else 0
-            got = np.asarray(found[level])[:, first::step, first::step]
+            got = np.asarray(maps[level])[:, first::step, first::step]
             np.testing.assert_allclose(got, expected, rtol=0, atol=5e-5)
-    for mode, (_, total, terms) in results.items():
+    wanted = golden["eval_teacher_reconstruction"].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(reconstruction[:, 1::2, 1::2], wanted, rtol=0, atol=5e-5)
+    target = normalize(jnp.asarray(golden["real_u8"], jnp.float32) / 255)
+    for mode, (total, (_, terms, levels, raw)) in found.items():
+        np.testing.assert_allclose(
+            np.stack(levels), golden[f"{mode}_rd_loss_per_image_per_level"], rtol=5e-5
+        )
         value, images = terms["rd_loss"]
         np.testing.assert_allclose(value / images, golden[f"{mode}_rd_loss"], rtol=5e-5)
         np.testing.assert_allclose(total, golden[f"{mode}_total_loss"], rtol=5e-5)
-        value, images = terms["fnmse_loss"]
-        expected = golden[f"{mode}_pixel_loss_per_image"].mean()
-        np.testing.assert_allclose(value / images, expected, rtol=5e-5)
+        for i, expected in enumerate(golden[f"{mode}_pixel_loss_per_image"]):
+            one = (array[i : i + 1] for array in (raw, target, golden["mask"]))
+            error, count = foreground_normalized_error(*one, min_area=1000.0)
+            np.testing.assert_allclose(error / count, expected, rtol=5e-5)
+    np.testing.assert_allclose(optax.tree.norm(grads), golden["grad_norm_total"], rtol=2e-3)
+    rules = registry.resolve(registry.get("giftnet").torch_names)(config.model).rules
+    paths = {rule.torch_name: rule.path for rule in rules}
+    names = manifest["arrays"]["grad_norm_selected_names"]
+    for name, expected in zip(names, golden["grad_norm_selected"], strict=True):
+        leaf = functools.reduce(lambda tree, key: tree[key], paths[name][1:], grads)
+        np.testing.assert_allclose(jnp.linalg.norm(leaf), expected, rtol=2e-3, err_msg=name)
 
 
 # The teacher ----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from system_cases import tiny_batch, tiny_system
 
 from jaxharm.config import OptimConfig, TrainConfig
 from jaxharm.errors import InputError
@@ -131,6 +132,14 @@ def test_streams_are_drawn_per_step_with_their_share():
         np.testing.assert_array_equal(chosen["supervised"], np.full(4, draw < 0.25))
         np.testing.assert_array_equal(chosen["target"], data["target"])
         assert not any(name.startswith("unpaired_") for name in chosen)
+
+
+def test_the_case_of_the_common_tests_takes_both_streams_before_and_after_its_resume():
+    trained = tiny_system("pih_light_dual")
+    chosen = [
+        trained.choose(state_at(step)[0], tiny_batch(trained.config, step)) for step in range(4)
+    ]
+    assert [bool(batch["supervised"][0]) for batch in chosen] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(

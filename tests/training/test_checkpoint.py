@@ -9,11 +9,12 @@ import pytest
 from toy_run import run, run_config, saved, toy_batch
 from toy_system import ToyConfig
 
-from jaxharm.config import OptimConfig
+from jaxharm.config import OptimConfig, to_json
 from jaxharm.errors import InputError
 from jaxharm.systems import make_system
 from jaxharm.training import parallel
 from jaxharm.training.checkpoint import Checkpoints, init_from, load_for_eval
+from jaxharm.training.checkpoint_checks import check_model, check_same_run
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,19 @@ def test_load_for_eval_refuses_another_model_and_an_empty_folder(finished, tmp_p
         load_for_eval(tmp_path, system_of(config), toy_batch(0, 3))
     with pytest.raises(InputError, match="it is not a folder"):
         load_for_eval(tmp_path / "absent", system_of(config), toy_batch(0, 3))
+
+
+def test_an_option_younger_than_the_checkpoint_has_its_default(tmp_path):
+    config = run_config()
+    saved = to_json(config)
+    assert saved["model"].pop("features") == ToyConfig().features
+    check_same_run(tmp_path, saved, to_json(config))
+    check_model(tmp_path, ("toy", saved["model"]), system_of(config))
+    other = dataclasses.replace(config, model=ToyConfig(features=5))
+    with pytest.raises(InputError, match=r"its model.features is \d+, this config's is 5"):
+        check_same_run(tmp_path, saved, to_json(other))
+    with pytest.raises(InputError, match="holds a model 'toy'"):
+        check_model(tmp_path, ("toy", saved["model"]), system_of(other))
 
 
 @pytest.mark.parametrize("path", [".", "weights", "last/6"])

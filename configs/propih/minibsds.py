@@ -1,0 +1,55 @@
+"""A small ProPIH on a few hundred photographs, on generated paintings, on a CPU: does training work?
+
+Paper: none. The encoder is random (objective.random_encoder), so that the results mean nothing; the losses fall.
+Command:
+    python -m data_pipelines.build folder --manual-dir MINIBSDS --data-dir DATA --name minibsds
+    python train.py --config configs/propih/minibsds.py --workdir runs/propih_minibsds --set data.data_dir=DATA
+Hardware: 2 CPU cores.
+Published: nothing on this data.
+Ours: not yet run.
+"""
+
+from dataclasses import replace
+
+from configs.propih import coco_wikiart
+from jaxharm.config import (
+    CheckpointConfig,
+    EvalConfig,
+    LogConfig,
+    OptimConfig,
+    PaintingsConfig,
+    TrainConfig,
+)
+from jaxharm.models.propih import ProPIHConfig
+from jaxharm.models.propih_discriminator import ProPIHDiscriminatorConfig
+from jaxharm.systems.propih import ProPIHObjective
+
+
+def get_config() -> TrainConfig:
+    """The run."""
+    base = coco_wikiart.get_config()
+    return replace(
+        base,
+        model=ProPIHConfig(width=32, trained_size=64),
+        objective=ProPIHObjective(
+            random_encoder=True,
+            # A cell has 16 instead of 64 pixels a side, and so a sixteenth of the pixels.
+            discriminator=ProPIHDiscriminatorConfig(width=16, halvings=4, object_pixels=6),
+        ),
+        data=replace(
+            base.data,
+            name="minibsds",
+            batch_size=8,
+            image_size=64,
+            num_workers=0,
+            paintings=PaintingsConfig(name="textures", textures=500),
+        ),
+        optim=OptimConfig(name="adam", lr=2e-4, b1=0.5),
+        eval=EvalConfig(
+            data="minibsds", split="val", protocol="painterly_64", paintings="textures"
+        ),
+        checkpoint=CheckpointConfig(every=200, best="last"),
+        log=LogConfig(every=50, images_every=0),
+        epochs=None,
+        steps=600,
+    )

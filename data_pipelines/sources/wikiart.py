@@ -1,0 +1,73 @@
+"""The lists and files of WikiArt as cs-chan/ArtGAN splits it. Source: specs/datasets 6."""
+
+import os
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_pipelines.sources.files import FileIndex, find_dir
+from data_pipelines.validation import Report, logger
+from data_pipelines.validation_lists import Line, drop_duplicates, is_unsafe
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A line of a list: the folder of its style and its file."""
+
+    style: str
+    file: str
+
+    @property
+    def id(self) -> str:
+        """`<style>/<file without ending>`."""
+        return f"{self.style}/{os.path.splitext(self.file)[0]}"
+
+
+def read_paintings(path: Path, report: Report) -> list[Painting]:
+    """The paintings of a list of lines `<style>/<file>.jpg,<class>`, each once.
+
+    The last comma divides: file names may hold commas. A file that is not UTF-8 is read as Latin-1,
+    with a warning.
+    """
+    raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        logger.warning("%s is not UTF-8: read as Latin-1", path)
+        text = raw.decode("latin-1")
+    keyed, paintings = [], {}
+    for number, entry in enumerate(text.split("\n"), 1):
+        line = Line(entry.strip(" \t\r"), path, number)
+        if not line.text:
+            continue
+        name, comma, label = line.text.rpartition(",")
+        parts = name.split("/")
+        # Two dots inside a title are harmless, as a whole part of the path they are not.
+        if ".." in parts or is_unsafe(name.replace("..", "")):
+            report.error("path_traversal", str(line))
+        elif not comma or not label.strip().isdecimal() or len(parts) != 2 or not all(parts):
+            report.error("bad_list_line", f"{line} is not <style>/<file>.jpg,<class>")
+        else:
+            painting = Painting(*parts)
+            paintings[painting.id] = painting
+            keyed.append((painting.id, line))
+    return [paintings[key] for key, _ in drop_duplicates(keyed, report)]
+
+
+class PaintingFiles:
+    """The files of the folders of styles, each folder read once when it is first asked for."""
+
+    def __init__(self, root: Path, report: Report) -> None:
+        self._root = root
+        self._report = report
+        self._folders: dict[str, FileIndex | None] = {}
+
+    def find(self, painting: Painting) -> Path | None:
+        """The painting's file, its name composed or decomposed; None where there is none."""
+        style = painting.style
+        if style not in self._folders:
+            folder = find_dir(self._root, style)
+            self._folders[style] = FileIndex(folder, self._root, self._report) if folder else None
+        index = self._folders[style]
+        names = [painting.file, *(unicodedata.normalize(f, painting.file) for f in ("NFC", "NFD"))]
+        return next(filter(None, map(index.find, names)), None) if index else None

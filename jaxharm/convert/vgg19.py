@@ -1,0 +1,179 @@
+"""Makes ProPIH's normalised encoder from the weights of any ImageNet VGG-19.
+
+Its preprocessing becomes a 1x1 convolution, and every filter is divided by its mean activation over
+a set of images, which the next layer's filters take back. ReLU and max pooling let a positive factor
+through, so that only the scale of the features changes: every channel then has the mean 1, which
+the weights of ProPIH's losses assume. Source: specs/propih 6.1, [our choice].
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxharm.convert.propih import flat_names
+from jaxharm.errors import InputError
+from jaxharm.nn.vgg import COLLECTION, PIECES, FrozenConv, VggPiece
+
+# What the network was trained on, as pre(x) of an RGB image x in [0,1]: weight [out,in], bias [out].
+_STD, _MEAN = np.array([0.229, 0.224, 0.225]), np.array([0.485, 0.456, 0.406])
+PREPROCESSING = {
+    "torchvision": (np.diag(1 / _STD), -_MEAN / _STD),
+    "caffe": (255 * np.eye(3)[::-1], -np.array([103.939, 116.779, 123.68])),
+}
+_SILENT = 1e-8  # a channel with less than this mean activation keeps its scale
+_BATCH_NORM_EPS = 1e-5
+LAYERS = tuple(name for piece in PIECES for name, _ in piece)
+Layers = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> weight OIHW, bias
+
+
+def normalised_encoder(
+    state_dict: Mapping[str, np.ndarray],
+    images: Iterable[np.ndarray],
+    *,
+    preprocessing: str = "torchvision",
+    source: str = "the state dict",
+) -> dict[str, np.ndarray]:
+    """The state dict of a normalised VGG-19, in the layout of `vgg_normalised.pth` up to conv4_1.
+
+    Args:
+        state_dict: of a VGG-19 with or without batch norm (which is folded into the filters), its
+            layers numbered as in torchvision or named conv1_1 ...; others than convolutions and
+            batch norms, and those after conv4_1, are not read.
+        images: f32[h,w,3] in [0,1], RGB, at least 16 pixels a side.
+        preprocessing: one of `PREPROCESSING`: what the weights were trained with.
+        source: named in messages.
+
+    Returns:
+        "0.weight" [3,3,1,1], "0.bias", "2.weight" ... "29.bias", float32.
+
+    Raises:
+        InputError: no VGG-19, no image, or unknown preprocessing.
+    """
+    if preprocessing not in PREPROCESSING:
+        raise InputError(f"preprocessing {preprocessing!r}: choose {', '.join(PREPROCESSING)}")
+    weight, bias = PREPROCESSING[preprocessing]
+    layers: Layers = {"pre": (weight[:, :, None, None], bias), **_layers(state_dict, source)}
+    means = mean_activations(layers, images)
+    before = np.ones(3)
+    state: dict[str, np.ndarray] = {}
+    for name, (weight, bias) in layers.items():
+        after = np.ones(3) if name == "pre" else means[name]
+        scaled = weight * before[None, :, None, None] / after[:, None, None, None]
+        state[f"{flat_names()[name]}.weight"] = scaled.astype(np.float32)
+        state[f"{flat_names()[name]}.bias"] = (bias / after).astype(np.float32)
+        before = after
+    return state
+
+
+def mean_activations(layers: Layers, images: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Layer -> f64[c], the mean of every channel after ReLU over all positions of all images.
+
+    Channels that never respond count as 1. InputError where there is no image.
+    """
+    width = layers["conv1_1"][0].shape[0]
+    variables = {number: _variables(layers, number) for number in range(1, len(PIECES) + 1)}
+    sums = {name: np.zeros(len(layers[name][1])) for name in LAYERS}
+    counts = dict.fromkeys(LAYERS, 0)
+    for image in images:
+        x: Any = jnp.asarray(image, jnp.float32)[None]
+        for number, encoder in variables.items():
+            x, found = _run_piece(number, width, encoder, x)
+            for name, (total, count) in found.items():
+                sums[name] += np.asarray(total, np.float64)
+                counts[name] += count
+    if not counts["conv1_1"]:
+        raise InputError("no image to measure the encoder's activations on")
+    means = {name: total / counts[name] for name, total in sums.items()}
+    return {name: np.where(mean < _SILENT, 1.0, mean) for name, mean in means.items()}
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _run_piece(number: int, width: int, variables: Any, x: jax.Array) -> Any:
+    """The features of a piece, and per layer the sums of its channels and how many were summed."""
+
+    def is_layer(module: nn.Module, method: str) -> bool:
+        return isinstance(module, FrozenConv) and method == "__call__"
+
+    y, state = VggPiece(number, width).apply(variables, x, capture_intermediates=is_layer)
+    found = {}
+    for name, _ in PIECES[number - 1]:
+        response = nn.relu(state["intermediates"][name]["__call__"][0])
+        found[name] = (jnp.sum(response, (0, 1, 2)), response[..., 0].size)
+    return y, found
+
+
+def _variables(layers: Layers, number: int) -> dict[str, Any]:
+    names = [name for name, _ in PIECES[number - 1]]
+    return {
+        COLLECTION: {
+            name: {
+                "kernel": np.float32(layers[name][0].transpose(2, 3, 1, 0)),
+                "bias": np.float32(layers[name][1]),
+            }
+            for name in (["pre", *names] if number == 1 else names)
+        }
+    }
+
+
+def _layers(state_dict: Mapping[str, np.ndarray], source: str) -> Layers:
+    """The convolutions conv1_1 to conv4_1 in order, float64, batch norms folded into them."""
+    stems = sorted({name.rpartition(".")[0] for name in state_dict}, key=_natural)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for stem in stems:
+        weight = state_dict.get(f"{stem}.weight")
+        if weight is None:
+            continue
+        weight = np.asarray(weight, np.float64)
+        if weight.ndim == 4:
+            bias = state_dict.get(f"{stem}.bias")
+            zeros = np.zeros(len(weight))
+            found.append((weight, zeros if bias is None else np.asarray(bias, np.float64)))
+        elif f"{stem}.running_var" in state_dict and found:
+            found[-1] = _folded(*found[-1], stem, weight, state_dict)
+    if found and found[0][0].shape[1:] == (3, 1, 1):
+        raise InputError(
+            f"{source} begins with a 1x1 convolution: it is a normalised encoder already; use it "
+            "as objective.encoder"
+        )
+    layers: Layers = {}
+    channels = 3
+    base = len(found[0][0]) if found else 64
+    multiples = [multiple for piece in PIECES for _, multiple in piece]
+    for i, (name, multiple) in enumerate(zip(LAYERS, multiples, strict=True)):
+        wanted = (base * multiple, channels, 3, 3)
+        shape = found[i][0].shape if i < len(found) else None
+        if shape != wanted:
+            there = f"is {list(shape)}" if shape else "is missing"
+            raise InputError(
+                f"{source} is no VGG-19: its convolution {i + 1} ({name}) {there}, not {list(wanted)}"
+            )
+        layers[name] = found[i]
+        channels = base * multiple
+    return layers
+
+
+def _folded(
+    weight: np.ndarray,
+    bias: np.ndarray,
+    stem: str,
+    scale: np.ndarray,
+    state_dict: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """A convolution and the batch norm after it, at inference, as one convolution."""
+    shift, mean, variance = (
+        np.asarray(state_dict[f"{stem}.{part}"], np.float64)
+        for part in ("bias", "running_mean", "running_var")
+    )
+    factor = scale / np.sqrt(variance + _BATCH_NORM_EPS)
+    return weight * factor[:, None, None, None], (bias - mean) * factor + shift
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts conv2_1 before conv10_1, and features.9 before features.10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]

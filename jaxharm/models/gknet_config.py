@@ -1,0 +1,218 @@
+"""Options of GKNet, with the limits that they impose on each other."""
+
+import typing
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxharm.errors import InputError
+from jaxharm.nn.init import Initializer, standard_normal
+from jaxharm.ops.dynamic_filter.api import Padding
+
+# Without a cap, an image of more tokens is refused: one score matrix of 8 heads has 512 MiB.
+MOST_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class GKNetConfig:
+    """Options; names, defaults and alternatives are those of specs/gknet 10.
+
+    Level l has 1/2^l of the image's side; level `depth_levels - 1` is the bottleneck.
+
+    Attributes:
+        base: channels of level 0; doubled per level.
+        depth_levels: levels of the encoder.
+        norm: of the convolutions; "instance" and "group" (16 groups, or fewer where the width
+            needs it) are affine.
+        norm_from: first encoder level with a norm; every decoder level has one.
+        bn_sync: whether batch statistics are those of the global batch (under one global `jit`
+            they always are); if not, the running ones are averaged over the devices.
+        lre_dim, lre_depth, lre_heads, lre_ffn: width, layers, heads and hidden width of the LRE;
+            no layers leaves its input projection.
+        lre_norm_first: whether layers normalise their input (and one norm follows the last one)
+            instead of their sums.
+        lre_act, lre_dropout: of the layers; dropout stands behind attention, activation and
+            feed-forward net, not on the attention's weights.
+        lre_pos: sines of row and column added to queries and keys of every layer, or once to the
+            tokens; a learned table (of `trained_size`, resized to other grids) added once; none.
+        lre_attn_mask: whether foreground tokens see the background and themselves only, or every
+            token the background only.
+        fg_token_threshold: a token with a larger share of foreground is foreground.
+        lre_flash: cuDNN's fused attention, for NVIDIA GPUs at bfloat16 (ours; not measured).
+        lre_token_cap: the LRE sees the bottleneck reduced to at most this many tokens, and its
+            result is enlarged again; None: every position is a token, and images of more than 4096
+            are refused. (Ours; nothing changes for images within the cap.)
+        kpb_chain: whether a block continues from the block below; if not, from the LRE.
+        kpb_convs: 3x3 convolutions of a block.
+        kpb_local: the local feature: the encoder's, or the decoder's before modulation.
+        scf_mode: how global and local features are joined: weights per channel, sum, or 1x1
+            convolution of both. (A place for "xattn" of specs/gknet 6, which is not confirmed.)
+        scf_descriptor: what the weights are made from: means, or also the correlation of both.
+        scf_reduction, scf_min_dim: the weights' hidden width is max(c / reduction, min_dim).
+        kernel_size: odd side of the kernels.
+        kernel_groups: groups of channels that share a kernel, or one per channel.
+        kernel_param: predictions are changes of the identity, kernels, or logits over the taps.
+        modulate_levels: decoder levels that are modulated; None: all but the finest.
+        mod_padding, mod_dilation: of the modulation; see `ops.dynamic_filter`.
+        mod_fg_gate: whether only the foreground is modulated.
+        mod_residual: whether modulation adds to the feature instead of replacing it.
+        decoder_input: the decoder starts from the encoder's bottleneck, the LRE, or their sum.
+        skip: whether the decoder sees the encoder's features.
+        upsample_align_corners: of every doubling.
+        head: a gate between the composite and colours, colours, or changes of the composite.
+        input_norm: colour space of the network.
+        identity_start: the colour head starts from zero, so that with the head "residual" an
+            untrained network returns the composite (ours, for short runs on little data).
+        init: of all weights but the kernel heads': He, Xavier as in the specification, or normal
+            with deviation 0.02 (D-HT's).
+        blend_train: whether the training output is blended with the composite's background.
+        binarize_mask: the mask counts as 1 from 0.5 on, else as 0.
+        trained_size: side of the training images.
+    """
+
+    base: int = 32
+    depth_levels: int = 5
+    norm: Literal["batch", "instance", "group", "none"] = "batch"
+    norm_from: int = 2
+    bn_sync: bool = True
+    lre_dim: int = 256
+    lre_depth: int = 6
+    lre_heads: int = 8
+    lre_ffn: int = 512
+    lre_norm_first: bool = False
+    lre_act: Literal["gelu", "relu"] = "gelu"
+    lre_dropout: float = 0.0
+    lre_pos: Literal["sincos_qk", "sincos_input", "learned_input", "none"] = "sincos_qk"
+    lre_attn_mask: Literal["none", "fg_to_bg", "all_to_bg"] = "none"
+    fg_token_threshold: float = 0.5
+    lre_flash: bool = False
+    lre_token_cap: int | None = 1024
+    kpb_chain: bool = True
+    kpb_convs: int = 2
+    kpb_local: Literal["encoder", "decoder"] = "encoder"
+    scf_mode: Literal["sk", "sum", "concat"] = "sk"
+    scf_descriptor: Literal["gap", "gap_corr"] = "gap"
+    scf_reduction: int = 4
+    scf_min_dim: int = 32
+    kernel_size: int = 3
+    kernel_groups: Literal["channel"] | int = "channel"
+    kernel_param: Literal["delta", "raw", "softmax"] = "delta"
+    modulate_levels: tuple[int, ...] | None = None
+    mod_padding: Padding = "zero"
+    mod_dilation: int = 1
+    mod_fg_gate: bool = False
+    mod_residual: bool = False
+    decoder_input: Literal["encoder", "lre", "sum"] = "encoder"
+    skip: Literal["concat", "none"] = "concat"
+    upsample_align_corners: bool = False
+    head: Literal["fusion", "direct", "residual"] = "fusion"
+    input_norm: Literal["imagenet", "none"] = "imagenet"
+    identity_start: bool = False
+    init: Literal["he_xavier", "normal"] = "he_xavier"
+    blend_train: bool = True
+    binarize_mask: bool = True
+    trained_size: int = 256
+
+    def __post_init__(self) -> None:
+        self._check_choices()
+        self._check_numbers()
+        levels = self.modulate_levels
+        if levels is None:
+            levels = tuple(range(self.depth_levels - 2, 0, -1))
+        deepest = self.depth_levels - 2
+        if len(set(levels)) < len(levels) or not set(levels) <= set(range(deepest + 1)):
+            raise InputError(
+                f"GKNetConfig.modulate_levels={levels}: choose from the decoder's levels, {deepest} "
+                "(the deepest) to 0 (full size), each once"
+            )
+        object.__setattr__(self, "modulate_levels", tuple(sorted(levels, reverse=True)))
+        for level in self.levels:
+            self._check_groups(level)
+
+    def _check_choices(self) -> None:
+        for name, hint in typing.get_type_hints(type(self)).items():
+            value, choices = getattr(self, name), typing.get_args(hint)
+            if typing.get_origin(hint) is Literal and value not in choices:
+                raise InputError(f"GKNetConfig.{name}={value!r}: choose from {', '.join(choices)}")
+
+    def _check_numbers(self) -> None:
+        positive = ("base", "lre_dim", "lre_heads", "lre_ffn", "scf_reduction", "scf_min_dim")
+        for name in (*positive, "mod_dilation"):
+            if getattr(self, name) < 1:
+                raise InputError(f"GKNetConfig.{name}={getattr(self, name)} must be positive")
+        for name in ("lre_depth", "kpb_convs", "norm_from"):
+            if getattr(self, name) < 0:
+                raise InputError(f"GKNetConfig.{name}={getattr(self, name)} must not be negative")
+        if self.depth_levels < 2:
+            raise InputError(f"GKNetConfig.depth_levels={self.depth_levels}: at least 2 are needed")
+        if self.lre_dim % 4 or self.lre_dim % self.lre_heads:
+            raise InputError(
+                f"GKNetConfig.lre_dim={self.lre_dim} must be a multiple of 4 and of lre_heads="
+                f"{self.lre_heads}"
+            )
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise InputError(
+                f"GKNetConfig.kernel_size={self.kernel_size} must be odd: a kernel has a centre"
+            )
+        if not 0 <= self.lre_dropout < 1:
+            raise InputError(f"GKNetConfig.lre_dropout={self.lre_dropout} is not in [0, 1)")
+        if self.lre_token_cap is not None and self.lre_token_cap < 1:
+            raise InputError(f"GKNetConfig.lre_token_cap={self.lre_token_cap} must be positive")
+
+    def _check_groups(self, level: int) -> None:
+        groups = self.kernel_groups
+        width = self.channels[level]
+        if groups == "channel":
+            return
+        if not isinstance(groups, int) or groups < 1 or width % groups:
+            raise InputError(
+                f"GKNetConfig.kernel_groups={groups!r} does not divide {width}, the channels of "
+                f"modulated level {level}: take a divisor of every modulated width, or 'channel'"
+            )
+
+    @classmethod
+    def tiny(cls) -> "GKNetConfig":
+        """Every default code path at a small width, with one level less."""
+        return cls(
+            base=4,
+            depth_levels=4,
+            norm_from=1,
+            lre_dim=16,
+            lre_depth=2,
+            lre_heads=2,
+            lre_ffn=32,
+            scf_min_dim=8,
+        )
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of the levels, finest first."""
+        return tuple(self.base << level for level in range(self.depth_levels))
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Modulated levels, deepest first."""
+        assert self.modulate_levels is not None
+        return self.modulate_levels
+
+    def weights(self, usual: Initializer) -> Initializer:
+        """How a layer starts whose initialiser is `usual` in the specification."""
+        return usual if self.init == "he_xavier" else standard_normal(0.02)
+
+    def groups(self, level: int) -> int:
+        """Kernels per position of that level."""
+        return self.channels[level] if self.kernel_groups == "channel" else int(self.kernel_groups)
+
+    @property
+    def size_multiple(self) -> int:
+        """Sides must be multiples of this."""
+        return 1 << (self.depth_levels - 1)
+
+    @property
+    def min_size(self) -> int:
+        """The smallest side: one token."""
+        return self.size_multiple
+
+    @property
+    def default_size(self) -> int:
+        """The side the network is meant for."""
+        return self.trained_size

@@ -1,0 +1,65 @@
+"""Content and style of an image as the normalised VGG-19 sees them.
+
+Source: ProPIH (arXiv 2312.10264), specs/propih 4.1 and 4.2. All errors are per image.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from jaxharm.ops import masked_moments
+from jaxharm.types import Array
+
+# Mean and standard deviation of a layer, f32[b,1,1,c] each.
+Moments = tuple[Array, Array]
+
+
+def content_error(features: Array, target: Array) -> Array:
+    """Mean squared difference over the whole map, object and painting.
+
+    Args:
+        features, target: f[b,h,w,c], relu4_1 of an image and of the composite.
+
+    Returns:
+        f32[b].
+    """
+    difference = features.astype(jnp.float32) - target.astype(jnp.float32)
+    return jnp.mean(jnp.square(difference), (1, 2, 3))
+
+
+def style_moments(features: Sequence[Array]) -> tuple[Moments, ...]:
+    """Moments of every layer of the whole painting.
+
+    Args:
+        features: f[b,h,w,c] per layer.
+    """
+    everywhere = [jnp.ones((*layer.shape[:3], 1)) for layer in features]
+    return tuple(
+        masked_moments(layer, mask) for layer, mask in zip(features, everywhere, strict=True)
+    )
+
+
+def style_errors(
+    features: Sequence[Array], masks: Sequence[Array], target: Sequence[Moments]
+) -> Array:
+    """Squared differences of the object's moments to the painting's, averaged over the channels.
+
+    Args:
+        features: f[b,h,w,c] per layer.
+        masks: f32[b,h,w,1] per layer.
+        target: of `style_moments`.
+
+    Returns:
+        f32[b,layers,2]: of the mean and of the standard deviation, per layer.
+    """
+    errors = [
+        jnp.stack(
+            [
+                jnp.mean(jnp.square(found - wanted), (1, 2, 3))
+                for found, wanted in zip(masked_moments(layer, mask), moments, strict=True)
+            ],
+            -1,
+        )
+        for layer, mask, moments in zip(features, masks, target, strict=True)
+    ]
+    return jnp.stack(errors, 1)

@@ -1,0 +1,302 @@
+"""Training of ProPIH: content and style of every stage, and a discriminator.
+
+Source: specs/propih 4. The encoder is frozen: it is a collection of the model, which no optimiser
+sees. The losses' eight passes through it take their gradients at once (objectives/image_gradient):
+nothing of a pass is kept or computed a second time, and the memory is that of one.
+
+Ours: the discriminator's batch statistics are those of the global batch by default, so that a run
+does not depend on the number of devices (the official code runs on one).
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxharm.config import TrainConfig
+from jaxharm.convert.propih import load_encoder
+from jaxharm.convert.weights import load_variables
+from jaxharm.errors import InputError
+from jaxharm.models.propih import STAGES, stage_mask
+from jaxharm.models.propih_discriminator import (
+    ProPIHDiscriminator,
+    ProPIHDiscriminatorConfig,
+    object_cells,
+)
+from jaxharm.nn.vgg import COLLECTION
+from jaxharm.objectives.image_gradient import image_losses
+from jaxharm.objectives.painterly import content_error, style_errors, style_moments
+from jaxharm.objectives.reduction import Ratio, reduce_ratio
+from jaxharm.systems.adversarial import AdversarialSystem, Judge
+from jaxharm.systems.supervised import NETWORK
+from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState
+
+
+@dataclass(frozen=True)
+class ProPIHObjective:
+    """Loss weights and choices; defaults are those of the released training script.
+
+    Attributes:
+        encoder: file of the normalised VGG-19 (vgg_normalised.pth, or what `jaxharm convert vgg19`
+            wrote); only a fresh training run reads it.
+        random_encoder: train against random features instead. For tests and for trying things out
+            only: what is learned has no meaning.
+        content_weight, style_weight, adversarial_weight: of the three terms.
+        style_layers: what stage k is compared by: the layers 1 to k, or all four.
+        supervise_stages: whose results have losses.
+        supervise_coarse: whether the results before blending have them too.
+        discriminator: its options; None: none.
+        discriminator_statistics: what its batch norms see: the global batch, or that of a device.
+        gan_sum_before_mse: as the official code: the model's adversarial term is the squared sum of
+            the stages' maps, and the discriminator's terms of composite and painting count once
+            per stage. If not: the sum of the squared maps, and once.
+        result_stage: whose result is evaluated, 1 to 4; training does not depend on it.
+    """
+
+    encoder: str | None = None
+    random_encoder: bool = False
+    content_weight: float = 1.0
+    style_weight: float = 1.0
+    adversarial_weight: float = 1.0
+    style_layers: Literal["incremental", "all"] = "incremental"
+    supervise_stages: tuple[int, ...] = (1, 2, 3, 4)
+    supervise_coarse: bool = True
+    discriminator: ProPIHDiscriminatorConfig | None = field(
+        default_factory=ProPIHDiscriminatorConfig
+    )
+    discriminator_statistics: Literal["global", "per_device"] = "global"
+    gan_sum_before_mse: bool = True
+    result_stage: int = STAGES
+
+
+class Targets(NamedTuple):
+    """What the encoder's features of a result are compared with; none of it has a gradient."""
+
+    encoder: Params
+    masks: tuple[Array, ...]  # per layer
+    content: Array  # relu4_1 of the composite
+    style: tuple[Any, ...]  # moments of the painting, per layer
+
+
+@dataclass(frozen=True)
+class ProPIHSystem(AdversarialSystem):
+    """ProPIH under `ProPIHObjective`. `background` is the painting; a batch must have it."""
+
+    FROZEN: ClassVar[tuple[str, ...]] = (COLLECTION,)
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, *, total_steps: int) -> Self:
+        """The system of `config`; InputError where a stage could not learn."""
+        stages = config.objective.supervise_stages
+        if not stages or not set(stages) <= set(range(1, STAGES + 1)):
+            raise InputError(f"objective.supervise_stages={stages}: choose from 1 to {STAGES}")
+        if not 1 <= config.objective.result_stage <= STAGES:
+            raise InputError(
+                f"objective.result_stage={config.objective.result_stage}: choose 1 to {STAGES}"
+            )
+        idle = sorted(set(range(1, STAGES + 1)) - set(stages))
+        if idle and (config.model.detach_previous or max(idle) > max(stages)):
+            raise InputError(
+                f"objective.supervise_stages={stages} leaves nothing to learn from to stage "
+                f"{', '.join(map(str, idle))}: set model.detach_previous=false, and let the last "
+                "stage be supervised"
+            )
+        return super().from_config(config, total_steps=total_steps)
+
+    def prepare(self, batch: Batch) -> dict[str, Array]:
+        """See `SupervisedSystem.prepare`; InputError without paintings."""
+        if "background" not in batch:
+            raise InputError(
+                "ProPIH trains on composites with their paintings, and these data have none: choose "
+                "data with paintings, such as coco_wikiart"
+            )
+        return super().prepare(batch)
+
+    def with_pretrained(self, state: TrainState) -> TrainState:
+        """A fresh state with the encoder of `objective.encoder`.
+
+        Raises:
+            InputError: no file is named, it is absent or damaged, or it holds other layers.
+        """
+        objective = self.config.objective
+        if objective.random_encoder:
+            return state
+        if objective.encoder is None:
+            if self.config.init_from:  # a checkpoint brings its encoder along
+                return state
+            raise InputError(
+                "ProPIH needs the normalised VGG-19: set objective.encoder to vgg_normalised.pth of "
+                "the official release, or to a file made with: jaxharm convert vgg19"
+            )
+        encoder = load_encoder(objective.encoder, self.config.model.width)
+        if self.config.init_from:
+            self._compare(encoder)
+        collections = {**state.collections[NETWORK], COLLECTION: encoder}
+        return state.replace(collections={**state.collections, NETWORK: collections})
+
+    def predict(self, state: TrainState, batch: Batch) -> Output:
+        """See `SupervisedSystem.predict`; nothing after `result_stage` is computed."""
+        number = self.config.objective.result_stage
+        if number == STAGES:
+            return super().predict(state, batch)
+        given = self.prepare(batch)
+        images = (given["composite"], given["mask"], given["background"])
+        module: Any = self.module()
+        output: Output = module.apply(
+            self.variables(state), *images, number=number, method="until_stage"
+        )
+        return output
+
+    def forward(
+        self,
+        params: Params,
+        collections: Params,
+        batch: dict[str, Array],
+        key: Array,
+        axis_name: str | None,
+    ) -> tuple[Output, dict[str, Params]]:
+        """See `SupervisedSystem.forward`; the output brings the encoder to the losses."""
+        output, updated = super().forward(params, collections, batch, key, axis_name)
+        return output.replace(aux={**output.aux, COLLECTION: collections[COLLECTION]}), updated
+
+    # Losses -------------------------------------------------------------------------------
+
+    def loss(
+        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+    ) -> tuple[Array, Metrics]:
+        """See `SupervisedSystem.loss`: content and style.
+
+        The terms are "content_loss" and "style_loss", unweighted sums over all results, and
+        "stage1_loss" ... , their weighted sums per stage.
+        """
+        objective, count = self.config.objective, jnp.float32(len(batch["mask"]))
+        stages = objective.supervise_stages
+        names = ("coarse", "stages") if objective.supervise_coarse else ("stages",)
+        images = jnp.stack([output.aux[name][k - 1] for k in stages for name in names])
+        every = objective.style_layers == "all"
+        layers = jnp.array(
+            [[every or i <= k for i in range(1, STAGES + 1)] for k in stages for _ in names],
+            jnp.float32,
+        )
+        function = partial(_weighted_errors, self)
+        targets = self.targets(output, batch["mask"])
+        values, parts = image_losses(function, images, layers, targets)
+        total, terms = jnp.float32(0), {}
+        for stage, value in zip(stages, values.reshape(len(stages), -1), strict=True):
+            ratio = reduce_ratio((jnp.sum(value), count), axis_name)
+            terms[f"stage{stage}_loss"] = ratio
+            total += ratio[0] / ratio[1]
+        for index, name in enumerate(("content_loss", "style_loss")):
+            terms[name] = reduce_ratio((jnp.sum(parts[:, index]), count), axis_name)
+        return total, terms
+
+    def targets(self, output: Output, mask: Array) -> Targets:
+        """What results are compared with, from a training-mode output of the model."""
+        masks = tuple(stage_mask(mask, k) for k in range(1, STAGES + 1))
+        styles = style_moments(output.aux["style_features"])
+        content = output.aux["content_features"][-1]
+        return jax.lax.stop_gradient(Targets(output.aux[COLLECTION], masks, content, styles))
+
+    def image_errors(self, image: Array, targets: Targets) -> tuple[Array, Array]:
+        """Content error f32[b] and style errors f32[b,4,2] of results f32[b,h,w,3]."""
+        module: Any = self.module()
+        features = module.apply({"params": {}, COLLECTION: targets.encoder}, image, method="encode")
+        styles = style_errors(features, targets.masks, targets.style)
+        return content_error(features[-1], targets.content), styles
+
+    # The discriminator: see AdversarialSystem ----------------------------------------------
+
+    def discriminator(self, axis_name: str | None = None) -> nn.Module | None:
+        """The network, where the objective has one."""
+        objective = self.config.objective
+        if objective.discriminator is None:
+            return None
+        shared = axis_name if objective.discriminator_statistics == "global" else None
+        return ProPIHDiscriminator(objective.discriminator, axis_name=shared, dtype=self.dtype)
+
+    def discriminator_loss(
+        self,
+        judge: Judge,
+        collections: Params,
+        output: Output,
+        batch: dict[str, Array],
+        *,
+        axis_name: str | None,
+    ) -> tuple[Array, tuple[Params, Metrics]]:
+        """Objects should be found in composites and results, and nothing in paintings."""
+        objective = self.config.objective
+        cells = object_cells(batch["mask"], objective.discriminator)
+
+        def error(image: Array, target: Array | float) -> Ratio:
+            return _mean_square(judge(collections, image)[0] - target, axis_name)
+
+        composite, painting = error(batch["composite"], cells), error(batch["background"], 0.0)
+        stages = objective.supervise_stages
+        results = [error(output.aux["stages"][k - 1], cells) for k in stages]
+        repeats = len(stages) if objective.gan_sum_before_mse else 1
+        total = repeats * (_value(composite) + _value(painting)) + sum(map(_value, results))
+        terms = {"composite": composite, "painting": painting}
+        terms |= {f"result{k}": ratio for k, ratio in zip(stages, results, strict=True)}
+        return total, (collections, {f"judged_{name}": ratio for name, ratio in terms.items()})
+
+    def generator_loss(
+        self,
+        judge: Judge,
+        collections: Params,
+        output: Output,
+        batch: dict[str, Array],
+        *,
+        axis_name: str | None,
+    ) -> tuple[Array, tuple[Params, Metrics]]:
+        """The losses of `loss`, and no object should be found in the results."""
+        objective = self.config.objective
+        maps = [
+            judge(collections, output.aux["stages"][k - 1])[0] for k in objective.supervise_stages
+        ]
+        summed = [sum(maps[1:], maps[0])] if objective.gan_sum_before_mse else maps
+        ratios = [_mean_square(found, axis_name) for found in summed]
+        adversarial = sum(map(_value, ratios))
+        total, terms = self.loss(output, batch, axis_name=axis_name)
+        terms["adversarial_loss"] = (jnp.float32(adversarial), jnp.ones(()))
+        return total + objective.adversarial_weight * adversarial, (collections, terms)
+
+    def _compare(self, encoder: Params) -> None:
+        """Warns where the checkpoint to start from was trained with another encoder."""
+        theirs = load_variables(Path(self.config.init_from or ""))[2].get(COLLECTION, {})
+        leaves = [jax.tree.leaves(tree) for tree in (theirs, encoder)]
+        if len(leaves[0]) != len(leaves[1]) or not all(map(np.array_equal, *leaves)):
+            warnings.warn(
+                f"the encoder in {self.config.init_from} is not that of "
+                f"{self.config.objective.encoder}; that of the checkpoint is used",
+                stacklevel=2,
+            )
+
+
+def _weighted_errors(
+    system: ProPIHSystem, image: Array, layers: Array, targets: Targets
+) -> tuple[Array, Array]:
+    """The weighted loss of results, summed over the images; content and style f32[2] apart.
+
+    `layers` f32[4] is 1 for the layers whose style counts.
+    """
+    objective = system.config.objective
+    content, style = system.image_errors(image, targets)
+    parts = jnp.stack([jnp.sum(content), jnp.sum(style * layers[None, :, None])])
+    weighted = objective.content_weight * parts[0] + objective.style_weight * parts[1]
+    return weighted, parts
+
+
+def _mean_square(value: Array, axis_name: str | None) -> Ratio:
+    ratio: Ratio = jnp.sum(jnp.square(value)), jnp.float32(value.size)
+    return reduce_ratio(ratio, axis_name)
+
+
+def _value(ratio: Sequence[Array]) -> Array:
+    return ratio[0] / ratio[1]

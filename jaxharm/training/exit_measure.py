@@ -1,0 +1,108 @@
+"""What the exit head learns from: every composite of a set, seen once by the frozen generator.
+
+The generator does not change, so that a composite is worth a few hundred numbers: the descriptors
+of its first three stages, and the errors of the results of all four.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxharm.errors import InputError
+from jaxharm.models.propih_exit import stage_descriptor
+from jaxharm.nn.vgg import COLLECTION
+from jaxharm.objectives.painterly import style_errors
+from jaxharm.systems.propih import ProPIHSystem
+from jaxharm.types import Array
+
+_FILE = "measured.npz"
+
+
+class Measured(NamedTuple):
+    """Of n composites.
+
+    Attributes:
+        ids: str[n].
+        descriptors: f32[3,n,d], of the stages that a decision follows.
+        style: f32[4,n], style error of every result over that of the composite.
+        content: f32[4,n], content error of every result, over the mean one of stage 4.
+    """
+
+    ids: np.ndarray
+    descriptors: np.ndarray
+    style: np.ndarray
+    content: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Measured":
+        """Some of the composites."""
+        return Measured(
+            self.ids[rows], self.descriptors[:, rows], self.style[:, rows], self.content[:, rows]
+        )
+
+
+def measure(
+    system: ProPIHSystem, variables: Any, batches: Iterable[Mapping[str, np.ndarray]]
+) -> Measured:
+    """Runs the generator over a set.
+
+    Args:
+        system: of the generator.
+        variables: its weights; those of an exit head are not read.
+        batches: evaluation batches with paintings (`valid`, `composite_id`).
+
+    Raises:
+        InputError: there is no composite, or no painting.
+    """
+    run = jax.jit(lambda variables, batch: _measure(system, variables, batch))
+    variables = jax.device_put(variables)
+    ids: list[str] = []
+    parts: list[tuple[np.ndarray, ...]] = []
+    for batch in batches:
+        keep = batch["valid"] > 0
+        images = {k: batch[k] for k in ("composite", "mask", "background") if k in batch}
+        ids += np.asarray(batch["composite_id"])[keep].tolist()
+        parts.append(tuple(np.asarray(part)[:, keep] for part in run(variables, images)))
+    if not ids:
+        raise InputError("the set of composites to learn from is empty")
+    descriptors, style, content = (np.concatenate(pieces, 1) for pieces in zip(*parts, strict=True))
+    return Measured(np.array(ids), descriptors, style, content / content[-1].mean())
+
+
+def load_measured(folder: Path, source: str) -> Measured | None:
+    """What `save_measured` wrote for `source` (its weights and data), else None."""
+    file = folder / _FILE
+    if not file.is_file():
+        return None
+    with np.load(file, allow_pickle=False) as found:
+        if str(found["source"]) != source:
+            return None
+        return Measured(*(found[name] for name in Measured._fields))
+
+
+def save_measured(folder: Path, source: str, measured: Measured) -> None:
+    """Keeps the measurements for the next start of the same run."""
+    partial = folder / f"partial-{_FILE}"
+    np.savez(partial, source=np.array(source), **measured._asdict())
+    partial.replace(folder / _FILE)
+
+
+def _measure(system: ProPIHSystem, variables: Any, batch: Any) -> tuple[Array, Array, Array]:
+    """Descriptors f32[3,b,d], style and content errors f32[4,b] of a batch."""
+    prepared = system.prepare(batch)
+    collections = {COLLECTION: variables[COLLECTION]}
+    output, _ = system.forward(variables["params"], collections, prepared, jax.random.key(0), None)
+    targets = system.targets(output, prepared["mask"])
+    found = [system.image_errors(image, targets) for image in output.aux["stages"]]
+    content = jnp.stack([errors[0] for errors in found])
+    style = jnp.stack([jnp.sum(errors[1], (1, 2)) for errors in found])
+    untouched = style_errors(output.aux["content_features"], targets.masks, targets.style)
+    # Without any object all errors are those of no pixels: equal.
+    style = style / jnp.maximum(jnp.sum(untouched, (1, 2)), 1e-12)
+    descriptors = [
+        stage_descriptor(features, prepared["mask"]) for features in output.aux["features"]
+    ]
+    return jnp.stack(descriptors[:-1]), style, content

@@ -1,0 +1,132 @@
+"""GKNet's training: the losses, the protocols, maps of a prediction."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from random_variables import QUICK_COMPILE
+from system_cases import tiny_batch, tiny_config
+
+from jaxharm.config import load_config
+from jaxharm.evaluation.padding import padded_maps
+from jaxharm.nn.imagenet import STD
+from jaxharm.systems import make_system
+from jaxharm.systems.gknet_maps import explain
+from jaxharm.systems.optim import make_schedule
+from jaxharm.types import Output
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs/gknet/iharmony4.py"
+
+
+def tiny_system(**objective):
+    config = tiny_config("gknet", batch_size=2)
+    config = dataclasses.replace(
+        config,
+        # No kernels of zero: an untrained network would have nothing to show.
+        model=dataclasses.replace(config.model, kernel_param="raw"),
+        objective=dataclasses.replace(config.objective, **objective),
+    )
+    return make_system(config, total_steps=10)
+
+
+@functools.cache
+def start():
+    system = tiny_system()
+    batch = tiny_batch(system.config)
+    return (
+        system,
+        jax.jit(system.init, compiler_options=QUICK_COMPILE)(jax.random.key(0), batch),
+        batch,
+    )
+
+
+@functools.cache
+def compiled_maps():
+    return jax.jit(start()[0].maps, compiler_options=QUICK_COMPILE)
+
+
+def test_losses_are_what_they_are_called():
+    system, _, batch = start()
+    batch = system.prepare(batch)
+    image = jnp.asarray(np.random.default_rng(0).random(batch["target"].shape), jnp.float32)
+    error = np.asarray(image - batch["target"], np.float64)
+    area = np.maximum(np.asarray(batch["mask"]).sum((1, 2, 3)), 100)
+    expected = {
+        (("loss", "fn_mse"),): ((error**2).sum((1, 2, 3)) / (3 * area)).mean(),
+        (("loss", "mse"),): (error**2).mean(),
+        (("loss", "l1"), ("weight", 100.0)): 100 * np.abs(error).mean(),
+        (("loss", "mse"), ("loss_space", "imagenet")): ((error / STD) ** 2).mean(),
+        (("a_min", 1e4),): ((error**2).sum((1, 2, 3)) / (3 * 1e4)).mean(),
+    }
+    for options, value in expected.items():
+        found, terms = tiny_system(**dict(options)).loss(Output(image), batch, axis_name=None)
+        assert float(found) == pytest.approx(value, rel=1e-5), options
+        assert list(terms) == [f"{dict(options).get('loss', 'fn_mse')}_loss"]
+
+
+def test_maps_show_kernels_attention_and_fusion():
+    _, state, batch = start()
+    maps = compiled_maps()(state, batch)
+    names = {f"{what} 1/{n}" for what in ("kernels", "kernel strength") for n in (2, 4)}
+    names |= {f"global share of channels 1/{n}" for n in (2, 4)}
+    names |= {"point", "attention of the point, layer 1", "attention of the point, layer 2"}
+    assert set(maps) == names
+    for name, value in maps.items():
+        assert value.shape == (2, 64, 64, 1), name
+        assert float(value.min()) >= 0, name
+        assert float(value.max()) <= 1, name
+        assert float(jnp.std(value)) > 0, name
+    # The point is one token of 8x8 pixels, on the foreground.
+    point = np.asarray(maps["point"]) == 1
+    assert point.sum((1, 2, 3)).tolist() == [64, 64]
+    assert (np.asarray(batch["mask"])[point]).mean() > 0.5
+
+
+def test_the_point_can_be_chosen():
+    system, state, batch = start()
+    at = functools.partial(explain, system, point=(0.99, 0.0))
+    maps = jax.jit(at, compiler_options=QUICK_COMPILE)(state, batch)
+    rows, columns = np.nonzero(np.asarray(maps["point"])[0, ..., 0] == 1)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (56, 63, 0, 7)
+
+
+def test_drawn_kernels_are_those_of_their_places():
+    from jaxharm.systems.gknet_maps import _drawn_kernels
+
+    kernels = np.random.default_rng(0).uniform(-1, 1, (1, 4, 8, 3, 3)).astype(np.float32)
+    drawn = np.asarray(_drawn_kernels(jnp.asarray(kernels), (48, 96)))[0, ..., 0]
+    expected = 0.5 + 0.5 * kernels[0] / np.abs(kernels).max()
+    for i, j in np.ndindex(4, 8):
+        cell = drawn[12 * i : 12 * i + 12, 12 * j : 12 * j + 12]
+        np.testing.assert_allclose(cell[2::4, 2::4], expected[i, j], atol=1e-6)
+
+
+def test_odd_sizes_are_padded_and_cut():
+    system, state, batch = start()
+    odd = {k: v[:, :50, :41] if np.ndim(v) == 4 else v for k, v in batch.items()}
+    maps = padded_maps(lambda b: compiled_maps()(state, b), system.config.model)(odd)
+    assert {value.shape for value in maps.values()} == {(2, 50, 41, 1)}
+
+
+def test_protocols_are_those_of_the_specification():
+    default, issam, dht = (
+        load_config(CONFIG, overlays=[f"protocol_{name}"]) for name in ("default", "issam", "dht")
+    )
+    assert default == load_config(CONFIG)
+    optim = default.optim
+    assert (optim.name, optim.lr, optim.b1, optim.b2) == ("adam", 2e-4, 0.9, 0.999)
+    assert (optim.warmup_steps, optim.clip_norm, default.epochs) == (1000, 1.0, 120)
+    assert (default.data.batch_size, default.objective.a_min) == (16, 100)
+    assert (issam.optim.lr, issam.objective.a_min, issam.epochs) == (1e-3, 1000, 120)
+    assert (dht.optim.lr, dht.optim.b1, dht.epochs, dht.data.augment.crop_scale) == (
+        *(1e-4, 0.5, 60),
+        None,
+    )
+    assert (dht.objective.loss, dht.objective.weight, dht.model.blend_train) == ("l1", 100, False)
+    rate = make_schedule(dht.optim, 600)
+    rates = [float(rate(step)) for step in (0, 299, 450, 599)]
+    assert rates == pytest.approx([1e-4, 1e-4, 5e-5, 1e-4 / 300], rel=1e-3)
