@@ -15,11 +15,11 @@ from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import Evaluation, evaluate
 from jaxharm.evaluation.padding import padded_predict
+from jaxharm.exit_head.train import ExitHeadObjective, train_exit_head
 from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
-from jaxharm.training.exit_head import ExitHeadObjective, train_exit_head
 from jaxharm.training.loop import DivergedError, train
 
 

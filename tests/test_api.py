@@ -32,6 +32,8 @@ ALLOWED = {
     "inference": _SETTINGS | {"ops", "nn", "io", "models", "convert"},
     "systems": _SETTINGS | {"ops", "nn", "objectives", "metrics", "models", "convert"},
     "training": _SETTINGS | {"metrics", "io", "convert", "evaluation", "systems.base"},
+    "exit_head": _SETTINGS
+    | {"ops", "nn", "objectives", "models", "convert", "systems", "training"},
     "compiler": set(),
     "cli": _SETTINGS | {"compiler", "metrics", "io", "convert", "inference", "models"},
     "__main__": {"cli"},

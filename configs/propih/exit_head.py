@@ -16,8 +16,8 @@ from dataclasses import replace
 
 from configs.propih import coco_wikiart
 from jaxharm.config import EvalConfig, OptimConfig, TrainConfig
+from jaxharm.exit_head.train import ExitHeadObjective
 from jaxharm.registry import model_config
-from jaxharm.training.exit_head import ExitHeadObjective
 
 
 def get_config() -> TrainConfig:

@@ -21,20 +21,20 @@ import optax
 from jaxharm.config import TrainConfig
 from jaxharm.convert.weights import RUN_WEIGHTS, load_variables, save_weights
 from jaxharm.errors import InputError
-from jaxharm.models.propih import STAGES, ProPIHConfig, stage_macs
-from jaxharm.models.propih_exit import ExitHead
-from jaxharm.objectives.hazard import decide, hazard_error
-from jaxharm.systems.optim import make_optimizer
-from jaxharm.systems.propih import ProPIHObjective, ProPIHSystem
-from jaxharm.training.checkpoint import check_writable
-from jaxharm.training.exit_labels import (
+from jaxharm.exit_head.labels import (
     automatic_labels,
     histogram,
     rare_stages,
     read_labels,
     write_labels,
 )
-from jaxharm.training.exit_measure import Measured, load_measured, measure, save_measured
+from jaxharm.exit_head.measure import Measured, load_measured, measure, save_measured
+from jaxharm.models.propih import STAGES, ProPIHConfig, stage_macs
+from jaxharm.models.propih_exit import ExitHead
+from jaxharm.objectives.hazard import decide, hazard_error
+from jaxharm.systems.optim import make_optimizer
+from jaxharm.systems.propih import ProPIHObjective, ProPIHSystem
+from jaxharm.training.checkpoint import check_writable
 from jaxharm.types import Array, Params
 
 _NAME = "propih"

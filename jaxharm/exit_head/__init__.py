@@ -1,0 +1,1 @@
+"""ProPIH's exit head: labels, measurements and training, on a trained generator."""
