@@ -10,7 +10,12 @@ from jaxharm.ops import dispatch
 from jaxharm.ops.dispatch import Implementation
 from jaxharm.types import Array
 
-_OFFERED = {"reference": Implementation("jaxharm.ops.masked_adain.reference")}
+_OFFERED = {
+    "reference": Implementation("jaxharm.ops.masked_adain.reference"),
+    "pallas_tpu": Implementation("jaxharm.ops.masked_adain.pallas_tpu"),
+    "pallas_gpu": Implementation("jaxharm.ops.masked_adain.pallas_triton"),
+    "pallas_interpret": Implementation("jaxharm.ops.masked_adain.pallas_tpu", interpret=True),
+}
 
 
 def masked_adain(

@@ -1,11 +1,21 @@
-"""The public function: checks and choice of implementation."""
+"""The public function: checks, choice of implementation, differentiation rule of the kernels."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dispatch
 from jaxharm.ops.dispatch import Implementation
 from jaxharm.types import Array
 
-_OFFERED = {"reference": Implementation("jaxharm.ops.masked_moments.reference")}
+_OFFERED = {
+    "reference": Implementation("jaxharm.ops.masked_moments.reference"),
+    "pallas_tpu": Implementation("jaxharm.ops.masked_moments.pallas_tpu"),
+    "pallas_gpu": Implementation("jaxharm.ops.masked_moments.pallas_triton"),
+    "pallas_interpret": Implementation("jaxharm.ops.masked_moments.pallas_tpu", interpret=True),
+}
 
 
 def masked_moments(
@@ -37,5 +47,29 @@ def masked_moments(
             f"masked_moments: x is {list(x.shape)} and mask {list(mask.shape)}, "
             "not [b,h,w,c] and [b,h,w,1]"
         )
+    x, mask = jnp.asarray(x), jnp.asarray(mask)
     chosen = dispatch.choose("masked_moments", implementation, _OFFERED, x, mask)
-    return chosen.call("moments", x, mask, eps)
+    if chosen is _OFFERED["reference"]:
+        return chosen.call("moments", x, mask, eps)
+    return _by_kernels(chosen, eps, x, mask)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _by_kernels(chosen: Implementation, eps: float, x: Array, mask: Array) -> tuple[Array, Array]:
+    return chosen.call("forward", x, mask, eps)[:2]
+
+
+def _forward(
+    chosen: Implementation, eps: float, x: Array, mask: Array
+) -> tuple[tuple[Array, Array], tuple]:
+    found = chosen.call("forward", x, mask, eps)
+    return found[:2], (x, mask, found)
+
+
+def _backward(
+    chosen: Implementation, eps: float, residuals: tuple, grads: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    return chosen.call("backward", *residuals, grads, eps)
+
+
+_by_kernels.defvjp(_forward, _backward)

@@ -1,0 +1,33 @@
+"""Moments by kernels: one pass over x for both, and one that writes the gradients."""
+
+from types import ModuleType
+
+from jaxharm.ops.regions.sums import Moments, moments, pull
+from jaxharm.types import Array
+
+
+def forward(
+    kernels: ModuleType, x: Array, mask: Array, eps: float, *, interpret: bool = False
+) -> Moments:
+    """What `api.masked_moments` returns and what `backward` needs besides.
+
+    Args:
+        kernels: `regions.pallas_tpu` or `regions.pallas_triton`.
+    """
+    return moments(kernels.sums(x, mask, 1, regions=1, interpret=interpret), eps)
+
+
+def backward(
+    kernels: ModuleType,
+    x: Array,
+    mask: Array,
+    found: Moments,
+    grads: tuple[Array, Array],
+    eps: float,
+    *,
+    interpret: bool = False,
+) -> tuple[Array, Array]:
+    """Gradients towards x and the mask, given those towards mean and deviation."""
+    mean, square, constant = pull(found, *grads, eps)
+    d_x, d_mask = kernels.centred_gradient(x, mask, (found.mean, mean, square), interpret=interpret)
+    return d_x, (d_mask + constant).astype(mask.dtype)

@@ -1,0 +1,15 @@
+"""For TPU: `kernels` with those of `regions.pallas_tpu`."""
+
+from functools import partial
+
+from jaxharm.ops.masked_moments import kernels
+from jaxharm.ops.regions import pallas_tpu
+from jaxharm.types import Array
+
+forward = partial(kernels.forward, pallas_tpu)
+backward = partial(kernels.backward, pallas_tpu)
+
+
+def refusal(x: Array, mask: Array) -> str | None:
+    """Why the kernels cannot take these arguments, or None."""
+    return pallas_tpu.refusal(x, mask)

@@ -1,0 +1,15 @@
+"""For GPU: `kernels` with those of `regions.pallas_triton`."""
+
+from functools import partial
+
+from jaxharm.ops.masked_moments import kernels
+from jaxharm.ops.regions import pallas_triton
+from jaxharm.types import Array
+
+forward = partial(kernels.forward, pallas_triton)
+backward = partial(kernels.backward, pallas_triton)
+
+
+def refusal(x: Array, mask: Array) -> str | None:
+    """Why the kernels cannot take these arguments, or None."""
+    return pallas_triton.refusal(x, mask)

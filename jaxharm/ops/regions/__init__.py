@@ -1,0 +1,12 @@
+"""Kernels over the two regions of a feature map, the masked one and the rest: sums, affine maps.
+
+`masked_moments`, `patch_norm` and `masked_adain` are made of four of them, each of which reads its
+arrays once:
+
+- `sums`: what means and deviations of regions and patches follow from (`sums.py` combines it);
+- `blend`: one affine map per region and channel, blended by the mask;
+- `gradient_sums`, `gradient`: the derivatives of the two, by sums and then by one pass that writes.
+
+`pallas_tpu.py` and `pallas_triton.py` offer the same functions; `body.py` is the arithmetic that
+both share.
+"""

@@ -1,0 +1,73 @@
+"""Arithmetic of one tile, in float32. Masks and coefficients broadcast against the tile."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from jaxharm.types import Array
+
+# Rows of the table of coefficients per image and channel that `gradient` reads; `blend` reads the
+# first six, `centred_gradient` three.
+BLEND_ROWS = 6
+GRADIENT_ROWS = 10
+
+
+class Region(NamedTuple):
+    """A region's map (x - centre) * scale + shift, and how its moments pull at its pixels:
+    `mean` per weight, `square` per weight and deviation.
+    """
+
+    centre: Array
+    scale: Array
+    shift: Array
+    mean: Array | float = 0.0
+    square: Array | float = 0.0
+
+    def map(self, x: Array) -> Array:
+        """Centring first keeps the digits of a large scale."""
+        return (x - self.centre) * self.scale + self.shift
+
+
+def table(fg: Region, bg: Region) -> Array:
+    """f32[b,10,c] from coefficients f32[b,1,1,c] (or broadcasting to that)."""
+    rows = [fg.centre, fg.scale, fg.shift, bg.centre, bg.scale, bg.shift]
+    rows += [fg.mean, fg.square, bg.mean, bg.square]
+    shape = jnp.broadcast_shapes(*(jnp.shape(row) for row in rows))
+    return jnp.concatenate([jnp.broadcast_to(row, shape) for row in rows], 1)[:, :, 0]
+
+
+def regions(rows: list[Array]) -> tuple[Region, Region]:
+    """Foreground and background from rows of `table`."""
+    pulls = rows[6:] or [0.0] * 4
+    return Region(*rows[:3], *pulls[:2]), Region(*rows[3:6], *pulls[2:])
+
+
+def blend(x: Array, mask: Array, fg: Region, bg: Region) -> Array:
+    """The foreground's map where the mask is 1, the background's where it is 0."""
+    return fg.map(x) * mask + bg.map(x) * (1 - mask)
+
+
+def gradient(
+    g: Array, x: Array, mask: Array, fg: Region, bg: Region, patch: Array | float
+) -> tuple[Array, Array]:
+    """Gradients of `blend` towards x and, before the sum over channels, towards the mask.
+
+    They include what comes through the moments of both regions, but for parts of the mask's
+    gradient that do not depend on the pixel. `patch` adds to the background's `mean`.
+    """
+    rest = 1 - mask
+    fg_dev, bg_dev = x - fg.centre, x - bg.centre
+    fg_pull = fg.mean + fg.square * fg_dev * mask
+    bg_pull = bg.mean + patch + bg.square * bg_dev * rest
+    d_x = mask * (fg.scale * g + fg_pull) + rest * (bg.scale * g + bg_pull)
+    maps = fg_dev * fg.scale + fg.shift - (bg_dev * bg.scale + bg.shift)
+    return d_x, g * maps + fg_dev * fg_pull - bg_dev * bg_pull
+
+
+def centred_gradient(
+    x: Array, mask: Array | float, centre: Array, mean: Array, square: Array
+) -> tuple[Array, Array]:
+    """What the moments of one region pass on, as in `gradient`."""
+    dev = x - centre
+    pull = mean + square * dev * mask
+    return mask * pull, dev * pull

@@ -1,0 +1,26 @@
+"""Block sizes of the kernels, as data. Nothing is tuned while training runs: another block size
+sums in another order.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TpuBlocks:
+    """Bytes that a block of the feature map may take in float32 (the pipeline holds it twice)."""
+
+    bytes: int
+
+
+@dataclass(frozen=True)
+class GpuBlocks:
+    """Numbers in a tile (a power of two), tiles that a program takes one after the other, warps."""
+
+    size: int
+    tiles: int
+    warps: int
+
+
+# (date, device, blocks); the first row serves devices without one of their own.
+TPU = (("not measured", "any TPU", TpuBlocks(bytes=3 * 2**19)),)
+GPU = (("not measured", "any GPU", GpuBlocks(size=4096, tiles=16, warps=4)),)

@@ -1,0 +1,209 @@
+"""How feature maps lie in the TPU's tiles, and loops over them.
+
+A row of an image is a tile of (sublanes, lanes): (width, channels) if the channels fill lanes, else
+(channels, width); XLA stores feature maps the same two ways. Masks come as [b,h,w]; for tiles with
+channels in the lanes eight of their rows are turned into columns at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from jaxharm.ops.kernel_calls import Ref, tabled
+from jaxharm.ops.regions.configs import TPU
+from jaxharm.types import Array
+
+ROWS = 8  # of a mask's tile; blocks have multiples
+_GROUP = 16  # sublanes that one step keeps in registers: a tile of bfloat16
+_LANES = 128
+
+
+class Layout(NamedTuple):
+    """Sizes of a feature map, and `rows` of its blocks."""
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    rows: int
+
+    @property
+    def turned(self) -> bool:
+        """Whether the width lies in the lanes."""
+        return self.channels % _LANES != 0
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Sublanes and lanes of one row."""
+        return (self.channels, self.width) if self.turned else (self.width, _LANES)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Images, blocks of channels, blocks of rows."""
+        columns = 1 if self.turned else self.channels // _LANES
+        return self.batch, columns, pl.cdiv(self.height, self.rows)
+
+    def image(self, x: Array) -> Array:
+        """[b,h,w,c] as the kernels read it, and back."""
+        return jnp.swapaxes(x, -1, -2) if self.turned else x
+
+    def mask(self, mask: Array) -> Array:
+        """f32[b,rows of all blocks,w]."""
+        below = self.grid[2] * self.rows - self.height
+        return jnp.pad(mask[..., 0].astype(jnp.float32), ((0, 0), (0, below), (0, 0)))
+
+    def image_block(self) -> pl.BlockSpec:
+        return pl.BlockSpec((None, self.rows, *self.tile), lambda n, c, r: (n, r, 0, c))
+
+    def mask_block(self) -> pl.BlockSpec:
+        return pl.BlockSpec((None, self.rows, self.width), lambda n, c, r: (n, r, 0))
+
+    def turned_masks(self) -> list[Any]:
+        """Scratch for a mask's columns, where they are needed."""
+        return [] if self.turned else [pltpu.VMEM((self.width, ROWS), jnp.float32)]
+
+    # A vector has a number per channel: a row of lanes, or a column.
+
+    def vectors(self, values: Array) -> Array:
+        """[b,k,c] as the kernels read and write it, and back."""
+        return jnp.swapaxes(values, -1, -2) if self.turned else values
+
+    def vector_block(self, count: int, per_block: bool = False) -> pl.BlockSpec:
+        """`count` vectors for each image, or for each block of rows as well."""
+        sublanes, lanes = self.tile
+        shape = (sublanes, count) if self.turned else (count, lanes)
+        if per_block:
+            return pl.BlockSpec((None, None, *shape), lambda n, c, r: (n, r, 0, c))
+        return pl.BlockSpec((None, *shape), lambda n, c, r: (n, 0, c))
+
+    def vector_shape(self, count: int) -> tuple[int, int]:
+        return (self.channels, count) if self.turned else (count, self.channels)
+
+    def get(self, vectors: Ref, index: int, group: Any) -> Array:
+        """A vector's part for a group of sublanes."""
+        if self.turned:
+            return vectors[group, index : index + 1]
+        return vectors[index : index + 1, :]
+
+    def put(self, vectors: Ref, index: int, value: Array) -> None:
+        if self.turned:
+            vectors[:, index : index + 1] = value
+        else:
+            vectors[index : index + 1, :] = value
+
+    def columns(self, first: int, after: int) -> tuple[slice, slice]:
+        """Some columns of the image within a tile."""
+        part, whole = slice(first, after), slice(None)
+        return (whole, part) if self.turned else (part, whole)
+
+    def over_columns(self, value: Array) -> Array:
+        """Sum over the columns, a vector."""
+        return jnp.sum(value, 1 if self.turned else 0, keepdims=True)
+
+    def over_channels(self, value: Array) -> Array:
+        """Sum over the channels at hand: a row of the mask, or a column."""
+        return jnp.sum(value, 0 if self.turned else 1, keepdims=True)
+
+
+def layout_of(x: Array) -> Layout:
+    """The layout with blocks as large as `configs.TPU` allows."""
+    b, h, w, c = x.shape
+    sublanes, lanes = Layout(b, h, w, c, ROWS).tile
+    row = 4 * pl.cdiv(sublanes, 8) * 8 * pl.cdiv(lanes, _LANES) * _LANES
+    rows = max(1, tabled(TPU).bytes // (row * ROWS)) * ROWS
+    return Layout(b, h, w, c, min(rows, pl.cdiv(h, ROWS) * ROWS))
+
+
+def refusal(x: Array) -> str | None:
+    """Why a row of this feature map is too long, or None."""
+    sublanes, lanes = Layout(*x.shape, ROWS).tile
+    row = 4 * pl.cdiv(sublanes, 8) * 8 * pl.cdiv(lanes, _LANES) * _LANES
+    if ROWS * row > tabled(TPU).bytes:
+        return f"{ROWS} rows of {x.shape[2]} pixels and {x.shape[3]} channels do not fit into VMEM"
+    return None
+
+
+def each_group(layout: Layout, step: Callable[[Any], None]) -> None:
+    """Calls `step` with one group of a tile's sublanes after the other."""
+    sublanes = layout.tile[0]
+    whole = sublanes // _GROUP
+
+    if whole > 1:
+
+        @pl.loop(0, whole)
+        def _(i: Array) -> None:
+            step(pl.ds(pl.multiple_of(i * _GROUP, _GROUP), _GROUP))
+
+    elif whole:
+        step(pl.ds(0, _GROUP))
+    if sublanes % _GROUP:
+        step(pl.ds(whole * _GROUP, sublanes % _GROUP))
+
+
+class MaskRows:
+    """Eight rows of a mask: `row(i, group)` broadcasts against that group of row i of the tiles."""
+
+    def __init__(self, layout: Layout, mask: Ref, chunk: Array, turned: list[Ref]) -> None:
+        self._layout, self._turned = layout, turned
+        self._rows = mask[pl.ds(pl.multiple_of(chunk * ROWS, ROWS), ROWS), :]
+        if turned:
+            turned[0][...] = self._rows.T
+
+    def row(self, i: int, group: Any) -> Array:
+        if self._layout.turned:
+            return self._rows[i : i + 1, :]
+        return self._turned[0][group, i : i + 1]
+
+
+class Segments(NamedTuple):
+    """Pieces of blocks that lie in one row of patches: `count` for each block, some of them empty."""
+
+    height: int
+    rows: int
+    grid: int
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.height // self.rows)
+
+    @property
+    def count(self) -> int:
+        """The largest number of rows of patches that a block touches."""
+        return max(1 + sum(bool(n) for n in self._below(r)) for r in range(self.blocks))
+
+    def _below(self, block: int) -> Iterator[bool]:
+        """Which further rows of patches start inside the block."""
+        for j in range(1, self.grid):
+            top = j * (self.height // self.grid)
+            yield block * self.rows < top < (block + 1) * self.rows
+
+    def bounds(self, block: Any, segment: Any, xp: Any = jnp) -> tuple[Any, Any, Any]:
+        """Row of patches, first row and row after the last one (within the block) of a segment."""
+        side, top = self.height // self.grid, block * self.rows
+        row = xp.minimum(top // side, self.grid - 1) + segment
+        start = xp.maximum(row * side, top)
+        stop = xp.where(row >= self.grid - 1, self.height, (row + 1) * side)
+        stop = xp.minimum(stop, top + self.rows)
+        stop = xp.where(row < self.grid, xp.maximum(stop, start), start)
+        return row, start - top, stop - top
+
+    def membership(self) -> tuple[np.ndarray, np.ndarray]:
+        """f32[blocks*count, height], 1 where an image row is in the segment; and the index of the
+        n-th segment of each row of patches i32[n, grid], blocks*count where there is none.
+        """
+        rows = np.zeros((self.blocks * self.count, self.height), np.float32)
+        found: list[list[int]] = [[] for _ in range(self.grid)]
+        for block in range(self.blocks):
+            for segment in range(self.count):
+                row, start, stop = self.bounds(block, segment, np)
+                if stop > start:
+                    index, top = block * self.count + segment, block * self.rows
+                    rows[index, top + start : top + stop] = 1
+                    found[row].append(index)
+        most = max(map(len, found))
+        padded = [a + [self.blocks * self.count] * (most - len(a)) for a in found]
+        return rows, np.asarray(padded, np.int32).T
