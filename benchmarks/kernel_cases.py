@@ -47,6 +47,10 @@ def _patch_norm(arrays: Arrays, **choice: Any) -> Any:
     return ops.patch_norm(arrays["x"], arrays["mask"], rest, grid=_GRID, **choice)
 
 
+def _masked_adain(arrays: Arrays, **choice: Any) -> Any:
+    return ops.masked_adain(**arrays, **choice)
+
+
 _GRID = 4
 _VECTORS = ("fg_var", "fg_bias", "patched_fg_var", "patched_fg_bias", "bg_var", "bg_bias")
 
@@ -75,6 +79,10 @@ def _normalised(shape: Shape) -> dict[str, tuple[int, ...]]:
     return {**_masked(shape), **params}
 
 
+def _restyled(shape: Shape) -> dict[str, tuple[int, ...]]:
+    return {"content": shape, "style": shape, "mask": (*shape[:3], 1)}
+
+
 CASES = (
     Case("apply_curves", "rendering, 4K", (8, 2160, 3840, 3), _rendering, _apply_curves),
     Case("apply_curves", "rendering, PIH", (16, 512, 512, 3), _rendering, _apply_curves),
@@ -84,7 +92,10 @@ CASES = (
     Case("dynamic_filter", "GKNet level 3", (16, 32, 32, 256), _filter, _dynamic_filter),
     Case("patch_norm", "PHNet, 256", (16, 256, 256, 64), _normalised, _patch_norm),
     Case("patch_norm", "PHNet, 128", (16, 128, 128, 128), _normalised, _patch_norm),
-    Case("masked_moments", "PHNet, 256", (16, 256, 256, 64), _masked, _masked_moments),
+    Case("masked_moments", "ProPIH, relu1_1", (16, 256, 256, 64), _masked, _masked_moments),
+    Case("masked_moments", "ProPIH, relu3_1", (16, 64, 64, 256), _masked, _masked_moments),
+    Case("masked_adain", "ProPIH, relu1_1", (16, 256, 256, 64), _restyled, _masked_adain),
+    Case("masked_adain", "ProPIH, relu2_1", (16, 128, 128, 128), _restyled, _masked_adain),
 )
 
 # (operation, name of the table in its configs.py) -> what `--blocks` tries on that platform.

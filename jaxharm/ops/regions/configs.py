@@ -23,4 +23,4 @@ class GpuBlocks:
 
 # (date, device, blocks); the first row serves devices without one of their own.
 TPU = (("not measured", "any TPU", TpuBlocks(bytes=3 * 2**19)),)
-GPU = (("not measured", "any GPU", GpuBlocks(size=4096, tiles=16, warps=4)),)
+GPU = (("not measured", "any GPU", GpuBlocks(size=4096, tiles=8, warps=4)),)

@@ -27,7 +27,9 @@ _KINDS = len(Parts._fields)
 
 
 class Plan(NamedTuple):
-    """How the work is cut: tiles of `pixels` x `lanes`, `tiles` of them in a strip of a patch."""
+    """How the work is cut: tiles of `pixels` x `lanes`, `tiles` of them in a strip, and `strips` in
+    the largest patch; smaller ones have empty tiles.
+    """
 
     batch: int
     height: int
@@ -37,13 +39,8 @@ class Plan(NamedTuple):
     pixels: int
     lanes: int
     tiles: int
+    strips: int
     warps: int
-
-    @property
-    def strips(self) -> int:
-        """Of the largest patch; smaller ones have empty strips."""
-        tall, wide = (n - (self.patches - 1) * (n // self.patches) for n in self._size)
-        return pl.cdiv(tall * wide, self.pixels * self.tiles)
 
     @property
     def columns(self) -> int:
@@ -53,10 +50,6 @@ class Plan(NamedTuple):
     @property
     def grid(self) -> tuple[int, int, int]:
         return self.batch, self.patches**2 * self.strips, self.columns
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self.height, self.width
 
 
 class Tile(NamedTuple):
@@ -190,7 +183,11 @@ def _plan(x: Array, grid: int = 1) -> Plan:
     b, h, w, c = x.shape
     blocks = tabled(GPU)
     lanes = min(_CHANNELS, pl.next_power_of_2(c))
-    return Plan(b, h, w, c, grid, blocks.size // lanes, lanes, blocks.tiles, blocks.warps)
+    pixels = blocks.size // lanes
+    tall, wide = (n - (grid - 1) * (n // grid) for n in (h, w))
+    tiles = min(blocks.tiles, pl.cdiv(tall * wide, pixels))
+    strips = pl.cdiv(tall * wide, pixels * tiles)
+    return Plan(b, h, w, c, grid, pixels, lanes, tiles, strips, blocks.warps)
 
 
 def _flat(x: Array) -> Array:
@@ -251,7 +248,8 @@ def _each_tile(plan: Plan, step: Callable[[Tile, Any], Any], carry: Any) -> Any:
     def one(index: Array, carry: Any) -> Any:
         first = (strip * plan.tiles + index) * plan.pixels
         at = first + jnp.arange(plan.pixels, dtype=jnp.int32)
-        pixel = (top + at // wide) * plan.width + left + at % wide
+        # Nothing is negative: no need of the corrections of // and %, which Triton does not lower.
+        pixel = (top + jax.lax.div(at, wide)) * plan.width + left + jax.lax.rem(at, wide)
         exists = at < tall * wide
         return step(Tile(image, column, pixel, exists, channel, channel_exists), carry)
 
@@ -260,8 +258,8 @@ def _each_tile(plan: Plan, step: Callable[[Tile, Any], Any], carry: Any) -> Any:
 
 def _side(size: int, grid: int, index: Array) -> tuple[Array, Array]:
     """First pixel and number of pixels of a patch, along one side."""
-    step = size // grid
-    return index * step, jnp.where(index == grid - 1, size - (grid - 1) * step, step)
+    step, remainder = size // grid, size % grid
+    return index * step, step + (index + 1) // grid * remainder  # the last one has the remainder
 
 
 def _get(vectors: Ref, index: int, plan: Plan) -> Array:
