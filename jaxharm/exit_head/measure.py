@@ -101,7 +101,7 @@ def _measure(system: ProPIHSystem, variables: Any, batch: Any) -> tuple[Array, A
     style = jnp.stack([jnp.sum(errors[1], (1, 2)) for errors in found])
     untouched = style_errors(output.aux["content_features"], targets.masks, targets.style)
     # Without any object all errors are those of no pixels: equal.
-    style = style / jnp.maximum(jnp.sum(untouched, (1, 2)), 1e-12)
+    style = style / jnp.maximum(jnp.sum(untouched, (1, 2)), 1e-12)[None]
     descriptors = [
         stage_descriptor(features, prepared["mask"]) for features in output.aux["features"]
     ]
