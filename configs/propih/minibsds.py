@@ -32,9 +32,7 @@ def get_config() -> TrainConfig:
         base,
         model=ProPIHConfig(width=32, trained_size=64),
         objective=ProPIHObjective(
-            random_encoder=True,
-            # A cell has 16 instead of 64 pixels a side, and so a sixteenth of the pixels.
-            discriminator=ProPIHDiscriminatorConfig(width=16, halvings=4, object_pixels=6),
+            random_encoder=True, discriminator=ProPIHDiscriminatorConfig(width=16)
         ),
         data=replace(
             base.data,

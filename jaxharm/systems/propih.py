@@ -52,8 +52,9 @@ class ProPIHObjective:
         style_layers: what stage k is compared by: the layers 1 to k, or all four.
         supervise_stages: whose results have losses.
         supervise_coarse: whether the results before blending have them too.
-        discriminator: its options; None: none.
-        discriminator_statistics: what its batch norms see: the global batch, or that of a device.
+        discriminator: its options; None: none. It needs images of 4 cells a side, 2^n pixels.
+        discriminator_statistics: what its batch norms see: the global batch, or that of a device
+            (with parallel=jit there is no difference: the batch is one array).
         gan_sum_before_mse: as the official code: the model's adversarial term is the squared sum of
             the stages' maps, and the discriminator's terms of composite and painting count once
             per stage. If not: the sum of the squared maps, and once.
@@ -101,6 +102,8 @@ class ProPIHSystem(AdversarialSystem):
             raise InputError(
                 f"objective.result_stage={config.objective.result_stage}: choose 1 to {STAGES}"
             )
+        if config.objective.discriminator is not None:
+            config.objective.discriminator.fitted(config.data.image_size)
         idle = sorted(set(range(1, STAGES + 1)) - set(stages))
         if idle and (config.model.detach_previous or max(idle) > max(stages)):
             raise InputError(
@@ -219,7 +222,7 @@ class ProPIHSystem(AdversarialSystem):
         if objective.discriminator is None:
             return None
         shared = axis_name if objective.discriminator_statistics == "global" else None
-        return ProPIHDiscriminator(objective.discriminator, axis_name=shared, dtype=self.dtype)
+        return ProPIHDiscriminator(self._judge_config, axis_name=shared, dtype=self.dtype)
 
     def discriminator_loss(
         self,
@@ -232,7 +235,7 @@ class ProPIHSystem(AdversarialSystem):
     ) -> tuple[Array, tuple[Params, Metrics]]:
         """Objects should be found in composites and results, and nothing in paintings."""
         objective = self.config.objective
-        cells = object_cells(batch["mask"], objective.discriminator)
+        cells = object_cells(batch["mask"], self._judge_config)
 
         def error(image: Array, target: Array | float) -> Ratio:
             return _mean_square(judge(collections, image)[0] - target, axis_name)
@@ -266,6 +269,11 @@ class ProPIHSystem(AdversarialSystem):
         total, terms = self.loss(output, batch, axis_name=axis_name)
         terms["adversarial_loss"] = (jnp.float32(adversarial), jnp.ones(()))
         return total + objective.adversarial_weight * adversarial, (collections, terms)
+
+    @property
+    def _judge_config(self) -> ProPIHDiscriminatorConfig:
+        found: ProPIHDiscriminatorConfig = self.config.objective.discriminator
+        return found.fitted(self.config.data.image_size)
 
     def _compare(self, encoder: Params) -> None:
         """Warns where the checkpoint to start from was trained with another encoder."""
