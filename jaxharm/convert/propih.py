@@ -96,19 +96,6 @@ def encoder_from_torch(
     return encoder
 
 
-def _encoder_layers() -> list[tuple[int, str]]:
-    """(piece, layer) in order."""
-    layers = [(k, name) for k, piece in enumerate(PIECES, 1) for name, _ in piece]
-    return [(1, "pre"), *layers]
-
-
-def _conv(theirs: str, ours: _Path) -> list[Rule]:
-    return [
-        Rule(f"{theirs}.weight", (*ours, "kernel"), conv),
-        Rule(f"{theirs}.bias", (*ours, "bias")),
-    ]
-
-
 def load_encoder(path: str | Path, width: int = 64) -> dict[str, dict[str, dict[str, np.ndarray]]]:
     """Reads a normalised VGG-19 from a .pth or .safetensors file; see `encoder_from_torch`.
 
@@ -129,3 +116,16 @@ def load_encoder(path: str | Path, width: int = 64) -> dict[str, dict[str, dict[
     else:
         state = read_torch_file(path)
     return encoder_from_torch(state, width, source=str(path))
+
+
+def _encoder_layers() -> list[tuple[int, str]]:
+    """(piece, layer) in order."""
+    layers = [(k, name) for k, piece in enumerate(PIECES, 1) for name, _ in piece]
+    return [(1, "pre"), *layers]
+
+
+def _conv(theirs: str, ours: _Path) -> list[Rule]:
+    return [
+        Rule(f"{theirs}.weight", (*ours, "kernel"), conv),
+        Rule(f"{theirs}.bias", (*ours, "bias")),
+    ]

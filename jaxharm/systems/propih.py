@@ -234,20 +234,19 @@ class ProPIHSystem(AdversarialSystem):
         axis_name: str | None,
     ) -> tuple[Array, tuple[Params, Metrics]]:
         """Objects should be found in composites and results, and nothing in paintings."""
-        objective = self.config.objective
+        objective, stages = self.config.objective, self.config.objective.supervise_stages
+        results = [output.aux["stages"][k - 1] for k in stages]
+        maps = _judge_each(judge, collections, [batch["composite"], batch["background"], *results])
         cells = object_cells(batch["mask"], self._judge_config)
-
-        def error(image: Array, target: Array | float) -> Ratio:
-            return _mean_square(judge(collections, image)[0] - target, axis_name)
-
-        composite, painting = error(batch["composite"], cells), error(batch["background"], 0.0)
-        stages = objective.supervise_stages
-        results = [error(output.aux["stages"][k - 1], cells) for k in stages]
+        names = ("composite", "painting", *(f"result{k}" for k in stages))
+        errors = {
+            name: _mean_square(found if name == "painting" else found - cells, axis_name)
+            for name, found in zip(names, maps, strict=True)
+        }
+        composite, painting, *others = map(_value, errors.values())
         repeats = len(stages) if objective.gan_sum_before_mse else 1
-        total = repeats * (_value(composite) + _value(painting)) + sum(map(_value, results))
-        terms = {"composite": composite, "painting": painting}
-        terms |= {f"result{k}": ratio for k, ratio in zip(stages, results, strict=True)}
-        return total, (collections, {f"judged_{name}": ratio for name, ratio in terms.items()})
+        total = repeats * (composite + painting) + sum(others)
+        return total, (collections, {f"judged_{name}": ratio for name, ratio in errors.items()})
 
     def generator_loss(
         self,
@@ -260,10 +259,9 @@ class ProPIHSystem(AdversarialSystem):
     ) -> tuple[Array, tuple[Params, Metrics]]:
         """The losses of `loss`, and no object should be found in the results."""
         objective = self.config.objective
-        maps = [
-            judge(collections, output.aux["stages"][k - 1])[0] for k in objective.supervise_stages
-        ]
-        summed = [sum(maps[1:], maps[0])] if objective.gan_sum_before_mse else maps
+        results = [output.aux["stages"][k - 1] for k in objective.supervise_stages]
+        maps = _judge_each(judge, collections, results)
+        summed = [jnp.sum(maps, 0)] if objective.gan_sum_before_mse else maps
         ratios = [_mean_square(found, axis_name) for found in summed]
         adversarial = sum(map(_value, ratios))
         total, terms = self.loss(output, batch, axis_name=axis_name)
@@ -299,6 +297,12 @@ def _weighted_errors(
     parts = jnp.stack([jnp.sum(content), jnp.sum(style * layers[None, :, None])])
     weighted = objective.content_weight * parts[0] + objective.style_weight * parts[1]
     return weighted, parts
+
+
+def _judge_each(judge: Judge, collections: Params, images: Sequence[Array]) -> Array:
+    """The discriminator's maps f32[n,b,4,4,1], each image batch in a call of its own."""
+    maps: Array = jax.lax.map(lambda batch: judge(collections, batch)[0], jnp.stack(images))
+    return maps
 
 
 def _mean_square(value: Array, axis_name: str | None) -> Ratio:
