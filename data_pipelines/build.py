@@ -224,9 +224,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"left out: {left}")
     data_dir = shlex.quote(str(resolve_data_dir(args.data_dir)))
     print(f"next: python -m data_pipelines.verify {info.name} --data-dir {data_dir}")
+    names = f"--set data.name={info.name}"
+    if info.kind == "painterly":
+        names += f" --set data.paintings.name={info.name}"
     print(
-        f"then: python train.py --config configs/<model>/<run>.py --workdir DIR "
-        f"--set data.name={info.name} --set data.data_dir={data_dir}"
+        f"then: python train.py --config configs/<model>/<run>.py --workdir DIR {names} "
+        f"--set data.data_dir={data_dir}"
     )
     return 0
 

@@ -13,7 +13,7 @@ the composite <name>.* (or <name>_composite.*) are, the first that exists:
               <photo>_<object>_<version>: masks/<photo>_<object>.*
   background  <name>_bg.*, backgrounds/<name>.*, bg/<name>.* (optional)
 masks/, backgrounds/ and bg/ lie in DIR. Files ending in _mask, _bg, _real or _gt are no composites.
-or, of a folder with comp/, mask/ and style/: <name>.* in each of them.
+The folders comp/, mask/ and style/ (the paintings) of ProPIH do as well, their files of one name.
 A composite with alpha, a background and no mask is a cut-out. Results are OUT_DIR/<name>.png (.tif
 for TIFF). Those that exist are kept, so that a second run resumes; --overwrite makes them again.
 Pairs that failed are listed at the end, and the exit status is then 2.
