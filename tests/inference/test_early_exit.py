@@ -83,15 +83,16 @@ def test_the_decision_does_not_depend_on_the_batch(runner, images, threshold):
 
 
 def test_one_program_agrees_and_skips_stages(runner, variables, images, threshold):
-    run = jax.jit(functools.partial(one_program, MODEL), static_argnames="threshold")
-    for value in (threshold, 0.0, 1.0):
-        final, coarse, stage = run(variables, *images, threshold=value)
-        expected = runner(*images, mode="gru", threshold=value)
+    run = jax.jit(functools.partial(one_program, MODEL, threshold=threshold))
+    first = runner(*images, mode="gru", threshold=threshold).stage == 1
+    early = [np.repeat(a[first][:1], COUNT, 0) for a in images]  # all leave after stage 1
+    for given in (images, early):
+        final, coarse, stage = run(variables, *given)
+        expected = runner(*given, mode="gru", threshold=threshold)
         np.testing.assert_array_equal(stage, expected.stage)
         np.testing.assert_allclose(final, expected.final, atol=1e-5)
         np.testing.assert_allclose(coarse, expected.coarse, atol=1e-5)
-        assert (value != 0) or (expected.stage == 1).all()
-        assert (value != 1) or (expected.stage == STAGES).all()
+    assert (stage == 1).all()
     # Every later stage stands inside of a condition.
     text = str(jax.make_jaxpr(lambda *a: one_program(MODEL, *a))(variables, *images))
     assert text.count("cond[") >= STAGES - 1

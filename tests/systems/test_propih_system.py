@@ -184,6 +184,15 @@ def test_stages_that_could_not_learn_are_refused():
         make_system(undetached, total_steps=10)
 
 
+def test_smaller_images_have_smaller_cells():
+    base = config()
+    data = dataclasses.replace(base.data, image_size=96)
+    with pytest.raises(InputError, match="images of 96 pixels a side"):
+        make_system(dataclasses.replace(base, data=data), total_steps=10)
+    assert ProPIHDiscriminatorConfig().fitted(256) == ProPIHDiscriminatorConfig()
+    assert ProPIHDiscriminatorConfig().fitted(64).size == 64
+
+
 def test_data_without_paintings_and_other_sizes_are_refused():
     system = make_system(config(), total_steps=10)
     batch = tiny_batch(config())
