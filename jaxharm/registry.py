@@ -213,6 +213,7 @@ register(
         system="jaxharm.systems.propih:ProPIHSystem",
         torch_names="jaxharm.convert.propih:torch_names",
         parameters=2_204_236,
+        memory_mib=155,
         paper="Progressive Painterly Image Harmonization from Low-level Styles to High-level Styles, "
         "AAAI 2024, arXiv 2312.10264",
         weights="official checkpoints convert (jaxharm convert); none shipped",

@@ -6,7 +6,8 @@ import json
 import golden_recipe
 import numpy as np
 
-from jaxharm.convert.propih import discriminator_rules, torch_names
+from jaxharm.convert.name_map import Rule, conv
+from jaxharm.convert.propih import torch_names
 from jaxharm.models.propih import ProPIHConfig
 
 
@@ -28,6 +29,24 @@ def state_dict(folder, kind):
 @functools.cache
 def arrays(folder, name):
     return dict(np.load(folder / f"{name}.npz"))
+
+
+def discriminator_rules():
+    """Official tensor of the discriminator -> ours; running statistics are never used."""
+    blocks = {f"block{i}": f"encoder.block{i}.block" for i in (0, 1)}
+    blocks |= {f"block{i}": f"encoder.blocks_enc.block{i}.block" for i in (2, 3, 4, 5)}
+    blocks |= {f"block{i}": f"encoder.blocks_connected.block{i}.block" for i in (6, 7)}
+    pairs = [(f"{theirs}.0", f"{theirs}.1", ours) for ours, theirs in blocks.items()]
+    pairs.append(("decoder.deconv_block0.1", "decoder.deconv_block0.2", "dec0"))
+    pairs.append(("decoder.deconv_block1.0", "decoder.deconv_block1.1", "dec1"))
+    rules = []
+    for convolution, norm, ours in pairs:
+        rules.append(Rule(f"{convolution}.weight", ("params", ours, "conv", "kernel"), conv))
+        rules.append(Rule(f"{convolution}.bias", ("params", ours, "conv", "bias")))
+        rules.append(Rule(f"{norm}.weight", ("params", ours, "bn", "scale")))
+        rules.append(Rule(f"{norm}.bias", ("params", ours, "bn", "bias")))
+    rules.append(Rule("decoder.to_binary.weight", ("params", "out", "kernel"), conv))
+    return [*rules, Rule("decoder.to_binary.bias", ("params", "out", "bias"))]
 
 
 def discriminator_params(tensors):

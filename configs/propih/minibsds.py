@@ -4,9 +4,10 @@ Paper: none. The encoder is random (objective.random_encoder), so that the resul
 Command:
     python -m data_pipelines.build folder --manual-dir MINIBSDS --data-dir DATA --name minibsds
     python train.py --config configs/propih/minibsds.py --workdir runs/propih_minibsds --set data.data_dir=DATA
-Hardware: 2 CPU cores.
+Hardware: 2 CPU cores, 9 min (shared with other jobs).
 Published: nothing on this data.
-Ours: not yet run.
+Ours: from step 1 to step 600 the losses of the stages 1 to 4 fall from 0.566, 0.826, 1.356, 1.503 to 0.068, 0.114, 0.170, 0.225
+(content and style of coarse and final results; seed 0).
 """
 
 from dataclasses import replace
@@ -32,9 +33,7 @@ def get_config() -> TrainConfig:
         base,
         model=ProPIHConfig(width=32, trained_size=64),
         objective=ProPIHObjective(
-            random_encoder=True,
-            # A cell has 16 instead of 64 pixels a side, and so a sixteenth of the pixels.
-            discriminator=ProPIHDiscriminatorConfig(width=16, halvings=4, object_pixels=6),
+            random_encoder=True, discriminator=ProPIHDiscriminatorConfig(width=16)
         ),
         data=replace(
             base.data,

@@ -1,4 +1,4 @@
-"""The official layouts of ProPIH: generator, VGG-19 encoder, discriminator.
+"""The official layouts of ProPIH: generator and VGG-19 encoder.
 
 Source: specs/propih 6.
 """
@@ -96,38 +96,6 @@ def encoder_from_torch(
     return encoder
 
 
-def discriminator_rules(strided: int = 6) -> list[Rule]:
-    """The rules of `latest_net_D.pth`; its running statistics are never used and not read."""
-    rules = []
-    for i in range(strided + 2):
-        group = "" if i < 2 else "blocks_enc." if i < strided else "blocks_connected."
-        theirs = f"encoder.{group}block{i}.block"
-        rules += _conv(f"{theirs}.0", ("params", f"block{i}", "conv"))
-        rules += _norm(f"{theirs}.1", ("params", f"block{i}", "bn"))
-    for i, (conv_at, norm_at) in enumerate(((1, 2), (0, 1))):
-        theirs = f"decoder.deconv_block{i}"
-        rules += _conv(f"{theirs}.{conv_at}", ("params", f"dec{i}", "conv"))
-        rules += _norm(f"{theirs}.{norm_at}", ("params", f"dec{i}", "bn"))
-    return rules + _conv("decoder.to_binary", ("params", "out"))
-
-
-def _encoder_layers() -> list[tuple[int, str]]:
-    """(piece, layer) in order."""
-    layers = [(k, name) for k, piece in enumerate(PIECES, 1) for name, _ in piece]
-    return [(1, "pre"), *layers]
-
-
-def _conv(theirs: str, ours: _Path) -> list[Rule]:
-    return [
-        Rule(f"{theirs}.weight", (*ours, "kernel"), conv),
-        Rule(f"{theirs}.bias", (*ours, "bias")),
-    ]
-
-
-def _norm(theirs: str, ours: _Path) -> list[Rule]:
-    return [Rule(f"{theirs}.weight", (*ours, "scale")), Rule(f"{theirs}.bias", (*ours, "bias"))]
-
-
 def load_encoder(path: str | Path, width: int = 64) -> dict[str, dict[str, dict[str, np.ndarray]]]:
     """Reads a normalised VGG-19 from a .pth or .safetensors file; see `encoder_from_torch`.
 
@@ -148,3 +116,16 @@ def load_encoder(path: str | Path, width: int = 64) -> dict[str, dict[str, dict[
     else:
         state = read_torch_file(path)
     return encoder_from_torch(state, width, source=str(path))
+
+
+def _encoder_layers() -> list[tuple[int, str]]:
+    """(piece, layer) in order."""
+    layers = [(k, name) for k, piece in enumerate(PIECES, 1) for name, _ in piece]
+    return [(1, "pre"), *layers]
+
+
+def _conv(theirs: str, ours: _Path) -> list[Rule]:
+    return [
+        Rule(f"{theirs}.weight", (*ours, "kernel"), conv),
+        Rule(f"{theirs}.bias", (*ours, "bias")),
+    ]

@@ -96,12 +96,13 @@ def _measure(system: ProPIHSystem, variables: Any, batch: Any) -> tuple[Array, A
     collections = {COLLECTION: variables[COLLECTION]}
     output, _ = system.forward(variables["params"], collections, prepared, jax.random.key(0), None)
     targets = system.targets(output, prepared["mask"])
-    found = [system.image_errors(image, targets) for image in output.aux["stages"]]
-    content = jnp.stack([errors[0] for errors in found])
-    style = jnp.stack([jnp.sum(errors[1], (1, 2)) for errors in found])
+    content, layers = jax.lax.map(
+        lambda image: system.image_errors(image, targets), output.aux["stages"]
+    )
+    style = jnp.sum(layers, (2, 3))
     untouched = style_errors(output.aux["content_features"], targets.masks, targets.style)
     # Without any object all errors are those of no pixels: equal.
-    style = style / jnp.maximum(jnp.sum(untouched, (1, 2)), 1e-12)
+    style = style / jnp.maximum(jnp.sum(untouched, (1, 2)), 1e-12)[None]
     descriptors = [
         stage_descriptor(features, prepared["mask"]) for features in output.aux["features"]
     ]

@@ -243,6 +243,7 @@ def _report(
     rows = np.arange(len(chosen))
     return {
         "accuracy": float(np.mean(chosen == stages)),
+        "majority": float(np.bincount(stages).max() / len(stages)),
         "mean_stage": float(np.mean(chosen)),
         "macs_saved": float(1 - np.mean(spent)),
         "style": float(np.mean(measured.style[chosen - 1, rows])),
@@ -254,7 +255,8 @@ def _report(
 
 def _sentence(part: Mapping[str, float]) -> str:
     return (
-        f"accuracy {part['accuracy']:.3f}, mean exit stage {part['mean_stage']:.2f}, "
+        f"accuracy {part['accuracy']:.3f} (always the most frequent stage: "
+        f"{part['majority']:.3f}), mean exit stage {part['mean_stage']:.2f}, "
         f"MACs saved {100 * part['macs_saved']:.1f} %, style {part['style']:.3f} (stage 4: "
         f"{part['style_of_last']:.3f}), content {part['content']:.3f} (stage 4: "
         f"{part['content_of_last']:.3f})"

@@ -5,6 +5,7 @@ call. There are no running statistics: the official ones are never used, since t
 never in evaluation mode. 7,055,233 parameters. Source: specs/propih 4.4 and 4.5.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,19 +25,31 @@ class ProPIHDiscriminatorConfig:
 
     Attributes:
         width: channels of the first two blocks; doubled every two blocks.
-        halvings: blocks that halve the image; a cell has 2^halvings pixels a side.
-        object_pixels: a cell holds an object if more than this many of its pixels are fully inside
+        halvings: blocks that halve the image; a cell has 2^halvings pixels a side. Training sets
+            it by the size of its images (`fitted`).
+        object_share: a cell holds an object if more than this share of its pixels is fully inside
             of the mask.
     """
 
     width: int = 64
     halvings: int = 6
-    object_pixels: int = 100
+    object_share: float = 100 / 64**2
 
     @classmethod
     def tiny(cls) -> "ProPIHDiscriminatorConfig":
         """The same blocks for 64x64 images."""
         return cls(width=2, halvings=4)
+
+    def fitted(self, side: int) -> "ProPIHDiscriminatorConfig":
+        """The same for images of this side; InputError unless four cells fill it."""
+        halvings = (side // 4).bit_length() - 1
+        if halvings < 1 or side != 4 * 2**halvings:
+            raise InputError(
+                f"ProPIH's discriminator judges 4x4 cells, and images of {side} pixels a side have "
+                "none: set data.image_size to 256 (or 64, 128, 512), or "
+                "objective.discriminator=none"
+            )
+        return dataclasses.replace(self, halvings=halvings)
 
     @property
     def size(self) -> int:
@@ -81,7 +94,7 @@ class ProPIHDiscriminator(nn.Module):
         if image.shape[1:3] != (side, side):
             raise InputError(
                 f"ProPIH's discriminator judges {side}x{side} images, not {image.shape[1]}x"
-                f"{image.shape[2]}: set data.image_size={side}, or objective.discriminator=none"
+                f"{image.shape[2]}"
             )
         x = image * 2 - 1
         halving = [config.width * 2 ** (i // 2) for i in range(config.halvings)]
@@ -157,4 +170,5 @@ def object_cells(mask: Array, config: ProPIHDiscriminatorConfig) -> Array:
     inside = mask > 254.5 / 255  # a resized mask of ones may be off by a rounding
     count, height, width, _ = mask.shape
     cells = inside.reshape(count, height // side, side, width // side, side, 1)
-    return (jnp.sum(cells, (2, 4)) > config.object_pixels).astype(jnp.float32)
+    share = jnp.mean(cells.astype(jnp.float32), (2, 4))  # exact: sums of ones over a power of two
+    return (share > config.object_share).astype(jnp.float32)

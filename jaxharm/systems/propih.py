@@ -52,8 +52,9 @@ class ProPIHObjective:
         style_layers: what stage k is compared by: the layers 1 to k, or all four.
         supervise_stages: whose results have losses.
         supervise_coarse: whether the results before blending have them too.
-        discriminator: its options; None: none.
-        discriminator_statistics: what its batch norms see: the global batch, or that of a device.
+        discriminator: its options; None: none. It needs images of 4 cells a side, 2^n pixels.
+        discriminator_statistics: what its batch norms see: the global batch, or that of a device
+            (with parallel=jit there is no difference: the batch is one array).
         gan_sum_before_mse: as the official code: the model's adversarial term is the squared sum of
             the stages' maps, and the discriminator's terms of composite and painting count once
             per stage. If not: the sum of the squared maps, and once.
@@ -101,6 +102,8 @@ class ProPIHSystem(AdversarialSystem):
             raise InputError(
                 f"objective.result_stage={config.objective.result_stage}: choose 1 to {STAGES}"
             )
+        if config.objective.discriminator is not None:
+            config.objective.discriminator.fitted(config.data.image_size)
         idle = sorted(set(range(1, STAGES + 1)) - set(stages))
         if idle and (config.model.detach_previous or max(idle) > max(stages)):
             raise InputError(
@@ -219,7 +222,7 @@ class ProPIHSystem(AdversarialSystem):
         if objective.discriminator is None:
             return None
         shared = axis_name if objective.discriminator_statistics == "global" else None
-        return ProPIHDiscriminator(objective.discriminator, axis_name=shared, dtype=self.dtype)
+        return ProPIHDiscriminator(self._judge_config, axis_name=shared, dtype=self.dtype)
 
     def discriminator_loss(
         self,
@@ -231,20 +234,19 @@ class ProPIHSystem(AdversarialSystem):
         axis_name: str | None,
     ) -> tuple[Array, tuple[Params, Metrics]]:
         """Objects should be found in composites and results, and nothing in paintings."""
-        objective = self.config.objective
-        cells = object_cells(batch["mask"], objective.discriminator)
-
-        def error(image: Array, target: Array | float) -> Ratio:
-            return _mean_square(judge(collections, image)[0] - target, axis_name)
-
-        composite, painting = error(batch["composite"], cells), error(batch["background"], 0.0)
-        stages = objective.supervise_stages
-        results = [error(output.aux["stages"][k - 1], cells) for k in stages]
+        objective, stages = self.config.objective, self.config.objective.supervise_stages
+        results = [output.aux["stages"][k - 1] for k in stages]
+        maps = _judge_each(judge, collections, [batch["composite"], batch["background"], *results])
+        cells = object_cells(batch["mask"], self._judge_config)
+        names = ("composite", "painting", *(f"result{k}" for k in stages))
+        errors = {
+            name: _mean_square(found if name == "painting" else found - cells, axis_name)
+            for name, found in zip(names, maps, strict=True)
+        }
+        composite, painting, *others = map(_value, errors.values())
         repeats = len(stages) if objective.gan_sum_before_mse else 1
-        total = repeats * (_value(composite) + _value(painting)) + sum(map(_value, results))
-        terms = {"composite": composite, "painting": painting}
-        terms |= {f"result{k}": ratio for k, ratio in zip(stages, results, strict=True)}
-        return total, (collections, {f"judged_{name}": ratio for name, ratio in terms.items()})
+        total = repeats * (composite + painting) + sum(others)
+        return total, (collections, {f"judged_{name}": ratio for name, ratio in errors.items()})
 
     def generator_loss(
         self,
@@ -257,15 +259,19 @@ class ProPIHSystem(AdversarialSystem):
     ) -> tuple[Array, tuple[Params, Metrics]]:
         """The losses of `loss`, and no object should be found in the results."""
         objective = self.config.objective
-        maps = [
-            judge(collections, output.aux["stages"][k - 1])[0] for k in objective.supervise_stages
-        ]
-        summed = [sum(maps[1:], maps[0])] if objective.gan_sum_before_mse else maps
+        results = [output.aux["stages"][k - 1] for k in objective.supervise_stages]
+        maps = _judge_each(judge, collections, results)
+        summed = [jnp.sum(maps, 0)] if objective.gan_sum_before_mse else maps
         ratios = [_mean_square(found, axis_name) for found in summed]
         adversarial = sum(map(_value, ratios))
         total, terms = self.loss(output, batch, axis_name=axis_name)
         terms["adversarial_loss"] = (jnp.float32(adversarial), jnp.ones(()))
         return total + objective.adversarial_weight * adversarial, (collections, terms)
+
+    @property
+    def _judge_config(self) -> ProPIHDiscriminatorConfig:
+        found: ProPIHDiscriminatorConfig = self.config.objective.discriminator
+        return found.fitted(self.config.data.image_size)
 
     def _compare(self, encoder: Params) -> None:
         """Warns where the checkpoint to start from was trained with another encoder."""
@@ -291,6 +297,12 @@ def _weighted_errors(
     parts = jnp.stack([jnp.sum(content), jnp.sum(style * layers[None, :, None])])
     weighted = objective.content_weight * parts[0] + objective.style_weight * parts[1]
     return weighted, parts
+
+
+def _judge_each(judge: Judge, collections: Params, images: Sequence[Array]) -> Array:
+    """The discriminator's maps f32[n,b,4,4,1], each image batch in a call of its own."""
+    maps: Array = jax.lax.map(lambda batch: judge(collections, batch)[0], jnp.stack(images))
+    return maps
 
 
 def _mean_square(value: Array, axis_name: str | None) -> Ratio:

@@ -121,6 +121,15 @@ def flat_vgg(layers=LAYERS):
     return state
 
 
+def test_torch_and_safetensors_hold_the_same_encoder(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
+    state = flat_vgg()
+    save_file(state, tmp_path / "vgg.safetensors")
+    torch.save({k: torch.from_numpy(v) for k, v in state.items()}, tmp_path / "vgg.pth")
+    encoders = [load_encoder(tmp_path / f"vgg.{kind}", 8) for kind in ("pth", "safetensors")]
+    jax.tree.map(np.testing.assert_array_equal, *encoders)
+
+
 def test_training_starts_with_the_encoder_of_the_file(tmp_path):
     state = flat_vgg()
     save_file(state, tmp_path / "vgg.safetensors")
@@ -130,10 +139,6 @@ def test_training_starts_with_the_encoder_of_the_file(tmp_path):
     kernel = state["29.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(encoder["enc4"]["conv4_1"]["kernel"], kernel)
     np.testing.assert_array_equal(encoder["enc1"]["pre"]["bias"], state["0.bias"])
-    import torch
-
-    torch.save({k: torch.from_numpy(v) for k, v in state.items()}, tmp_path / "vgg.pth")
-    jax.tree.map(np.testing.assert_array_equal, encoder, load_encoder(tmp_path / "vgg.pth", 8))
 
 
 @pytest.mark.parametrize(
@@ -182,6 +187,15 @@ def test_stages_that_could_not_learn_are_refused():
     undetached = config(supervise_stages=(1, 2, 3), model={"detach_previous": False})
     with pytest.raises(InputError, match="nothing to learn from to stage 4"):
         make_system(undetached, total_steps=10)
+
+
+def test_smaller_images_have_smaller_cells():
+    base = config()
+    data = dataclasses.replace(base.data, image_size=96)
+    with pytest.raises(InputError, match="images of 96 pixels a side"):
+        make_system(dataclasses.replace(base, data=data), total_steps=10)
+    assert ProPIHDiscriminatorConfig().fitted(256) == ProPIHDiscriminatorConfig()
+    assert ProPIHDiscriminatorConfig().fitted(64).size == 64
 
 
 def test_data_without_paintings_and_other_sizes_are_refused():
