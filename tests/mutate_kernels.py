@@ -17,12 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CURVES, FILTER = "apply_curves", "dynamic_filter"
+CURVES, FILTER, REGIONS = "apply_curves", "dynamic_filter", "regions"
+PATCHES, MOMENTS, ADAIN = "patch_norm", "masked_moments", "masked_adain"
+# Folders of `jaxharm/ops` without tests of their own -> the operations made of them.
+TESTED_BY = {REGIONS: (PATCHES, MOMENTS, ADAIN)}
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """Text to replace in a file of an operation."""
+    """Text to replace in a file of a folder of `jaxharm/ops`."""
 
     what: str
     op: str
@@ -140,6 +143,144 @@ MUTATIONS = (
         "GPU: gradient of the image from unflipped taps", FILTER, "pallas_triton.py",
         "border.reach - down", "down - border.reach",
     ),
+    Mutation(
+        "both: missing mask, the background's map everywhere", REGIONS, "body.py",
+        "bg.map(x) * (1 - mask)", "bg.map(x)",
+    ),
+    Mutation(
+        "both: gradient of the mask without the background's moments", REGIONS, "body.py",
+        "+ fg_dev * fg_pull - bg_dev * bg_pull", "+ fg_dev * fg_pull",
+    ),
+    Mutation(
+        "both: gradient through the deviation with the mask once", REGIONS, "body.py",
+        "fg.mean + fg.square * fg_dev * mask", "fg.mean + fg.square * fg_dev",
+    ),
+    Mutation(
+        "both: parts joined without the distance of their means", REGIONS, "sums.py",
+        "parts.square + (parts.lean + lean) * offset", "parts.square",
+    ),
+    Mutation(
+        "both: means of parts not centred before they are added", REGIONS, "sums.py",
+        "rough + (rest - eps * rough) / weight", "rough",
+    ),
+    Mutation(
+        "both: a soft mask's lean is not passed on", REGIONS, "sums.py",
+        "d_mean - square * found.lean", "d_mean",
+    ),
+    Mutation(
+        "TPU: off-by-one patch border, rows", REGIONS, "tpu_tiles.py",
+        "start = xp.maximum(row * side, top)", "start = xp.maximum(row * side + 1, top)",
+    ),
+    Mutation(
+        "TPU: off-by-one patch border, columns", REGIONS, "tpu_sums.py",
+        "columns = layout.columns(*edges[patch : patch + 2])",
+        "columns = layout.columns(edges[patch], edges[patch + 1] - 1)",
+    ),
+    Mutation(
+        "TPU: the last patch without the rows that are left over", REGIONS, "tpu_tiles.py",
+        "xp.where(row >= self.grid - 1, self.height, (row + 1) * side)", "(row + 1) * side",
+    ),
+    Mutation(
+        "TPU: missing mask, what lies beyond the image is summed", REGIONS, "tpu_sums.py",
+        "jnp.where(inside, tile(x, row, group), 0.0)", "tile(x, row, group)",
+    ),
+    Mutation(
+        "TPU: unaccumulated rows of a block", REGIONS, "tpu_sums.py",
+        "acc[index, group, :] += value", "acc[index, group, :] = value",
+    ),
+    Mutation(
+        "TPU: sums start from what the memory held", REGIONS, "tpu_sums.py",
+        "acc[index] = jnp.zeros(layout.tile, jnp.float32)", "assert acc.shape",
+    ),
+    Mutation(
+        "TPU: sums around zero, E[x^2] - E[x]^2", REGIONS, "tpu_sums.py",
+        "patch_sum(region, patch) * inverse[s, region * grid + patch]",
+        "patch_sum(region, patch) * 0",
+    ),
+    Mutation(
+        "TPU: unaccumulated rows of upstream sums", REGIONS, "pallas_tpu.py",
+        "acc[index, group, :] += value", "acc[index, group, :] = value",
+    ),
+    Mutation(
+        "TPU: unaccumulated blocks of upstream sums", REGIONS, "pallas_tpu.py",
+        "layout.vectors(jnp.sum(out, 1))", "layout.vectors(out[:, 0])",
+    ),
+    Mutation(
+        "TPU: missing mask, upstream beyond the image is summed", REGIONS, "pallas_tpu.py",
+        "jnp.where(inside, tile(grad, row, group), 0.0)", "tile(grad, row, group)",
+    ),
+    Mutation(
+        "TPU: patch of the block's first row", REGIONS, "pallas_tpu.py",
+        "(top + row) // side", "row // side",
+    ),
+    Mutation(
+        "TPU: unaccumulated channels towards the mask", REGIONS, "pallas_tpu.py",
+        "jnp.sum(partials, 1)", "partials[:, 0]",
+    ),
+    Mutation(
+        "GPU: off-by-one patch border", REGIONS, "triton_tiles.py",
+        "return index * step, step +", "return index * step, step - 1 +",
+    ),
+    Mutation(
+        "GPU: the last patch without what is left over", REGIONS, "triton_tiles.py",
+        "step + (index + 1) // grid * remainder", "step",
+    ),
+    Mutation(
+        "GPU: missing mask, pixels beyond the patch", REGIONS, "triton_tiles.py",
+        "exists = at < tall * wide", "exists = at >= 0",
+    ),
+    Mutation(
+        "GPU: missing mask, the background beyond the patch", REGIONS, "triton_tiles.py",
+        "self.exists.astype(jnp.float32)[:, None] - mask", "1.0 - mask",
+    ),
+    Mutation(
+        "GPU: channels that are not there towards the mask", REGIONS, "triton_tiles.py",
+        "jnp.where(self.inside, value, 0.0)", "value",
+    ),
+    Mutation(
+        "GPU: patch of another strip", REGIONS, "triton_tiles.py",
+        "_row(vectors, pl.program_id(1) // plan.strips, plan)",
+        "_row(vectors, pl.program_id(1), plan)",
+    ),
+    Mutation(
+        "GPU: bfloat16 arithmetic", REGIONS, "triton_tiles.py",
+        "mask=self.inside, other=0.0).astype(jnp.float32)", "mask=self.inside, other=0.0)",
+    ),
+    Mutation(
+        "GPU: unaccumulated tiles", REGIONS, "pallas_triton.py",
+        "_join(held, _tile_sums(value, weight, plan.lanes))",
+        "_tile_sums(value, weight, plan.lanes)",
+    ),
+    Mutation(
+        "GPU: tiles joined without the distance of their means", REGIONS, "pallas_triton.py",
+        "part.square + (part.lean + lean) * offset", "part.square",
+    ),
+    Mutation(
+        "GPU: sums around zero, E[x^2] - E[x]^2", REGIONS, "pallas_triton.py",
+        "centre = jnp.sum(x * m, 0) * inverse", "centre = jnp.sum(x * m, 0) * 0",
+    ),
+    Mutation(
+        "GPU: unaccumulated strips", REGIONS, "pallas_triton.py",
+        'jnp.sum(call(kernel, "gradient_sums", plan, arrays, out, interpret)[0], 1)',
+        'call(kernel, "gradient_sums", plan, arrays, out, interpret)[0][:, 0]',
+    ),
+    Mutation(
+        "both: a mean of a patch divided by nothing", PATCHES, "kernels.py",
+        "d_stats.patch_mean / found.patch_weight", "d_stats.patch_mean",
+    ),
+    Mutation(
+        "both: the mask's pull on the means of patches", PATCHES, "kernels.py",
+        "patches.spread(constant, *x.shape[1:3])",
+        "patches.spread(jnp.zeros_like(constant), *x.shape[1:3])",
+    ),
+    Mutation(
+        "both: the mask's pull on the deviation", MOMENTS, "kernels.py",
+        "(d_mask + constant)", "d_mask",
+    ),
+    Mutation(
+        "both: the style mask's pull on its deviation", ADAIN, "kernels.py",
+        "(d_style_mask + style_constant)", "d_style_mask",
+    ),
 )  # fmt: skip
 
 
@@ -151,8 +292,9 @@ def caught_by(mutation: Mutation, root: Path) -> str | None:
         raise SystemExit(f"{mutation.what}: {mutation.old!r} is not once in {file.name}")
     file.write_text(text.replace(mutation.old, mutation.new))
     try:
-        tests = f"tests/ops/test_{mutation.op}_kernels.py"
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
+        operations = TESTED_BY.get(mutation.op, (mutation.op,))
+        tests = [f"tests/ops/test_{operation}_kernels.py" for operation in operations]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         run = subprocess.run(
             command, cwd=root, capture_output=True, text=True, check=False, env=environment

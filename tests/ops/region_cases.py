@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 
 # name -> (batch, height, width, channels). Small proxies of the models' features: 64 channels lie
-# below the lanes of a TPU's tile, 128 fill them, 3 fill neither; a GPU's tile is 4096 numbers.
+# below the lanes of a TPU's tile, 256 fill them twice, 3 fill neither; a GPU's tile is 4096 numbers.
 SHAPES = {
     "64 channels": (2, 24, 16, 64),
     "odd sides": (1, 131, 111, 3),
-    "channels in the lanes": (1, 11, 37, 128),
+    "channels in the lanes": (1, 11, 37, 256),
     "one pixel": (1, 1, 1, 5),
 }
 MASKS = ("hard", "soft", "empty", "full", "one pixel")
@@ -61,13 +61,15 @@ def patch_norm(x, m, p, grid, eps=1e-7):
     for i in range(grid):
         for j in range(grid):
             at = np.s_[:, cuts[0][i] : cuts[0][i + 1], cuts[1][j] : cuts[1][j + 1]]
-            patched += p["grid_weights"][i, j] * mean(x[at], 1 - m[at], eps)
-    p = {k: v if k == "weights" else v.reshape(1, 1, 1, -1) for k, v in p.items()}
+            weight = p["grid_weights"][i, j].reshape(1, 1, 1, -1)
+            patched += weight * mean(x[at], 1 - m[at], eps)
+    weights = p["weights"]
+    p = {k: v.reshape(1, 1, 1, -1) for k, v in p.items() if v.ndim == 1}
     unit = (x - fg_mu) / fg_sd * bg_sd
     whole = (unit + bg_mu) * p["fg_var"] + p["fg_bias"]
     patched = (unit + patched) * p["patched_fg_var"] + p["patched_fg_bias"]
     bg = (x - bg_mu) / bg_sd * p["bg_var"] + p["bg_bias"]
-    return (p["weights"][0] * whole + p["weights"][1] * patched) * m + bg * (1 - m)
+    return (weights[0] * whole + weights[1] * patched) * m + bg * (1 - m)
 
 
 def assert_close(found, want, tolerance):

@@ -42,8 +42,8 @@ def test_values_and_gradients_are_those_of_float64(lowering, shape):
         want = in_float64(region_cases.adain, arguments, upstream)
         if kind == "empty":
             np.testing.assert_array_equal(found[0], arguments[0])
-        # One pixel is divided by sqrt(eps) after its rounding.
-        assert_close(found, want, 2e-4 if kind == "one pixel" else 4e-6)
+        # One pixel is divided by sqrt(eps) after its rounding. The reference's own error is 7e-6.
+        assert_close(found, want, 2e-4 if kind == "one pixel" else 1e-5)
 
 
 @parametrize_lowering

@@ -44,7 +44,7 @@ def test_values_and_gradients_are_those_of_float64(lowering, shape):
     for kind in MASKS:
         x, mask, _ = draw(SHAPES[shape], kind)
         # One pixel: all that is left of the variance is the rounding of n + eps.
-        assert_close(*both(lowering, x, mask), 1e-4 if "one pixel" in (kind, shape) else 3e-6)
+        assert_close(*both(lowering, x, mask), 5e-4 if "one pixel" in (kind, shape) else 3e-6)
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft"])

@@ -133,7 +133,12 @@ def test_two_runs_have_the_same_bits(lowering):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize(
     ("shape", "grid"),
-    [((16, 256, 256, 64), 2), ((16, 128, 128, 128), 4), ((2, 128, 128, 32), 10), ((1, 131, 111, 3), 3)],
+    [
+        ((16, 256, 256, 64), 2),
+        ((16, 128, 128, 128), 4),
+        ((2, 128, 128, 32), 10),
+        ((1, 131, 111, 3), 3),
+    ],
 )
 @pytest.mark.parametrize("platform", LOWERINGS)
 def test_all_kernels_lower(platform, shape, grid, dtype):

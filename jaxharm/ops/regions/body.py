@@ -1,5 +1,6 @@
 """Arithmetic of one tile, in float32. Masks and coefficients broadcast against the tile."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ class Region(NamedTuple):
 
 def table(fg: Region, bg: Region) -> Array:
     """f32[b,10,c] from coefficients f32[b,1,1,c] (or broadcasting to that)."""
-    rows = [fg.centre, fg.scale, fg.shift, bg.centre, bg.scale, bg.shift]
+    rows: list[Array | float] = [fg.centre, fg.scale, fg.shift, bg.centre, bg.scale, bg.shift]
     rows += [fg.mean, fg.square, bg.mean, bg.square]
     shape = jnp.broadcast_shapes(*(jnp.shape(row) for row in rows))
     return jnp.concatenate([jnp.broadcast_to(row, shape) for row in rows], 1)[:, :, 0]
@@ -38,7 +39,7 @@ def table(fg: Region, bg: Region) -> Array:
 
 def regions(rows: list[Array]) -> tuple[Region, Region]:
     """Foreground and background from rows of `table`."""
-    pulls = rows[6:] or [0.0] * 4
+    pulls: Sequence[Array | float] = rows[6:] or [0.0] * 4
     return Region(*rows[:3], *pulls[:2]), Region(*rows[3:6], *pulls[2:])
 
 

@@ -1,90 +1,35 @@
-"""Kernels for GPU through Triton.
+"""Kernels for GPU through Triton; see `triton_tiles` for how the arrays are cut.
 
-A program takes a strip of one patch and some channels, tile by tile of (pixels, channels): a pixel's
-channels are neighbours in memory, so that whole sectors are read. A tile stays in registers while
-its mean and the sums around it are taken; tiles are joined as in `sums`. Every program writes sums
-of its own, and reductions add them: no atomics.
+A tile stays in registers while its mean and the sums around it are taken; tiles are joined as in
+`sums`. Every program writes sums of its own, and reductions add them: no atomics.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton as pltriton
 
-from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled, unsupported_dtype
+from jaxharm.ops.kernel_calls import Ref, out_like, unsupported_dtype
 from jaxharm.ops.regions import body
-from jaxharm.ops.regions.configs import GPU
 from jaxharm.ops.regions.sums import Parts
+from jaxharm.ops.regions.triton_tiles import (
+    Plan,
+    Tile,
+    call,
+    each_tile,
+    flat,
+    flat_mask,
+    get,
+    get_patch,
+    mask_sums,
+    plan_of,
+    put,
+    strip_sums,
+)
 from jaxharm.types import Array
 
-_CHANNELS = 64  # of a tile, at most
 _KINDS = len(Parts._fields)
-
-
-class Plan(NamedTuple):
-    """How the work is cut: tiles of `pixels` x `lanes`, `tiles` of them in a strip, and `strips` in
-    the largest patch; smaller ones have empty tiles.
-    """
-
-    batch: int
-    height: int
-    width: int
-    channels: int
-    patches: int  # per side
-    pixels: int
-    lanes: int
-    tiles: int
-    strips: int
-    warps: int
-
-    @property
-    def columns(self) -> int:
-        """Blocks of channels."""
-        return pl.cdiv(self.channels, self.lanes)
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        return self.batch, self.patches**2 * self.strips, self.columns
-
-
-class Tile(NamedTuple):
-    """The numbers of one tile: some pixels and channels, which need not all exist."""
-
-    image: Array
-    column: Array  # block of channels
-    pixel: Array  # [pixels]
-    exists: Array
-    channel: Array  # [lanes]
-    channel_exists: Array
-
-    @property
-    def inside(self) -> Array:
-        return self.exists[:, None] & self.channel_exists[None, :]
-
-    def load(self, ref: Ref) -> Array:
-        """Of [b,pixels,c]: f32[pixels,lanes], zero where nothing is."""
-        at = ref.at[self.image, self.pixel[:, None], self.channel[None, :]]
-        return pltriton.load(at, mask=self.inside, other=0.0).astype(jnp.float32)
-
-    def store(self, ref: Ref, value: Array) -> None:
-        at = ref.at[self.image, self.pixel[:, None], self.channel[None, :]]
-        pltriton.store(at, value.astype(ref.dtype), mask=self.inside)
-
-    def load_mask(self, ref: Ref | None) -> Array:
-        """Of [b,pixels]: f32[pixels,1], zero where nothing is. No mask is one of ones."""
-        if ref is None:
-            return self.exists.astype(jnp.float32)[:, None]
-        at = ref.at[self.image, self.pixel]
-        return pltriton.load(at, mask=self.exists, other=0.0).astype(jnp.float32)[:, None]
-
-    def rest(self, mask: Array) -> Array:
-        """1 - mask, zero where nothing is."""
-        return self.exists.astype(jnp.float32)[:, None] - mask
 
 
 def refusal(*images: Array | None) -> str | None:
@@ -100,14 +45,14 @@ def sums(
     x: Array, mask: Array | None, grid: int, *, regions: int, interpret: bool = False
 ) -> Parts:
     """See `pallas_tpu.sums`."""
-    plan = _plan(x, grid)
-    arrays = [_flat(x)] if mask is None else [_flat(x), _flat_mask(mask)]
-    out = _call(
+    plan = plan_of(x, grid)
+    arrays = [flat(x)] if mask is None else [flat(x), flat_mask(mask)]
+    out = call(
         partial(_sums_body, plan=plan, regions=regions, masked=mask is not None),
         "sums",
         plan,
         arrays,
-        [_strip_sums(plan, regions * _KINDS, arrays)],
+        [strip_sums(plan, regions * _KINDS, arrays)],
         interpret,
     )[0]
     b, c = plan.batch, plan.channels
@@ -117,10 +62,10 @@ def sums(
 
 def blend(x: Array, mask: Array, table: Array, *, interpret: bool = False) -> Array:
     """See `pallas_tpu.blend`."""
-    plan = _plan(x)
-    arrays = [table[:, : body.BLEND_ROWS], _flat(x), _flat_mask(mask)]
+    plan = plan_of(x)
+    arrays = [table[:, : body.BLEND_ROWS], flat(x), flat_mask(mask)]
     out = [out_like(arrays[1].shape, x.dtype, *arrays)]
-    return _call(partial(_blend_body, plan=plan), "blend", plan, arrays, out, interpret)[0].reshape(
+    return call(partial(_blend_body, plan=plan), "blend", plan, arrays, out, interpret)[0].reshape(
         x.shape
     )
 
@@ -129,12 +74,12 @@ def gradient_sums(
     grad: Array, x: Array, mask: Array, centres: Sequence[Array], *, interpret: bool = False
 ) -> Array:
     """See `pallas_tpu.gradient_sums`."""
-    plan = _plan(x)
+    plan = plan_of(x)
     table = jnp.concatenate(centres, 1)[:, :, 0]
-    arrays = [table, _flat(grad), _flat(x), _flat_mask(mask)]
-    out = [_strip_sums(plan, 2 * len(centres), arrays)]
+    arrays = [table, flat(grad), flat(x), flat_mask(mask)]
+    out = [strip_sums(plan, 2 * len(centres), arrays)]
     kernel = partial(_gradient_sums_body, plan=plan)
-    return jnp.sum(_call(kernel, "gradient_sums", plan, arrays, out, interpret)[0], 1)
+    return jnp.sum(call(kernel, "gradient_sums", plan, arrays, out, interpret)[0], 1)
 
 
 def gradient(
@@ -147,16 +92,16 @@ def gradient(
     interpret: bool = False,
 ) -> tuple[Array, Array]:
     """See `pallas_tpu.gradient`."""
-    plan = _plan(x, 1 if patch is None else patch.shape[1])
-    arrays = [table, _flat(grad), _flat(x), _flat_mask(mask)]
+    plan = plan_of(x, 1 if patch is None else patch.shape[1])
+    arrays = [table, flat(grad), flat(x), flat_mask(mask)]
     if patch is not None:
-        arrays.append(_flat(patch))
-    d_x, d_mask = _call(
+        arrays.append(flat(patch))
+    d_x, d_mask = call(
         partial(_gradient_body, plan=plan, patched=patch is not None),
         "gradient",
         plan,
         arrays,
-        [out_like(arrays[2].shape, x.dtype, *arrays), _mask_sums(plan, arrays)],
+        [out_like(arrays[2].shape, x.dtype, *arrays), mask_sums(plan, arrays)],
         interpret,
     )
     return d_x.reshape(x.shape), jnp.sum(d_mask, 1).reshape(mask.shape)
@@ -166,113 +111,17 @@ def centred_gradient(
     x: Array, mask: Array | None, rows: Sequence[Array], *, interpret: bool = False
 ) -> tuple[Array, Array | None]:
     """See `pallas_tpu.centred_gradient`."""
-    plan = _plan(x)
-    arrays = [jnp.concatenate(rows, 1)[:, :, 0], _flat(x)]
+    plan = plan_of(x)
+    arrays = [jnp.concatenate(rows, 1)[:, :, 0], flat(x)]
     if mask is not None:
-        arrays.append(_flat_mask(mask))
+        arrays.append(flat_mask(mask))
     out = [out_like(arrays[1].shape, x.dtype, *arrays)]
     if mask is not None:
-        out.append(_mask_sums(plan, arrays))
+        out.append(mask_sums(plan, arrays))
     kernel = partial(_centred_body, plan=plan, masked=mask is not None)
-    found = _call(kernel, "centred_gradient", plan, arrays, out, interpret)
+    found = call(kernel, "centred_gradient", plan, arrays, out, interpret)
     d_mask = None if mask is None else jnp.sum(found[1], 1).reshape(mask.shape)
     return found[0].reshape(x.shape), d_mask
-
-
-def _plan(x: Array, grid: int = 1) -> Plan:
-    b, h, w, c = x.shape
-    blocks = tabled(GPU)
-    lanes = min(_CHANNELS, pl.next_power_of_2(c))
-    pixels = blocks.size // lanes
-    tall, wide = (n - (grid - 1) * (n // grid) for n in (h, w))
-    tiles = min(blocks.tiles, pl.cdiv(tall * wide, pixels))
-    strips = pl.cdiv(tall * wide, pixels * tiles)
-    return Plan(b, h, w, c, grid, pixels, lanes, tiles, strips, blocks.warps)
-
-
-def _flat(x: Array) -> Array:
-    """[b,h,w,c] as [b,pixels,c]."""
-    return x.reshape(x.shape[0], -1, x.shape[3])
-
-
-def _flat_mask(mask: Array) -> Array:
-    return mask.reshape(mask.shape[0], -1)
-
-
-def _strip_sums(plan: Plan, count: int, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
-    return out_like((plan.batch, plan.grid[1], count, plan.channels), jnp.float32, *arrays)
-
-
-def _mask_sums(plan: Plan, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
-    """Towards the mask, a sum for each block of channels."""
-    pixels = plan.height * plan.width
-    return out_like((plan.batch, plan.columns, pixels), jnp.float32, *arrays)
-
-
-def _call(
-    kernel: Callable[..., None],
-    name: str,
-    plan: Plan,
-    arrays: Sequence[Array],
-    out_shape: Sequence[jax.ShapeDtypeStruct],
-    interpret: bool,
-) -> list[Array]:
-    return call_triton(
-        kernel,
-        name=f"region_{name}",
-        warps=plan.warps,
-        interpret=interpret,
-        grid=plan.grid,
-        out_shape=list(out_shape),
-    )(*arrays)
-
-
-def _channels(plan: Plan) -> tuple[Array, Array]:
-    channel = pl.program_id(2) * plan.lanes + jnp.arange(plan.lanes, dtype=jnp.int32)
-    return channel, channel < plan.channels
-
-
-def _each_tile(plan: Plan, step: Callable[[Tile, Any], Any], carry: Any) -> Any:
-    """Folds `step` over the tiles of this program's strip."""
-    patch, strip = pl.program_id(1) // plan.strips, pl.program_id(1) % plan.strips
-    (top, tall), (left, wide) = (
-        _side(size, plan.patches, index)
-        for size, index in (
-            (plan.height, patch // plan.patches),
-            (plan.width, patch % plan.patches),
-        )
-    )
-    image, column = pl.program_id(0), pl.program_id(2)
-    channel, channel_exists = _channels(plan)
-
-    def one(index: Array, carry: Any) -> Any:
-        first = (strip * plan.tiles + index) * plan.pixels
-        at = first + jnp.arange(plan.pixels, dtype=jnp.int32)
-        # Nothing is negative: no need of the corrections of // and %, which Triton does not lower.
-        pixel = (top + jax.lax.div(at, wide)) * plan.width + left + jax.lax.rem(at, wide)
-        exists = at < tall * wide
-        return step(Tile(image, column, pixel, exists, channel, channel_exists), carry)
-
-    return jax.lax.fori_loop(np.int32(0), np.int32(plan.tiles), one, carry)
-
-
-def _side(size: int, grid: int, index: Array) -> tuple[Array, Array]:
-    """First pixel and number of pixels of a patch, along one side."""
-    step, remainder = size // grid, size % grid
-    return index * step, step + (index + 1) // grid * remainder  # the last one has the remainder
-
-
-def _get(vectors: Ref, index: int, plan: Plan) -> Array:
-    """f32[1,lanes] of a table [b,k,c]."""
-    channel, exists = _channels(plan)
-    at = vectors.at[pl.program_id(0), index, channel]
-    return pltriton.load(at, mask=exists, other=0.0)[None, :]
-
-
-def _put(vectors: Ref, index: int, value: Array, plan: Plan) -> None:
-    channel, exists = _channels(plan)
-    at = vectors.at[pl.program_id(0), pl.program_id(1), index, channel]
-    pltriton.store(at, value, mask=exists)
 
 
 def _tile_sums(x: Array, m: Array, lanes: int) -> Parts:
@@ -329,25 +178,23 @@ def _sums_body(x: Ref, *refs: Ref, plan: Plan, regions: int, masked: bool) -> No
         )
 
     nothing = Parts(*[jnp.zeros((plan.lanes,), jnp.float32)] * _KINDS)
-    for region, found in enumerate(_each_tile(plan, step, (nothing,) * regions)):
+    for region, found in enumerate(each_tile(plan, step, (nothing,) * regions)):
         for kind, value in enumerate(found):
-            _put(out, region * _KINDS + kind, value, plan)
+            put(out, region * _KINDS + kind, value, plan)
 
 
 def _blend_body(table: Ref, x: Ref, mask: Ref, out: Ref, *, plan: Plan) -> None:
-    fg, bg = body.regions([_get(table, k, plan) for k in range(body.BLEND_ROWS)])
+    fg, bg = body.regions([get(table, k, plan) for k in range(body.BLEND_ROWS)])
 
     def step(tile: Tile, carry: None) -> None:
         tile.store(out, body.blend(tile.load(x), tile.load_mask(mask), fg, bg))
 
-    _each_tile(plan, step, None)
+    each_tile(plan, step, None)
 
 
-def _gradient_sums_body(
-    table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, *, plan: Plan
-) -> None:
+def _gradient_sums_body(table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, *, plan: Plan) -> None:
     count = out.shape[2]
-    centres = [_get(table, k, plan) for k in range(count // 2)]
+    centres = [get(table, k, plan) for k in range(count // 2)]
 
     def step(tile: Tile, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         # Zero where nothing is, and so are all terms there.
@@ -359,48 +206,37 @@ def _gradient_sums_body(
         return tuple(a + b for a, b in zip(carry, found, strict=True))
 
     nothing = (jnp.zeros((plan.lanes,), jnp.float32),) * count
-    for index, value in enumerate(_each_tile(plan, step, nothing)):
-        _put(out, index, value, plan)
-
-
-def _store_mask(ref: Ref, tile: Tile, value: Array) -> None:
-    """The sum over the channels at hand."""
-    total = jnp.sum(jnp.where(tile.inside, value, 0.0), 1)
-    at = ref.at[tile.image, tile.column, tile.pixel]
-    pltriton.store(at, total, mask=tile.exists)
+    for index, value in enumerate(each_tile(plan, step, nothing)):
+        put(out, index, value, plan)
 
 
 def _gradient_body(
     table: Ref, grad: Ref, x: Ref, mask: Ref, *refs: Ref, plan: Plan, patched: bool
 ) -> None:
     d_x, d_mask = refs[patched:]
-    fg, bg = body.regions([_get(table, k, plan) for k in range(body.GRADIENT_ROWS)])
+    fg, bg = body.regions([get(table, k, plan) for k in range(body.GRADIENT_ROWS)])
     pull: Any = 0.0
     if patched:
-        channel, exists = _channels(plan)
-        at = refs[0].at[pl.program_id(0), pl.program_id(1) // plan.strips, channel]
-        pull = pltriton.load(at, mask=exists, other=0.0)[None, :]
+        pull = get_patch(refs[0], plan)
 
     def step(tile: Tile, carry: None) -> None:
         g, value, m = tile.load(grad), tile.load(x), tile.load_mask(mask)
         found, dm = body.gradient(g, value, m, fg, bg, pull)
         tile.store(d_x, found)
-        _store_mask(d_mask, tile, dm)
+        tile.store_mask(d_mask, dm)
 
-    _each_tile(plan, step, None)
+    each_tile(plan, step, None)
 
 
 def _centred_body(table: Ref, x: Ref, *refs: Ref, plan: Plan, masked: bool) -> None:
     mask = refs[0] if masked else None
     outs = refs[masked:]
-    centre, mean, square = (_get(table, k, plan) for k in range(3))
+    centre, mean, square = (get(table, k, plan) for k in range(3))
 
     def step(tile: Tile, carry: None) -> None:
-        found, dm = body.centred_gradient(
-            tile.load(x), tile.load_mask(mask), centre, mean, square
-        )
+        found, dm = body.centred_gradient(tile.load(x), tile.load_mask(mask), centre, mean, square)
         tile.store(outs[0], found)
         if masked:
-            _store_mask(outs[1], tile, dm)
+            tile.store_mask(outs[1], dm)
 
-    _each_tile(plan, step, None)
+    each_tile(plan, step, None)

@@ -5,7 +5,7 @@ A row of an image is a tile of (sublanes, lanes): (width, channels) if the chann
 channels in the lanes eight of their rows are turned into columns at a time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -118,9 +118,15 @@ def layout_of(x: Array) -> Layout:
     return Layout(b, h, w, c, min(rows, pl.cdiv(h, ROWS) * ROWS))
 
 
+def image_blocks(layout: Layout, images: Sequence[Array]) -> list[pl.BlockSpec]:
+    """Blocks of feature maps and, told by their rank, of masks."""
+    return [layout.mask_block() if a.ndim == 3 else layout.image_block() for a in images]
+
+
 def refusal(x: Array) -> str | None:
     """Why a row of this feature map is too long, or None."""
-    sublanes, lanes = Layout(*x.shape, ROWS).tile
+    b, h, w, c = x.shape
+    sublanes, lanes = Layout(b, h, w, c, ROWS).tile
     row = 4 * pl.cdiv(sublanes, 8) * 8 * pl.cdiv(lanes, _LANES) * _LANES
     if ROWS * row > tabled(TPU).bytes:
         return f"{ROWS} rows of {x.shape[2]} pixels and {x.shape[3]} channels do not fit into VMEM"
@@ -144,6 +150,11 @@ def each_group(layout: Layout, step: Callable[[Any], None]) -> None:
         step(pl.ds(whole * _GROUP, sublanes % _GROUP))
 
 
+def tile(ref: Ref, row: Array, group: Any) -> Array:
+    """A group of sublanes of one row, f32."""
+    return ref[row, group, :].astype(jnp.float32)
+
+
 class MaskRows:
     """Eight rows of a mask: `row(i, group)` broadcasts against that group of row i of the tiles."""
 
@@ -160,7 +171,7 @@ class MaskRows:
 
 
 class Segments(NamedTuple):
-    """Pieces of blocks that lie in one row of patches: `count` for each block, some of them empty."""
+    """Pieces of blocks that lie in one row of patches: `pieces` for each block, some of them empty."""
 
     height: int
     rows: int
@@ -171,7 +182,7 @@ class Segments(NamedTuple):
         return -(-self.height // self.rows)
 
     @property
-    def count(self) -> int:
+    def pieces(self) -> int:
         """The largest number of rows of patches that a block touches."""
         return max(1 + sum(bool(n) for n in self._below(r)) for r in range(self.blocks))
 
@@ -192,18 +203,18 @@ class Segments(NamedTuple):
         return row, start - top, stop - top
 
     def membership(self) -> tuple[np.ndarray, np.ndarray]:
-        """f32[blocks*count, height], 1 where an image row is in the segment; and the index of the
-        n-th segment of each row of patches i32[n, grid], blocks*count where there is none.
+        """f32[blocks*pieces, height], 1 where an image row is in the segment; and the index of the
+        n-th segment of each row of patches i32[n, grid], blocks*pieces where there is none.
         """
-        rows = np.zeros((self.blocks * self.count, self.height), np.float32)
+        rows = np.zeros((self.blocks * self.pieces, self.height), np.float32)
         found: list[list[int]] = [[] for _ in range(self.grid)]
         for block in range(self.blocks):
-            for segment in range(self.count):
+            for segment in range(self.pieces):
                 row, start, stop = self.bounds(block, segment, np)
                 if stop > start:
-                    index, top = block * self.count + segment, block * self.rows
+                    index, top = block * self.pieces + segment, block * self.rows
                     rows[index, top + start : top + stop] = 1
                     found[row].append(index)
         most = max(map(len, found))
-        padded = [a + [self.blocks * self.count] * (most - len(a)) for a in found]
+        padded = [a + [self.blocks * self.pieces] * (most - len(a)) for a in found]
         return rows, np.asarray(padded, np.int32).T

@@ -1,0 +1,193 @@
+"""How feature maps are cut into the tiles of a GPU's programs, and loops over them.
+
+A program takes a strip of one patch and some channels, tile by tile of (pixels, channels): a pixel's
+channels are neighbours in memory, so that whole sectors are read.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as pltriton
+
+from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled
+from jaxharm.ops.regions.configs import GPU
+from jaxharm.types import Array
+
+_CHANNELS = 64  # of a tile, at most
+
+
+class Plan(NamedTuple):
+    """How the work is cut: tiles of `pixels` x `lanes`, `tiles` of them in a strip, and `strips` in
+    the largest patch; smaller ones have empty tiles.
+    """
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    patches: int  # per side
+    pixels: int
+    lanes: int
+    tiles: int
+    strips: int
+    warps: int
+
+    @property
+    def columns(self) -> int:
+        """Blocks of channels."""
+        return pl.cdiv(self.channels, self.lanes)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        return self.batch, self.patches**2 * self.strips, self.columns
+
+
+class Tile(NamedTuple):
+    """The numbers of one tile: some pixels and channels, which need not all exist."""
+
+    image: Array
+    column: Array  # block of channels
+    pixel: Array  # [pixels]
+    exists: Array
+    channel: Array  # [lanes]
+    channel_exists: Array
+
+    @property
+    def inside(self) -> Array:
+        return self.exists[:, None] & self.channel_exists[None, :]
+
+    def load(self, ref: Ref) -> Array:
+        """Of [b,pixels,c]: f32[pixels,lanes], zero where nothing is."""
+        at = ref.at[self.image, self.pixel[:, None], self.channel[None, :]]
+        return pltriton.load(at, mask=self.inside, other=0.0).astype(jnp.float32)
+
+    def store(self, ref: Ref, value: Array) -> None:
+        at = ref.at[self.image, self.pixel[:, None], self.channel[None, :]]
+        pltriton.store(at, value.astype(ref.dtype), mask=self.inside)
+
+    def load_mask(self, ref: Ref | None) -> Array:
+        """Of [b,pixels]: f32[pixels,1], zero where nothing is. No mask is one of ones."""
+        if ref is None:
+            return self.exists.astype(jnp.float32)[:, None]
+        at = ref.at[self.image, self.pixel]
+        return pltriton.load(at, mask=self.exists, other=0.0).astype(jnp.float32)[:, None]
+
+    def store_mask(self, ref: Ref, value: Array) -> None:
+        """The sum over the channels at hand, to [b,columns,pixels]."""
+        total = jnp.sum(jnp.where(self.inside, value, 0.0), 1)
+        pltriton.store(ref.at[self.image, self.column, self.pixel], total, mask=self.exists)
+
+    def rest(self, mask: Array) -> Array:
+        """1 - mask, zero where nothing is."""
+        return self.exists.astype(jnp.float32)[:, None] - mask
+
+
+def plan_of(x: Array, grid: int = 1) -> Plan:
+    """Tiles as `configs.GPU` says, for x [b,h,w,c] and `grid` patches per side."""
+    b, h, w, c = x.shape
+    blocks = tabled(GPU)
+    lanes = min(_CHANNELS, pl.next_power_of_2(c))
+    pixels = blocks.size // lanes
+    tall, wide = (n - (grid - 1) * (n // grid) for n in (h, w))
+    tiles = min(blocks.tiles, pl.cdiv(tall * wide, pixels))
+    strips = pl.cdiv(tall * wide, pixels * tiles)
+    return Plan(b, h, w, c, grid, pixels, lanes, tiles, strips, blocks.warps)
+
+
+def flat(x: Array) -> Array:
+    """[b,h,w,c] as [b,pixels,c]."""
+    return x.reshape(x.shape[0], -1, x.shape[3])
+
+
+def flat_mask(mask: Array) -> Array:
+    return mask.reshape(mask.shape[0], -1)
+
+
+def strip_sums(plan: Plan, count: int, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
+    return out_like((plan.batch, plan.grid[1], count, plan.channels), jnp.float32, *arrays)
+
+
+def mask_sums(plan: Plan, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
+    """Towards the mask, a sum for each block of channels."""
+    pixels = plan.height * plan.width
+    return out_like((plan.batch, plan.columns, pixels), jnp.float32, *arrays)
+
+
+def call(
+    kernel: Callable[..., None],
+    name: str,
+    plan: Plan,
+    arrays: Sequence[Array],
+    out_shape: Sequence[jax.ShapeDtypeStruct],
+    interpret: bool,
+) -> list[Array]:
+    return call_triton(
+        kernel,
+        name=f"region_{name}",
+        warps=plan.warps,
+        interpret=interpret,
+        grid=plan.grid,
+        out_shape=list(out_shape),
+    )(*arrays)
+
+
+def _channels(plan: Plan) -> tuple[Array, Array]:
+    channel = pl.program_id(2) * plan.lanes + jnp.arange(plan.lanes, dtype=jnp.int32)
+    return channel, channel < plan.channels
+
+
+def each_tile(plan: Plan, step: Callable[[Tile, Any], Any], carry: Any) -> Any:
+    """Folds `step` over the tiles of this program's strip."""
+    patch, strip = pl.program_id(1) // plan.strips, pl.program_id(1) % plan.strips
+    (top, tall), (left, wide) = (
+        _side(size, plan.patches, index)
+        for size, index in (
+            (plan.height, patch // plan.patches),
+            (plan.width, patch % plan.patches),
+        )
+    )
+    image, column = pl.program_id(0), pl.program_id(2)
+    channel, channel_exists = _channels(plan)
+
+    def one(index: Array, carry: Any) -> Any:
+        first = (strip * plan.tiles + index) * plan.pixels
+        at = first + jnp.arange(plan.pixels, dtype=jnp.int32)
+        # Nothing is negative: no need of the corrections of // and %, which Triton does not lower.
+        pixel = (top + jax.lax.div(at, wide)) * plan.width + left + jax.lax.rem(at, wide)
+        exists = at < tall * wide
+        return step(Tile(image, column, pixel, exists, channel, channel_exists), carry)
+
+    return jax.lax.fori_loop(np.int32(0), np.int32(plan.tiles), one, carry)
+
+
+def _side(size: int, grid: int, index: Array) -> tuple[Array, Array]:
+    """First pixel and number of pixels of a patch, along one side."""
+    step, remainder = size // grid, size % grid
+    return index * step, step + (index + 1) // grid * remainder  # the last one has the remainder
+
+
+def get(vectors: Ref, index: int, plan: Plan) -> Array:
+    """f32[1,lanes] of a table [b,k,c]."""
+    return _row(vectors, index, plan)
+
+
+def get_patch(vectors: Ref, plan: Plan) -> Array:
+    """f32[1,lanes] of a table [b,patches,c]: the row of this program's patch."""
+    return _row(vectors, pl.program_id(1) // plan.strips, plan)
+
+
+def _row(vectors: Ref, index: Any, plan: Plan) -> Array:
+    channel, exists = _channels(plan)
+    at = vectors.at[pl.program_id(0), index, channel]
+    return pltriton.load(at, mask=exists, other=0.0)[None, :]
+
+
+def put(vectors: Ref, index: int, value: Array, plan: Plan) -> None:
+    """Writes f32[lanes] into this program's row of a table [b,programs,k,c]."""
+    channel, exists = _channels(plan)
+    at = vectors.at[pl.program_id(0), pl.program_id(1), index, channel]
+    pltriton.store(at, value, mask=exists)
