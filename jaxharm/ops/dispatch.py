@@ -128,6 +128,25 @@ def choose(
     return offered[chosen]
 
 
+def vary_together(*arguments: Any) -> tuple[Any, ...]:
+    """The arguments, all varying over the mesh axes of a `shard_map` that any of them varies over.
+
+    A differentiation rule returns gradients that vary like its results. What every device shares,
+    such as parameters, thereby gets the sum over the devices. Elsewhere it changes nothing.
+    """
+
+    def axes(a: Any) -> frozenset[str]:
+        return jax.typeof(a).manual_axis_type.varying
+
+    union = frozenset[str]().union(*map(axes, jax.tree.leaves(arguments)))
+
+    def cast(a: Any) -> Any:
+        missing = tuple(sorted(union - axes(a)))
+        return jax.lax.pcast(a, missing, to="varying") if missing else a
+
+    return jax.tree.map(cast, arguments)
+
+
 def _check_name(op: str, name: str, offered: Mapping[str, Implementation]) -> None:
     if name in offered:
         return

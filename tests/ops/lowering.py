@@ -11,11 +11,16 @@ DEVICES = {"tpu": ("TPU v5 lite", 1), "cuda": ("NVIDIA H100 80GB HBM3", 132)}
 CALLS = {"tpu": "tpu_custom_call", "cuda": "__gpu$xla.gpu.triton"}
 
 
+def abstract_device(platform):
+    """Stands for the chip, of which some lowerings ask the kind."""
+    return jax.sharding.AbstractDevice(*DEVICES[platform], platform)
+
+
 def lower(function, *arguments, platform):
     """The module's text of `function` for "tpu" or "cuda"."""
     checks = [export.DisabledSafetyCheck.custom_call(name) for name in CALLS.values()]
-    device = jax.sharding.AbstractDevice(*DEVICES[platform], platform)
-    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), (), abstract_device=device)):
+    mesh = jax.sharding.AbstractMesh((), (), abstract_device=abstract_device(platform))
+    with jax.sharding.use_abstract_mesh(mesh):
         exported = export.export(jax.jit(function), platforms=[platform], disabled_checks=checks)
         return exported(*arguments).mlir_module()
 

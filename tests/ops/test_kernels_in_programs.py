@@ -7,10 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
-from lowering import CALLS, count_kernels, lower
+from lowering import CALLS, abstract_device, count_kernels, lower
 from test_apply_curves import draw
+from test_patch_norm_kernels import params_of
 
-from jaxharm.ops import apply_curves, dispatch, dynamic_filter
+from jaxharm.ops import (
+    apply_curves,
+    dispatch,
+    dynamic_filter,
+    masked_adain,
+    masked_moments,
+    patch_norm,
+)
 
 RNG = np.random.default_rng(0)
 DEVICES = 4
@@ -26,6 +34,23 @@ CASES = {
     "dynamic_filter": (
         lambda a, **k: dynamic_filter(a["x"], a["kernels"], **k),
         {"x": normal(DEVICES, 4, 5, 2), "kernels": normal(DEVICES, 4, 5, 2, 3, 3)},
+    ),
+    "patch_norm": (
+        lambda a, **k: patch_norm(**a, params=params_of(3, 2), grid=2, **k),
+        {"x": normal(DEVICES, 5, 6, 3), "mask": np.abs(np.sin(normal(DEVICES, 5, 6, 1)))},
+    ),
+    "masked_moments": (
+        lambda a, **k: jnp.stack(masked_moments(**a, **k)[:2], 1),
+        {"x": normal(DEVICES, 5, 6, 3), "mask": np.abs(np.sin(normal(DEVICES, 5, 6, 1)))},
+    ),
+    "masked_adain": (
+        lambda a, **k: masked_adain(**a, **k),
+        {
+            "content": normal(DEVICES, 5, 6, 3),
+            "style": normal(DEVICES, 5, 6, 3),
+            "mask": np.abs(np.sin(normal(DEVICES, 5, 6, 1))),
+            "style_mask": np.abs(np.sin(normal(DEVICES, 5, 6, 1))),
+        },
     ),
 }
 parametrize_cases = pytest.mark.parametrize("case", CASES)
@@ -90,13 +115,27 @@ def test_shard_map_moves_nothing_between_devices(case):
     assert "all-reduce" not in program.as_text()
 
 
+@pytest.mark.dist
+def test_parameters_that_devices_share_get_the_gradient_of_all():
+    def gradient(arrays, params):
+        return jax.grad(lambda p: jnp.sum(patch_norm(**arrays, params=p, grid=2) ** 2))(params)
+
+    arrays, params = CASES["patch_norm"][1], params_of(3, 2)
+    mesh = jax.make_mesh((DEVICES,), ("data",), (AxisType.Auto,), devices=jax.devices()[:DEVICES])
+    specs = PartitionSpec("data"), PartitionSpec()
+    run = jax.shard_map(gradient, mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
+    found, want = jax.jit(run)(arrays, params), jax.jit(gradient)(arrays, params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, want)
+
+
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("platform", CALLS)
 @parametrize_cases
 def test_lowers_inside_shard_map(case, platform, check):
     name = {"tpu": "pallas_tpu", "cuda": "pallas_gpu"}[platform]
-
-    mesh = jax.sharding.AbstractMesh((DEVICES,), ("data",), (AxisType.Auto,))
+    mesh = jax.sharding.AbstractMesh(
+        (DEVICES,), ("data",), (AxisType.Auto,), abstract_device=abstract_device(platform)
+    )
     program = sharded(value_and_gradients(case, name), mesh, check)
     text = lower(program, CASES[case][1], platform=platform)
     assert count_kernels(text, platform) >= 2

@@ -56,7 +56,7 @@ def apply_curves(
     """
     _check(image, curves, mask, shading, background)
     given = (image, curves, mask, shading, background)
-    arguments = tuple(None if a is None else jnp.asarray(a) for a in given)
+    arguments = dispatch.vary_together(*(None if a is None else jnp.asarray(a) for a in given))
     return _apply(dispatch.choose("apply_curves", implementation, _OFFERED, *arguments), *arguments)
 
 

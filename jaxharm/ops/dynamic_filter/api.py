@@ -57,7 +57,7 @@ def dynamic_filter(
     Source: GKNet (arXiv 2305.11676), specs/gknet 7.
     """
     _check(x, kernels, dilation, padding)
-    arguments = (jnp.asarray(x), jnp.asarray(kernels))
+    arguments = dispatch.vary_together(jnp.asarray(x), jnp.asarray(kernels))
     chosen = dispatch.choose(
         "dynamic_filter", implementation, _OFFERED, *arguments, dilation, padding
     )

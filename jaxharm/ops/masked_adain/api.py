@@ -67,7 +67,7 @@ def masked_adain(
     for name, (array, shape) in expected.items():
         if array.shape != shape:
             raise InputError(f"masked_adain: {name} is {list(array.shape)}, not {list(shape)}")
-    arguments = (content, style, mask, style_mask)
+    arguments = dispatch.vary_together(content, style, mask, style_mask)
     chosen = dispatch.choose("masked_adain", implementation, _OFFERED, *arguments)
     return _apply(chosen, eps, *arguments)
 

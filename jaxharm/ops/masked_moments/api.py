@@ -47,7 +47,7 @@ def masked_moments(
             f"masked_moments: x is {list(x.shape)} and mask {list(mask.shape)}, "
             "not [b,h,w,c] and [b,h,w,1]"
         )
-    x, mask = jnp.asarray(x), jnp.asarray(mask)
+    x, mask = dispatch.vary_together(jnp.asarray(x), jnp.asarray(mask))
     chosen = dispatch.choose("masked_moments", implementation, _OFFERED, x, mask)
     if chosen is _OFFERED["reference"]:
         return chosen.call("moments", x, mask, eps)

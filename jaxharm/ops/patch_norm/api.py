@@ -63,7 +63,7 @@ def patch_norm(
     """
     _check(x, mask, params, grid)
     arrays = {key: jnp.asarray(value) for key, value in params.items()}
-    arguments = (jnp.asarray(x), jnp.asarray(mask), arrays)
+    arguments = dispatch.vary_together(jnp.asarray(x), jnp.asarray(mask), arrays)
     chosen = dispatch.choose("patch_norm", implementation, _OFFERED, *arguments, grid)
     return _apply(chosen, grid, eps, *arguments)
 
