@@ -23,13 +23,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from kernel_cases import BLOCKS, CASES, Case
+from kernel_cases import BLOCKS, CASES, BlockTable, Case
 
 from jaxharm.errors import InputError, run_command
 from jaxharm.ops import dispatch
 
 _KERNELS = {"tpu": "pallas_tpu", "gpu": "pallas_gpu", "cpu": "pallas_interpret"}
-_FILES = {"tpu": "pallas_tpu", "gpu": "pallas_triton"}
 _COLUMNS = (
     *("op", "what", "shape", "dtype", "implementation", "direction", "blocks"),
     *("ms", "MB", "GB/s", "of copy", "error"),
@@ -121,15 +120,15 @@ class Bench:
 
 
 @contextmanager
-def block_table(op: str, platform: str, table: str, blocks: Any) -> Iterator[None]:
+def replaced(table: BlockTable, blocks: Any) -> Iterator[None]:
     """Runs with other block sizes than those of `configs.py`."""
-    module = importlib.import_module(f"jaxharm.ops.{op}.{_FILES[platform]}")
-    before = getattr(module, table)
-    setattr(module, table, (("trial", "any", blocks),))
+    module = importlib.import_module(f"jaxharm.ops.{table.module}")
+    before = getattr(module, table.name)
+    setattr(module, table.name, (("trial", "any", blocks),))
     try:
         yield
     finally:
-        setattr(module, table, before)
+        setattr(module, table.name, before)
 
 
 def measure(arguments: argparse.Namespace, platform: str, copy: float) -> Iterator[dict[str, Any]]:
@@ -156,17 +155,18 @@ def measure(arguments: argparse.Namespace, platform: str, copy: float) -> Iterat
 
 def tried_blocks(bench: Bench, platform: str, timing: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows for every block size on the list of this operation."""
-    for (op, where, table), candidates in BLOCKS.items():
-        if (op, where) != (bench.case.op, platform):
+    for table in BLOCKS:
+        if bench.case.op not in table.ops or table.platform != platform:
             continue
-        for blocks in candidates:
-            with block_table(op, platform, table, blocks):
+        for blocks in table.candidates:
+            with replaced(table, blocks):
                 try:
                     yield from bench.rows(
-                        _KERNELS[platform], timed=True, blocks=f"{table} {blocks}", **timing
+                        _KERNELS[platform], timed=True, blocks=f"{table.name} {blocks}", **timing
                     )
                 except Exception as failure:  # a block may exceed the device's memory
-                    print(f"{op} {table} {blocks}: {str(failure).splitlines()[0]}")
+                    reason = str(failure).splitlines()[0]
+                    print(f"{bench.case.op} {table.name} {blocks}: {reason}")
 
 
 def main() -> None:
