@@ -301,7 +301,8 @@ def _weighted_errors(
 
 def _judge_each(judge: Judge, collections: Params, images: Sequence[Array]) -> Array:
     """The discriminator's maps f32[n,b,4,4,1], each image batch in a call of its own."""
-    maps: Array = jax.lax.map(lambda batch: judge(collections, batch)[0], jnp.stack(images))
+    # Not by lax.map: XLA:CPU mixes up the collectives of that loop (synchronised norms) and crashes.
+    maps: Array = jax.vmap(lambda batch: judge(collections, batch)[0])(jnp.stack(images))
     return maps
 
 
