@@ -41,6 +41,15 @@ def pytest_collection_modifyitems(config, items):
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Drops a module's compiled programs. XLA:CPU maps memory for every loop of each of them, and a
+    worker that keeps all reaches the kernel's limit of 65530 mappings, and crashes.
+    """
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of goldens and photographs; skips where it is absent."""
