@@ -23,7 +23,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from kernel_cases import BLOCKS, CASES, BlockTable, Case
+from kernel_blocks import BLOCKS, BlockTable
+from kernel_cases import CASES, Case
 
 from jaxharm.errors import InputError, run_command
 from jaxharm.ops import dispatch

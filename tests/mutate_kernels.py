@@ -19,6 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CURVES, FILTER, REGIONS = "apply_curves", "dynamic_filter", "regions"
 PATCHES, MOMENTS, ADAIN = "patch_norm", "masked_moments", "masked_adain"
+# A word in the names of a lowering's files -> the word in its tests' names.
+LOWERINGS = {"tpu": "tpu", "triton": "cuda"}
 # Folders of `jaxharm/ops` without tests of their own -> the operations made of them.
 TESTED_BY = {REGIONS: (PATCHES, MOMENTS, ADAIN)}
 
@@ -173,8 +175,8 @@ MUTATIONS = (
     ),
     Mutation(
         "TPU: off-by-one patch border, columns", REGIONS, "tpu_sums.py",
-        "columns = layout.columns(*edges[patch : patch + 2])",
-        "columns = layout.columns(edges[patch], edges[patch + 1] - 1)",
+        "place = (region, *layout.columns(*edges[patch : patch + 2]))",
+        "place = (region, *layout.columns(edges[patch], edges[patch + 1] - 1))",
     ),
     Mutation(
         "TPU: the last patch without the rows that are left over", REGIONS, "tpu_tiles.py",
@@ -194,7 +196,7 @@ MUTATIONS = (
     ),
     Mutation(
         "TPU: sums around zero, E[x^2] - E[x]^2", REGIONS, "tpu_sums.py",
-        "patch_sum(region, patch) * inverse[s, region * grid + patch]",
+        "patch_sum(region, patch) * scale(region * grid + patch)",
         "patch_sum(region, patch) * 0",
     ),
     Mutation(
@@ -295,6 +297,10 @@ def caught_by(mutation: Mutation, root: Path) -> str | None:
         operations = TESTED_BY.get(mutation.op, (mutation.op,))
         tests = [f"tests/ops/test_{operation}_kernels.py" for operation in operations]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+        # A lowering's own file can only disturb its own tests.
+        command += next(
+            (["-k", LOWERINGS[word]] for word in LOWERINGS if word in mutation.file), []
+        )
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         run = subprocess.run(
             command, cwd=root, capture_output=True, text=True, check=False, env=environment

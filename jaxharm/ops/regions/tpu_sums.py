@@ -153,24 +153,25 @@ def _sums_body(
             found += [weighted, weighted * m, weighted * weighted]
         return found
 
+    def piece(at: Ref, scale: Callable[[int], Array], start: Array, stop: Array) -> None:
+        sweep(start, stop, regions, lambda value, weights, _: [value * m for m in weights])
+        for region in range(regions):
+            for patch in range(grid):
+                centre = patch_sum(region, patch) * scale(region * grid + patch)
+                layout.put(at, 4 * region * grid + patch, centre)
+                place = (region, *layout.columns(*edges[patch : patch + 2]))
+                centres[place] = jnp.broadcast_to(centre, centres[place].shape)
+        sweep(start, stop, 3 * regions, around)
+        for region in range(regions):
+            for kind in range(3):
+                for patch in range(grid):
+                    row = (4 * region + 1 + kind) * grid + patch
+                    layout.put(at, row, patch_sum(3 * region + kind, patch))
+
     block = pl.program_id(2)
 
     @pl.loop(0, segments.pieces)
     def _(s: Array) -> None:
         _, start, stop = segments.bounds(block, s)
-        sweep(start, stop, regions, lambda value, weights, _: [value * m for m in weights])
-        at = out.at[s]
-        for region in range(regions):
-            for patch in range(grid):
-                centre = patch_sum(region, patch) * inverse[s, region * grid + patch]
-                layout.put(at, 4 * region * grid + patch, centre)
-                columns = layout.columns(*edges[patch : patch + 2])
-                centres[(region, *columns)] = jnp.broadcast_to(
-                    centre, centres[(region, *columns)].shape
-                )
-        sweep(start, stop, 3 * regions, around)
-        for region in range(regions):
-            for kind in range(3):
-                for patch in range(grid):
-                    place = (4 * region + 1 + kind) * grid + patch
-                    layout.put(at, place, patch_sum(3 * region + kind, patch))
+        # The parts of empty pieces are never read.
+        pl.when(stop > start)(partial(piece, out.at[s], lambda k: inverse[s, k], start, stop))
