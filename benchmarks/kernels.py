@@ -29,7 +29,11 @@ from kernel_cases import CASES, Case
 from jaxharm.errors import InputError, run_command
 from jaxharm.ops import dispatch
 
-_KERNELS = {"tpu": "pallas_tpu", "gpu": "pallas_gpu", "cpu": "pallas_interpret"}
+_KERNELS = {
+    "tpu": ("pallas_tpu",),
+    "gpu": ("pallas_gpu", "pallas_mosaic_gpu"),
+    "cpu": ("pallas_interpret",),
+}
 _COLUMNS = (
     *("op", "what", "shape", "dtype", "implementation", "direction", "blocks"),
     *("ms", "MB", "GB/s", "of copy", "error"),
@@ -145,11 +149,11 @@ def measure(arguments: argparse.Namespace, platform: str, copy: float) -> Iterat
             yield from Bench(case, shape, dtype).rows("reference", timed=True, **timing)
             on_cpu = platform == "cpu"
             kernel = Bench(case, tiny if on_cpu else shape, dtype)
-            try:
-                yield from kernel.rows(_KERNELS[platform], timed=not on_cpu, **timing)
-            except InputError as refusal:
-                print(f"{case.op} {case.what} {dtype}: {refusal}")
-                continue
+            for name in _KERNELS[platform]:
+                try:
+                    yield from kernel.rows(name, timed=not on_cpu, **timing)
+                except InputError as refusal:
+                    print(f"{case.op} {case.what} {dtype}: {refusal}")
             if arguments.blocks and not on_cpu:
                 yield from tried_blocks(kernel, platform, timing)
 
@@ -163,7 +167,7 @@ def tried_blocks(bench: Bench, platform: str, timing: dict[str, Any]) -> Iterato
             with replaced(table, blocks):
                 try:
                     yield from bench.rows(
-                        _KERNELS[platform], timed=True, blocks=f"{table.name} {blocks}", **timing
+                        _KERNELS[platform][0], timed=True, blocks=f"{table.name} {blocks}", **timing
                     )
                 except Exception as failure:  # a block may exceed the device's memory
                     reason = str(failure).splitlines()[0]

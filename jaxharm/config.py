@@ -154,9 +154,10 @@ class LogConfig:
 class OpsConfig:
     """How the operations of `jaxharm.ops` run; None: what is measured to be best here."""
 
-    implementation: Literal["reference", "pallas_tpu", "pallas_gpu", "pallas_interpret"] | None = (
-        None
-    )
+    implementation: (
+        Literal["reference", "pallas_tpu", "pallas_gpu", "pallas_mosaic_gpu", "pallas_interpret"]
+        | None
+    ) = None
 
 
 @dataclass(frozen=True)

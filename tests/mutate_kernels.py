@@ -236,17 +236,9 @@ MUTATIONS = (
         "self.exists.astype(jnp.float32)[:, None] - mask", "1.0 - mask",
     ),
     Mutation(
-        "GPU: channels that are not there towards the mask", REGIONS, "triton_tiles.py",
-        "jnp.where(self.inside, value, 0.0)", "value",
-    ),
-    Mutation(
         "GPU: patch of another strip", REGIONS, "triton_tiles.py",
         "_row(vectors, pl.program_id(1) // plan.strips, plan)",
         "_row(vectors, pl.program_id(1), plan)",
-    ),
-    Mutation(
-        "GPU: bfloat16 arithmetic", REGIONS, "triton_tiles.py",
-        "mask=self.inside, other=0.0).astype(jnp.float32)", "mask=self.inside, other=0.0)",
     ),
     Mutation(
         "GPU: unaccumulated tiles", REGIONS, "pallas_triton.py",

@@ -2,8 +2,8 @@
 
 An operation is a folder: `api.py` (checks, choice, differentiation rule), `reference.py` (the
 definition in jax.numpy), and for kernels one file per lowering: `pallas_tpu.py` (Mosaic),
-`pallas_triton.py`, with `configs.py` for the block sizes. A file of kernels offers the functions of
-the reference, with a keyword `interpret`, and `refusal(*arguments)`.
+`pallas_triton.py`, `pallas_mosaic_gpu.py`, with `configs.py` for the block sizes. A file of kernels
+offers the functions of the reference, with a keyword `interpret`, and `refusal(*arguments)`.
 """
 
 import importlib
@@ -24,9 +24,10 @@ IMPLEMENTATIONS = {
     "reference": "jax.numpy, on any platform",
     "pallas_tpu": "Pallas kernel for TPU",
     "pallas_gpu": "Pallas kernel for GPU",
+    "pallas_mosaic_gpu": "Pallas kernel for GPU through Mosaic GPU, for Hopper and later",
     "pallas_interpret": "the Pallas kernel bodies, interpreted on any platform",
 }
-_RUNS_ON = {"pallas_tpu": "tpu", "pallas_gpu": "gpu"}
+_RUNS_ON = {"pallas_tpu": "tpu", "pallas_gpu": "gpu", "pallas_mosaic_gpu": "gpu"}
 
 # (operation, platform) -> what is faster there than the reference, by benchmarks/kernels.py. Empty:
 # not measured on a GPU or TPU yet.

@@ -5,12 +5,14 @@ compiler parameters decide here. Blocks need not divide an array: what a block h
 array's end is undefined on reading (NaN in interpretation) and dropped on writing.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.experimental.pallas import tpu as pltpu
 from jax.experimental.pallas import triton as pltriton
 from jax.sharding import ManualAxisType
@@ -83,6 +85,38 @@ def call_triton(
     """
     params = pltriton.CompilerParams(num_warps=warps, num_stages=stages)
     return _in_32_bits(pl.pallas_call(body, interpret=interpret, compiler_params=params, **call))
+
+
+def call_mosaic_gpu(
+    body: Callable[..., None], *, interpret: bool, **call: Any
+) -> Callable[..., Any]:
+    """`plgpu.kernel` through Mosaic GPU, layouts inferred per warpgroup.
+
+    Args:
+        body: the kernel; it gets the references of inputs and outputs, in the device's memory.
+        interpret: run the body on any platform instead, which jax 0.10 cannot.
+        call: further arguments of `plgpu.kernel` (grid, grid_names, out_type).
+    """
+    params = plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Warpgroup)
+    # Of jax 0.11 and later.
+    how = {"interpret": vars(plgpu)["InterpretGPUParams"]()} if interpret else {}
+    return _in_32_bits(plgpu.kernel(body, compiler_params=params, **how, **call))
+
+
+def load_mosaic_gpu(ref: Ref, index: tuple[Any, ...], layout: Any) -> Array:
+    """Loads from the device's memory straight into registers of that layout."""
+    load: Any = plgpu.load
+    if "idx" in inspect.signature(load).parameters:  # jax 0.10
+        return load(ref, index, layout=layout, optimized=False)
+    return load(ref.at[index], layout=layout, optimized=False)
+
+
+def store_mosaic_gpu(ref: Ref, index: tuple[Any, ...], value: Array) -> None:
+    """The reverse: registers of any layout to the device's memory, also less than whole sectors."""
+    if hasattr(plgpu, "store"):
+        plgpu.store(ref.at[index], value, optimized=False)
+    else:  # jax 0.10
+        ref[index] = value
 
 
 def _in_32_bits(run: Callable[..., Any]) -> Callable[..., Any]:

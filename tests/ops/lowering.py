@@ -1,6 +1,6 @@
 """Lowering for a chip that is not there: what a change breaks before the chip's own compiler.
 
-It runs Pallas' lowering to Mosaic (TPU) or to Triton IR (GPU) and the verifier of that IR. Layouts,
+It runs Pallas' lowering to Mosaic (TPU, GPU) or to Triton IR (GPU) and the verifier of that IR. Layouts,
 the size of VMEM or shared memory, registers and speed are decided on the chip.
 """
 
@@ -9,6 +9,7 @@ from jax import export
 
 DEVICES = {"tpu": ("TPU v5 lite", 1), "cuda": ("NVIDIA H100 80GB HBM3", 132)}
 CALLS = {"tpu": "tpu_custom_call", "cuda": "__gpu$xla.gpu.triton"}
+MOSAIC_GPU = "mosaic_gpu_v2"
 
 
 def abstract_device(platform):
@@ -18,7 +19,8 @@ def abstract_device(platform):
 
 def lower(function, *arguments, platform):
     """The module's text of `function` for "tpu" or "cuda"."""
-    checks = [export.DisabledSafetyCheck.custom_call(name) for name in CALLS.values()]
+    names = (*CALLS.values(), MOSAIC_GPU)
+    checks = [export.DisabledSafetyCheck.custom_call(name) for name in names]
     mesh = jax.sharding.AbstractMesh((), (), abstract_device=abstract_device(platform))
     with jax.sharding.use_abstract_mesh(mesh):
         exported = export.export(jax.jit(function), platforms=[platform], disabled_checks=checks)

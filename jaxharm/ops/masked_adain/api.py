@@ -14,6 +14,7 @@ _OFFERED = {
     "reference": Implementation("jaxharm.ops.masked_adain.reference"),
     "pallas_tpu": Implementation("jaxharm.ops.masked_adain.pallas_tpu"),
     "pallas_gpu": Implementation("jaxharm.ops.masked_adain.pallas_triton"),
+    "pallas_mosaic_gpu": Implementation("jaxharm.ops.masked_adain.pallas_mosaic_gpu"),
     "pallas_interpret": Implementation("jaxharm.ops.masked_adain.pallas_tpu", interpret=True),
 }
 

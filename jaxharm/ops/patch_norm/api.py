@@ -15,6 +15,7 @@ _OFFERED = {
     "reference": Implementation("jaxharm.ops.patch_norm.reference"),
     "pallas_tpu": Implementation("jaxharm.ops.patch_norm.pallas_tpu"),
     "pallas_gpu": Implementation("jaxharm.ops.patch_norm.pallas_triton"),
+    "pallas_mosaic_gpu": Implementation("jaxharm.ops.patch_norm.pallas_mosaic_gpu"),
     "pallas_interpret": Implementation("jaxharm.ops.patch_norm.pallas_tpu", interpret=True),
 }
 _VECTORS = ("fg_var", "fg_bias", "patched_fg_var", "patched_fg_bias", "bg_var", "bg_bias")

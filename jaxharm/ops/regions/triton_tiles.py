@@ -77,9 +77,9 @@ class Tile(NamedTuple):
         return pltriton.load(at, mask=self.exists, other=0.0).astype(jnp.float32)[:, None]
 
     def store_mask(self, ref: Ref, value: Array) -> None:
-        """The sum over the channels at hand, to [b,columns,pixels]."""
-        total = jnp.sum(jnp.where(self.inside, value, 0.0), 1)
-        pltriton.store(ref.at[self.image, self.column, self.pixel], total, mask=self.exists)
+        """The sum over the channels at hand, to [b,columns,pixels]; zeros give zero."""
+        at = ref.at[self.image, self.column, self.pixel]
+        pltriton.store(at, jnp.sum(value, 1), mask=self.exists)
 
     def rest(self, mask: Array) -> Array:
         """1 - mask, zero where nothing is."""
@@ -104,10 +104,12 @@ def flat(x: Array) -> Array:
 
 
 def flat_mask(mask: Array) -> Array:
+    """[b,h,w,1] as [b,pixels]."""
     return mask.reshape(mask.shape[0], -1)
 
 
 def strip_sums(plan: Plan, count: int, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
+    """Results of `count` vectors of channels for each strip."""
     return out_like((plan.batch, plan.grid[1], count, plan.channels), jnp.float32, *arrays)
 
 
@@ -125,6 +127,7 @@ def call(
     out_shape: Sequence[jax.ShapeDtypeStruct],
     interpret: bool,
 ) -> list[Array]:
+    """Runs a kernel over the plan's grid."""
     return call_triton(
         kernel,
         name=f"region_{name}",

@@ -1,0 +1,15 @@
+"""For GPU through Mosaic GPU: `kernels` with those of `regions.pallas_mosaic_gpu`."""
+
+from functools import partial
+
+from jaxharm.ops.masked_adain import kernels
+from jaxharm.ops.regions import pallas_mosaic_gpu
+from jaxharm.types import Array
+
+forward = partial(kernels.forward, pallas_mosaic_gpu)
+backward = partial(kernels.backward, pallas_mosaic_gpu)
+
+
+def refusal(*images: Array | None) -> str | None:
+    """Why the kernels cannot take these arguments, or None."""
+    return pallas_mosaic_gpu.refusal(*images)

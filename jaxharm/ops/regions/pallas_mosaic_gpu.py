@@ -1,0 +1,293 @@
+"""Kernels for GPU through Mosaic GPU (Hopper and later).
+
+A program, one warpgroup, takes a tile of 64 neighbouring pixels of one patch and up to 64 channels,
+in the layout of the tensor cores' results: in it Mosaic sums along either axis. Tiles must be whole;
+`refusal` says what has to be divisible. Sums leave the kernels per tile, and what concerns the mask
+alone is summed outside of them.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+
+from jaxharm.ops.kernel_calls import (
+    Ref,
+    call_mosaic_gpu,
+    load_mosaic_gpu,
+    out_like,
+    store_mosaic_gpu,
+    unsupported_dtype,
+)
+from jaxharm.ops.patch_norm import patches
+from jaxharm.ops.regions import body
+from jaxharm.ops.regions.sums import Parts
+from jaxharm.types import Array
+
+PIXELS = 64  # of a tile: the rows of a warpgroup's layout
+_CHANNELS = 64  # of a tile, at most
+_LAYOUT = plgpu.Layout.WGMMA
+_PER_PIXEL, _PER_CHANNEL = _LAYOUT.reduce(1), _LAYOUT.reduce(0)
+
+
+def refusal(*images: Array | None, grid: int = 1) -> str | None:
+    """Why the kernels cannot take these feature maps and masks, or None."""
+    first = images[0]
+    assert first is not None
+    b, h, w, c = first.shape
+    if b * h * w * c >= 2**31:
+        return f"a batch of {first.size} numbers needs 64-bit indices"
+    if c % 8 or (c > _CHANNELS and c % _CHANNELS):
+        return f"Mosaic GPU's tiles take multiples of 8 or of {_CHANNELS} channels, not {c}"
+    row = h * w if grid == 1 else np.gcd(w, w // grid)
+    if row % PIXELS:
+        return f"{h}x{w} pixels in {grid}x{grid} patches have rows that {PIXELS} does not divide"
+    return unsupported_dtype(*images)
+
+
+def sums(
+    x: Array, mask: Array | None, grid: int, *, regions: int, interpret: bool = False
+) -> Parts:
+    """See `pallas_tpu.sums`."""
+    b, h, w, c = x.shape
+    m = jnp.ones((b, h, w), jnp.float32) if mask is None else mask.astype(jnp.float32)
+    m = m.reshape(b, -1, PIXELS)
+    weights = [m, 1 - m][:regions]
+    sizes = jnp.stack([jnp.sum(w, 2) for w in weights], 2)  # [b,tiles,regions]
+    squares = jnp.stack([jnp.sum(w * w, 2) for w in weights], 2)
+    inverse = jnp.where(sizes > 0, 1 / jnp.where(sizes > 0, sizes, 1), 0)
+    # A row of numbers for each tile, so that a program reads its factors as it reads the table.
+    factors = jnp.broadcast_to(inverse[..., None], (*inverse.shape, c))
+    arrays = [factors, _flat(x), m.reshape(b, -1)]
+    tiles = sizes.shape[1]
+    out = _call(
+        partial(_sums_body, regions=regions),
+        "sums",
+        x,
+        arrays,
+        [out_like((b, tiles, 4 * regions, c), jnp.float32, *arrays)],
+        interpret,
+    )[0]
+    found = jnp.moveaxis(out.reshape(b, tiles, regions, 4, c), 3, 0)
+    every = [sizes[..., None], squares[..., None], *found]
+    index = _tiles_of_patches(h, w, grid)
+
+    def by_patch(value: Array) -> Array:
+        nothing = jnp.zeros_like(value[:, :1])
+        return jnp.concatenate([value, nothing], 1)[:, index]
+
+    return Parts(*map(by_patch, every))
+
+
+def blend(x: Array, mask: Array, table: Array, *, interpret: bool = False) -> Array:
+    """See `pallas_tpu.blend`."""
+    arrays = [table[:, : body.BLEND_ROWS], _flat(x), _flat_mask(mask)]
+    out = [out_like(arrays[1].shape, x.dtype, *arrays)]
+    return _call(_blend_body, "blend", x, arrays, out, interpret)[0].reshape(x.shape)
+
+
+def gradient_sums(
+    grad: Array, x: Array, mask: Array, centres: Sequence[Array], *, interpret: bool = False
+) -> Array:
+    """See `pallas_tpu.gradient_sums`."""
+    table = jnp.concatenate(centres, 1)[:, :, 0]
+    arrays = [table, _flat(grad), _flat(x), _flat_mask(mask)]
+    b, pixels, c = arrays[1].shape
+    shape = (b, pixels // PIXELS, 2 * len(centres), c)
+    out = [out_like(shape, jnp.float32, *arrays)]
+    kernel = partial(_gradient_sums_body, regions=len(centres))
+    return jnp.sum(_call(kernel, "gradient_sums", x, arrays, out, interpret)[0], 1)
+
+
+def gradient(
+    grad: Array,
+    x: Array,
+    mask: Array,
+    table: Array,
+    patch: Array | None = None,
+    *,
+    interpret: bool = False,
+) -> tuple[Array, Array]:
+    """See `pallas_tpu.gradient`."""
+    arrays = [table, _flat(grad), _flat(x), _flat_mask(mask)]
+    if patch is not None:
+        owner = _patch_of_tiles(x.shape[1], x.shape[2], patch.shape[1])
+        arrays.append(_flat(patch)[:, owner])
+    out = [out_like(arrays[2].shape, x.dtype, *arrays), _mask_sums(x, arrays)]
+    d_x, d_mask = _call(_gradient_body, "gradient", x, arrays, out, interpret)
+    return d_x.reshape(x.shape), jnp.sum(d_mask, 1).reshape(mask.shape)
+
+
+def centred_gradient(
+    x: Array, mask: Array | None, rows: Sequence[Array], *, interpret: bool = False
+) -> tuple[Array, Array | None]:
+    """See `pallas_tpu.centred_gradient`."""
+    arrays = [jnp.concatenate(rows, 1)[:, :, 0], _flat(x)]
+    out = [out_like(arrays[1].shape, x.dtype, *arrays)]
+    if mask is not None:
+        arrays.append(_flat_mask(mask))
+        out.append(_mask_sums(x, arrays))
+    kernel = partial(_centred_body, masked=mask is not None)
+    found = _call(kernel, "centred_gradient", x, arrays, out, interpret)
+    d_mask = None if mask is None else jnp.sum(found[1], 1).reshape(mask.shape)
+    return found[0].reshape(x.shape), d_mask
+
+
+def _flat(x: Array) -> Array:
+    """[b,h,w,c] as [b,pixels,c]."""
+    return x.reshape(x.shape[0], -1, x.shape[3])
+
+
+def _flat_mask(mask: Array) -> Array:
+    return mask.reshape(mask.shape[0], -1).astype(jnp.float32)
+
+
+def _lanes(x: Array) -> int:
+    return min(_CHANNELS, x.shape[3])
+
+
+def _mask_sums(x: Array, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
+    """Towards the mask, a sum for each block of channels."""
+    b, h, w, c = x.shape
+    return out_like((b, c // _lanes(x), h * w), jnp.float32, *arrays)
+
+
+def _patch_of_tiles(height: int, width: int, grid: int) -> np.ndarray:
+    """i32[tiles]: the patch of each tile, in row-major order."""
+    rows, columns = patches.indices(height, grid), patches.indices(width, grid)
+    return (rows[:, None] * grid + columns).reshape(-1)[::PIXELS]
+
+
+def _tiles_of_patches(height: int, width: int, grid: int) -> np.ndarray:
+    """i32[n,patches]: the n-th tile of each patch, or the number of tiles where there is none."""
+    owner = _patch_of_tiles(height, width, grid)
+    found = [np.flatnonzero(owner == patch) for patch in range(grid * grid)]
+    index = np.full((max(map(len, found)), grid * grid), len(owner), np.int32)
+    for patch, tiles in enumerate(found):
+        index[: len(tiles), patch] = tiles
+    return index
+
+
+class _Tile(NamedTuple):
+    """Where a program is."""
+
+    image: Array
+    number: Array
+    column: Array  # block of channels
+    lanes: int
+
+    @property
+    def pixels(self) -> Any:
+        return pl.ds(self.number * PIXELS, PIXELS)
+
+    @property
+    def channels(self) -> Any:
+        return pl.ds(self.column * self.lanes, self.lanes)
+
+    def load(self, ref: Ref) -> Array:
+        """Of [b,pixels,c]: f32[64,lanes]."""
+        return _load(ref, (self.image, self.pixels, self.channels), _LAYOUT)
+
+    def load_mask(self, ref: Ref) -> Array:
+        """Of [b,pixels], spread over the channels: f32[64,lanes]."""
+        mask = _load(ref, (self.image, self.pixels), _PER_PIXEL)
+        return jax.lax.broadcast_in_dim(mask, (PIXELS, self.lanes), (0,))
+
+    def row(self, ref: Ref, *index: Any) -> Array:
+        """A row of [b,...,c], spread over the pixels: f32[64,lanes]."""
+        return self.spread(_load(ref, (self.image, *index, self.channels), _PER_CHANNEL))
+
+    def spread(self, row: Array) -> Array:
+        return jax.lax.broadcast_in_dim(row, (PIXELS, self.lanes), (1,))
+
+    def put(self, ref: Ref, index: int, row: Array) -> None:
+        """A row of f32[b,tiles,k,c]."""
+        store_mosaic_gpu(ref, (self.image, self.number, index, self.channels), row)
+
+    def store(self, ref: Ref, value: Array) -> None:
+        at = (self.image, self.pixels, self.channels)
+        store_mosaic_gpu(ref, at, value.astype(ref.dtype))
+
+    def store_mask(self, ref: Ref, value: Array) -> None:
+        """The sum over the channels at hand, to [b,columns,pixels]."""
+        store_mosaic_gpu(ref, (self.image, self.column, self.pixels), jnp.sum(value, 1))
+
+
+def _load(ref: Ref, index: tuple[Any, ...], layout: Any) -> Array:
+    return load_mosaic_gpu(ref, index, layout).astype(jnp.float32)
+
+
+def _call(
+    kernel: Callable[..., None],
+    name: str,
+    x: Array,
+    arrays: Sequence[Array],
+    out: Sequence[jax.ShapeDtypeStruct],
+    interpret: bool,
+) -> list[Array]:
+    lanes = _lanes(x)
+    grid = (x.shape[0], x.shape[1] * x.shape[2] // PIXELS, x.shape[3] // lanes)
+
+    def program(*refs: Ref) -> None:
+        image, number, column = map(jax.lax.axis_index, ("image", "tile", "column"))
+        kernel(_Tile(image, number, column, lanes), *refs)
+
+    program.__name__ = f"region_{name}"
+    return call_mosaic_gpu(
+        program,
+        interpret=interpret,
+        grid=grid,
+        grid_names=("image", "tile", "column"),
+        out_type=list(out),
+    )(*arrays)
+
+
+def _sums_body(tile: _Tile, factors: Ref, x: Ref, mask: Ref, out: Ref, *, regions: int) -> None:
+    value, m = tile.load(x), tile.load_mask(mask)
+    for region, weight in enumerate([m, 1 - m][:regions]):
+        inverse = _load(factors, (tile.image, tile.number, region, tile.channels), _PER_CHANNEL)
+        centre = jnp.sum(value * weight, 0) * inverse
+        weighted = (value - tile.spread(centre)) * weight
+        tile.put(out, 4 * region, centre)
+        tile.put(out, 4 * region + 1, jnp.sum(weighted, 0))
+        tile.put(out, 4 * region + 2, jnp.sum(weighted * weight, 0))
+        tile.put(out, 4 * region + 3, jnp.sum(weighted * weighted, 0))
+
+
+def _blend_body(tile: _Tile, table: Ref, x: Ref, mask: Ref, out: Ref) -> None:
+    fg, bg = body.regions([tile.row(table, k) for k in range(body.BLEND_ROWS)])
+    tile.store(out, body.blend(tile.load(x), tile.load_mask(mask), fg, bg))
+
+
+def _gradient_sums_body(
+    tile: _Tile, table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, *, regions: int
+) -> None:
+    g, value, m = tile.load(grad), tile.load(x), tile.load_mask(mask)
+    for region, weight in enumerate([m, 1 - m][:regions]):
+        weighted = g * weight
+        tile.put(out, 2 * region, jnp.sum(weighted, 0))
+        tile.put(out, 2 * region + 1, jnp.sum(weighted * (value - tile.row(table, region)), 0))
+
+
+def _gradient_body(tile: _Tile, table: Ref, grad: Ref, x: Ref, mask: Ref, *refs: Ref) -> None:
+    *patch, d_x, d_mask = refs
+    fg, bg = body.regions([tile.row(table, k) for k in range(body.GRADIENT_ROWS)])
+    pull = tile.row(patch[0], tile.number) if patch else 0.0
+    found, dm = body.gradient(tile.load(grad), tile.load(x), tile.load_mask(mask), fg, bg, pull)
+    tile.store(d_x, found)
+    tile.store_mask(d_mask, dm)
+
+
+def _centred_body(tile: _Tile, table: Ref, x: Ref, *refs: Ref, masked: bool) -> None:
+    mask: Any = tile.load_mask(refs[0]) if masked else 1.0
+    outs = refs[masked:]
+    rows = [tile.row(table, k) for k in range(3)]
+    found, dm = body.centred_gradient(tile.load(x), mask, *rows)
+    tile.store(outs[0], found)
+    if masked:
+        tile.store_mask(outs[1], dm)
