@@ -66,11 +66,11 @@ def distance(first, second):
 def assert_close(name, got, expected):
     """Weights differ by far less than they moved; a wrong reduction makes that share about 1.
 
-    Measured after three steps: 1e-7 to 6e-6 of the way. Over ten steps a value that falls on
+    Measured after three steps: 1e-7 to 8e-5 of the way. Over ten steps a value that falls on
     the other side of a kink (ReLU6, |x|, a curve's knot) takes another way: up to 8e-3.
     """
     start = fresh(name)[1].params
-    for steps, tolerance in ((FEW, 5e-5), (STEPS, 5e-2)):
+    for steps, tolerance in ((FEW, 5e-4), (STEPS, 5e-2)):
         if steps in got[0]:
             moved = distance(expected[0][steps].params, start)
             apart = distance(got[0][steps].params, expected[0][steps].params)
