@@ -218,9 +218,8 @@ class _Run:
             self._best = {"step": step, "metric": metric, "value": value}
             self._checkpoints.save_best(state, step, self._best)
             self._export(state, step)
-        self._log.evaluation(
-            step, summary, best=self._best is not None and self._best["step"] == step
-        )
+        kept = self._best is not None and self._best["step"] == step
+        self._log.evaluation(step, summary, best=kept and metric != "last")
 
     def _export(self, state: TrainState, step: int) -> None:
         if jax.process_index() == 0:

@@ -1,12 +1,13 @@
 """Kernels over the two regions of a feature map, the masked one and the rest: sums, affine maps.
 
-`masked_moments`, `patch_norm` and `masked_adain` are made of four of them, each of which reads its
+`masked_moments`, `patch_norm` and `masked_adain` are made of five of them, each of which reads its
 arrays once:
 
 - `sums`: what means and deviations of regions and patches follow from (`sums.py` combines it);
 - `blend`: one affine map per region and channel, blended by the mask;
-- `gradient_sums`, `gradient`: the derivatives of the two, by sums and then by one pass that writes.
+- `gradient_sums`, `gradient`: the derivatives of the two, by sums and then by one pass that writes;
+  `centred_gradient` for moments alone.
 
-`pallas_tpu.py` and `pallas_triton.py` offer the same functions; `body.py` is the arithmetic that
-both share.
+`pallas_tpu.py`, `pallas_triton.py` and `pallas_mosaic_gpu.py` offer the same functions; `body.py` is
+the arithmetic that they share.
 """
