@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import region_cases
 from jax.experimental.pallas import mosaic_gpu as plgpu
-from lowering import MOSAIC_GPU, lower
+from jax.sharding import AxisType, PartitionSpec
+from lowering import MOSAIC_GPU, abstract_device, lower
 from region_cases import MASKS, assert_close, assert_same_bits, draw, in_float64
 from test_patch_norm_kernels import params_of
 
@@ -100,6 +101,36 @@ def test_all_kernels_lower(shape, dtype):
 
     text = lower(gradients, x, x, mask, params, platform="cuda")
     assert text.count(f"@{MOSAIC_GPU}(") == 4 + 2 + 6
+
+
+def sharded(function, check):
+    device = abstract_device("cuda")
+    mesh = jax.sharding.AbstractMesh((4,), ("data",), (AxisType.Auto,), abstract_device=device)
+    spec = PartitionSpec("data")
+    return jax.shard_map(function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check)
+
+
+@pytest.mark.parametrize("program", ["vmap", "remat", "shard_map", "checked shard_map"])
+def test_lowers_inside_programs(program):
+    params, name = params_of(16, 1), "pallas_mosaic_gpu"
+
+    def operations(x, mask):
+        return (
+            patch_norm(x, mask, params, grid=1, implementation=name),
+            masked_moments(x, mask, implementation=name),
+            masked_adain(x, 2 * x, mask, implementation=name),
+        )
+
+    def gradients(x, mask):
+        remat = jax.checkpoint(operations) if program == "remat" else operations
+        out, pullback = jax.vjp(remat, x, mask)
+        return out, pullback(out)
+
+    lead = (4, 1) if program == "vmap" else (4,)
+    x, mask = (jax.ShapeDtypeStruct((*lead, 8, 16, c), jnp.float32) for c in (16, 1))
+    run = {"vmap": jax.vmap(gradients), "remat": gradients}.get(program)
+    run = run or sharded(gradients, check=program.startswith("checked"))
+    assert lower(run, x, mask, platform="cuda").count(f"@{MOSAIC_GPU}(") >= 4 + 2 + 6
 
 
 def test_what_is_not_divisible_is_refused():

@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from jaxharm.ops import dispatch
 from jaxharm.ops.kernel_calls import (
     Ref,
     call_mosaic_gpu,
@@ -238,13 +239,15 @@ def _call(
         kernel(_Tile(image, number, column, lanes), *refs)
 
     program.__name__ = f"region_{name}"
-    return call_mosaic_gpu(
+    results = call_mosaic_gpu(
         program,
         interpret=interpret,
         grid=grid,
         grid_names=("image", "tile", "column"),
         out_type=list(out),
     )(*arrays)
+    # What `plgpu.kernel` returns forgets over which mesh axes it varies.
+    return list(dispatch.vary_together(*arrays, *results)[len(arrays) :])
 
 
 def _sums_body(tile: _Tile, factors: Ref, x: Ref, mask: Ref, out: Ref, *, regions: int) -> None:
