@@ -1,1 +1,0 @@
-"""ProPIH's exit head: labels, measurements and training, on a trained generator."""
