@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jax
 
-from data_pipelines.errors import DatasetValidationError
+from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.loader import eval_batches
-from data_pipelines.sources import dataset_info
+from data_pipelines.reading import dataset_info
 from jaxharm.compiler import enable_compilation_cache
 from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
@@ -22,7 +22,7 @@ from jaxharm.metrics.lpips import load_lpips
 from jaxharm.ops.dispatch import override
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
-from jaxharm.training.checkpoint import load_for_eval
+from jaxharm.weights.checkpoint import load_for_eval
 
 
 def run(args: argparse.Namespace) -> None:

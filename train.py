@@ -8,16 +8,16 @@ from pathlib import Path
 
 import jax
 
-from data_pipelines.errors import DatasetValidationError
+from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
 from jaxharm.compiler import enable_compilation_cache, save_memory_on_cpu
 from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
 from jaxharm.evaluation.evaluate import Evaluation, evaluate
 from jaxharm.evaluation.padding import padded_predict
-from jaxharm.exit_head.train import ExitHeadObjective, train_exit_head
 from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
+from jaxharm.papers.propih.exit_train import ExitHeadObjective, train_exit_head
 from jaxharm.systems.base import make_system
 from jaxharm.training import parallel
 from jaxharm.training.loop import DivergedError, train

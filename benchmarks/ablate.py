@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxharm.errors import InputError, run_command
-from jaxharm.evaluation.ablation import (
+from jaxharm.studies.ablation import (
     Job,
     Study,
     load_study,

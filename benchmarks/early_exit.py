@@ -24,10 +24,10 @@ import numpy as np
 from jaxharm.compiler import save_memory_on_cpu
 from jaxharm.config import TrainConfig
 from jaxharm.errors import run_command
-from jaxharm.inference.early_exit import StageRunner
-from jaxharm.models.propih import STAGES, ProPIH, ProPIHConfig, stage_macs
-from jaxharm.nn.vgg import COLLECTION
-from jaxharm.systems.propih import ProPIHObjective, ProPIHSystem
+from jaxharm.papers.propih.early_exit import StageRunner
+from jaxharm.papers.propih.model import STAGES, ProPIH, ProPIHConfig, stage_macs
+from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
+from jaxharm.papers.propih.vgg import COLLECTION
 
 # Wall seconds of the official code, per stage left at; with losses; forward + backward at batch 4.
 OFFICIAL: dict[str, float] = {"1": 0.15, "4": 0.87, "losses": 2.78, "training": 22.1}

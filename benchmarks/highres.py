@@ -20,11 +20,11 @@ import jax
 import numpy as np
 
 from jaxharm import registry
-from jaxharm.convert.weights import variable_shapes
 from jaxharm.errors import InputError, run_command
 from jaxharm.inference.harmonize import load_inputs
-from jaxharm.inference.parameters import Parameters
-from jaxharm.inference.parametric import network_inputs, predict_arrays, render
+from jaxharm.papers.pih.parameters import Parameters
+from jaxharm.papers.pih.runner import network_inputs, predict_arrays, render
+from jaxharm.weights.portable import variable_shapes
 
 # Wall seconds: network, rendering, total; None where no figure exists.
 OFFICIAL: dict[str, tuple[float | None, float | None, float]] = {

@@ -17,10 +17,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_pipelines import loader, synthesis
-from data_pipelines.decode import decode_record
-from data_pipelines.samples import reference_pixels
-from data_pipelines.transforms import apply_geometry, draw_geometry
+from data_pipelines import loader
+from data_pipelines.samples import recoloring as synthesis
+from data_pipelines.samples.decode import decode_record
+from data_pipelines.samples.geometry import apply_geometry, draw_geometry
+from data_pipelines.samples.paired import reference_pixels
 from jaxharm.config import AugmentConfig, DataConfig, SynthesisConfig
 
 

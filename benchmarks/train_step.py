@@ -27,8 +27,8 @@ from jaxharm import registry
 from jaxharm.compiler import save_memory_on_cpu
 from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
+from jaxharm.interfaces import Batch, TrainState
 from jaxharm.systems import make_system
-from jaxharm.types import Batch, TrainState
 
 _MIB = 2**20
 

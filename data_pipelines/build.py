@@ -14,24 +14,24 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_pipelines.errors import DatasetValidationError, MissingDatasetError
-from data_pipelines.sources import artist_retouched, iharmony4
-from data_pipelines.sources.artist_retouched import ArtistRetouched
-from data_pipelines.sources.builder import TreeBuilder
-from data_pipelines.sources.ccharmony import Ccharmony
-from data_pipelines.sources.coco_wikiart import CocoWikiart
-from data_pipelines.sources.demo import Demo
-from data_pipelines.sources.ffhqh import Ffhqh
-from data_pipelines.sources.folder import Folder, Photos, named_builder
-from data_pipelines.sources.iharmony4 import Iharmony4
-from data_pipelines.sources.reading import (
+from data_pipelines.building.builder import TreeBuilder
+from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
+from data_pipelines.building.report import OnError, logger
+from data_pipelines.datasets import artist_retouched, iharmony4
+from data_pipelines.datasets.artist_retouched import ArtistRetouched
+from data_pipelines.datasets.ccharmony import Ccharmony
+from data_pipelines.datasets.coco_wikiart import CocoWikiart
+from data_pipelines.datasets.demo import Demo
+from data_pipelines.datasets.ffhqh import Ffhqh
+from data_pipelines.datasets.folder import Folder, Photos, named_builder
+from data_pipelines.datasets.iharmony4 import Iharmony4
+from data_pipelines.datasets.realhm import Realhm
+from data_pipelines.reading import (
     DEFAULT_CONFIG,
     BuiltInfo,
     dataset_info,
     resolve_data_dir,
 )
-from data_pipelines.sources.realhm import Realhm
-from data_pipelines.validation import OnError, logger
 
 NAMED: dict[str, type[TreeBuilder]] = {"folder": Folder, "photos": Photos}
 FIXED: dict[str, type[TreeBuilder]] = {

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources import open_source
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.reading import open_source
 
 # Folder of each encoded image and the id that names its file.
 _FILES = {

@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import schema
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.paintings import (
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.reading import open_source
+from data_pipelines.samples.painted import (
     OWN,
     PaintedEvalSamples,
     PaintedSamples,
     ReadyEvalSamples,
 )
-from data_pipelines.samples import EvalSamples, RecordSource, Slots, TrainSamples
-from data_pipelines.sources.reading import open_source
-from data_pipelines.sources.textures import NAME as TEXTURES
-from data_pipelines.sources.textures import TextureSource
+from data_pipelines.samples.paired import EvalSamples, RecordSource, Slots, TrainSamples
+from data_pipelines.samples.textures import NAME as TEXTURES
+from data_pipelines.samples.textures import TextureSource
+from jaxharm import schema
 
 Batch = dict[str, np.ndarray]
 
@@ -149,7 +149,7 @@ def eval_batches(
         data_dir, split: where and which part.
         image_size: side of the square that everything is resized to; None keeps native sizes, then
             a batch holds one record per process, whatever `batch_size` says.
-        image_resize, mask_resize: modes of `data_pipelines.resize`.
+        image_resize, mask_resize: modes of `data_pipelines.samples.resize`.
         batch_size: global; the last batch is filled with copies of the last record, `valid` 0.
         process_index, process_count: as in `train_batches`.
         num_threads: reading threads.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from data_pipelines.errors import DatasetValidationError, MissingDatasetError
+from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
 
 ENCODED_KEYS = ("composite", "real", "mask", "background", "content", "mask_levels", "style")
 # TFDS stores every feature of every record: this grey pixel (PNG) stands where there is no image.

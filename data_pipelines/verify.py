@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.errors import DatasetValidationError, MissingDatasetError
-from data_pipelines.sources.builder import add_to_fingerprint
-from data_pipelines.sources.reading import BuiltInfo, dataset_info, open_source
-from data_pipelines.sources.records import limited_size
-from data_pipelines.validation_images import FOREGROUND, ImageProblem, decode_mask, decode_rgb
+from data_pipelines.building.builder import add_to_fingerprint
+from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
+from data_pipelines.building.images import FOREGROUND, ImageProblem, decode_mask, decode_rgb
+from data_pipelines.building.records import limited_size
+from data_pipelines.reading import BuiltInfo, dataset_info, open_source
 
 AREA_TOLERANCE = 0.005
 _SHOWN = 50

@@ -12,12 +12,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 _ATTRIBUTES = {
-    "Edit": "jaxharm.inference.edit",
+    "Edit": "jaxharm.papers.pih.edit",
     "Harmonizer": "jaxharm.inference.harmonize",
     "InputError": "jaxharm.errors",
-    "Output": "jaxharm.types",
-    "Parameters": "jaxharm.inference.parameters",
-    "Restyle": "jaxharm.inference.restyle",
+    "Output": "jaxharm.interfaces",
+    "Parameters": "jaxharm.papers.pih.parameters",
+    "Restyle": "jaxharm.papers.propih.restyle",
     "create_model": "jaxharm.registry",
     "harmonize": "jaxharm.inference.harmonize",
     "list_models": "jaxharm.registry",

@@ -28,7 +28,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """On-the-fly recolouring of the target's foreground (data_pipelines/synthesis.py)."""
+    """On-the-fly recolouring of the target's foreground (data_pipelines/samples/recoloring.py)."""
 
     probability: float = 0.0  # share of paired records re-made; `photos` records always are
     families: tuple[str, ...] = (
@@ -42,7 +42,7 @@ class UnpairedConfig:
     """A second stream of composites that have no ground truth, for adversarial training.
 
     Every sample then brings `unpaired_composite`, `unpaired_mask` and `unpaired_background` too
-    (data_pipelines/unpaired.py; specs/pih 6.2-6.4; defaults are Artist-Retouched's).
+    (data_pipelines/samples/unpaired.py; specs/pih 6.2-6.4; defaults are Artist-Retouched's).
     """
 
     enabled: bool = False
@@ -62,7 +62,7 @@ class PaintingsConfig:
 
     Every sample is then an object's photograph, squashed to the painting's square and pasted where
     it lies there; `background` is the painting and `target` the composite, as there is no truth
-    (data_pipelines/paintings.py). An epoch is one pass over the paintings.
+    (data_pipelines/samples/painted.py). An epoch is one pass over the paintings.
     """
 
     name: str = ""  # built sets of paintings or photographs, joined by '+'; "textures": generated

@@ -9,7 +9,7 @@ from flax import struct
 
 Array = jax.Array
 Params = Mapping[str, Any]
-# One batch of device arrays; keys, dtypes and ranges are those of data_pipelines/schema.py.
+# One batch of device arrays; keys, dtypes and ranges are those of jaxharm/schema.py.
 Batch = Mapping[str, Array]
 # name -> (sum, count), both already reduced over the data axis: means are formed by the reader.
 Metrics = dict[str, tuple[Array, Array]]

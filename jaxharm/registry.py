@@ -109,19 +109,19 @@ def create_model(name: str, **overrides: Any) -> "nn.Module":
 
 
 _PHNET: dict[str, Any] = {
-    "model": "jaxharm.models.phnet:PHNet",
-    "config": "jaxharm.models.phnet:PHNetConfig",
-    "system": "jaxharm.systems.phnet:PHNetSystem",
-    "torch_names": "jaxharm.convert.phnet:torch_names",
+    "model": "jaxharm.papers.phnet.model:PHNet",
+    "config": "jaxharm.papers.phnet.model:PHNetConfig",
+    "system": "jaxharm.papers.phnet.system:PHNetSystem",
+    "torch_names": "jaxharm.papers.phnet.convert:torch_names",
     "paper": "PHNet: Patch-based Normalization for Portrait Harmonization, arXiv 2402.17561",
     "weights": "official checkpoints convert (jaxharm convert); none shipped",
     "licence": "code Apache-2.0; official weights: see the PHNet repository",
 }
 _PIH: dict[str, Any] = {
-    "model": "jaxharm.models.pih:PIH",
-    "config": "jaxharm.models.pih:PIHConfig",
-    "system": "jaxharm.systems.pih:PIHSystem",
-    "torch_names": "jaxharm.convert.pih:torch_names",
+    "model": "jaxharm.papers.pih.model:PIH",
+    "config": "jaxharm.papers.pih.model:PIHConfig",
+    "system": "jaxharm.papers.pih.system:PIHSystem",
+    "torch_names": "jaxharm.papers.pih.convert:torch_names",
     "paper": "Semi-supervised Parametric Real-world Image Harmonization, CVPR 2023, arXiv 2303.00157",
     "weights": "official checkpoints convert (jaxharm convert); none shipped",
     "licence": "code Apache-2.0; official weights: see the PIH repository",
@@ -150,10 +150,10 @@ register(
 register(
     Entry(
         name="issam",
-        model="jaxharm.models.issam:Issam",
-        config="jaxharm.models.issam:IssamConfig",
-        system="jaxharm.systems.issam:IssamSystem",
-        torch_names="jaxharm.convert.issam:torch_names",
+        model="jaxharm.papers.issam.model:Issam",
+        config="jaxharm.papers.issam.model:IssamConfig",
+        system="jaxharm.papers.issam.system:IssamSystem",
+        torch_names="jaxharm.papers.issam.convert:torch_names",
         parameters=2_185_340,
         memory_mib=53,
         paper="Foreground-aware Semantic Representations for Image Harmonization, arXiv 2006.00809",
@@ -164,10 +164,10 @@ register(
 register(
     Entry(
         name="giftnet",
-        model="jaxharm.models.giftnet:GiftNet",
-        config="jaxharm.models.giftnet:GiftNetConfig",
-        system="jaxharm.systems.giftnet:GiftNetSystem",
-        torch_names="jaxharm.convert.giftnet:torch_names",
+        model="jaxharm.papers.giftnet.model:GiftNet",
+        config="jaxharm.papers.giftnet.model:GiftNetConfig",
+        system="jaxharm.papers.giftnet.system:GiftNetSystem",
+        torch_names="jaxharm.papers.giftnet.convert:torch_names",
         parameters=3_322_236,
         memory_mib=65,
         paper="Deep Image Harmonization with Globally Guided Feature Transformation and Relation "
@@ -179,10 +179,10 @@ register(
 register(
     Entry(
         name="giftnet_teacher",
-        model="jaxharm.models.issam:Issam",
-        config="jaxharm.systems.giftnet_teacher:TeacherConfig",
-        system="jaxharm.systems.giftnet_teacher:TeacherSystem",
-        torch_names="jaxharm.convert.issam:torch_names",
+        model="jaxharm.papers.issam.model:Issam",
+        config="jaxharm.papers.giftnet.teacher:TeacherConfig",
+        system="jaxharm.papers.giftnet.teacher:TeacherSystem",
+        torch_names="jaxharm.papers.issam.convert:torch_names",
         parameters=2_185_307,
         paper="the reconstruction network of GiftNet, arXiv 2308.00356",
         weights="none were released: train it with configs/giftnet/teacher.py",
@@ -193,10 +193,10 @@ register(
 register(
     Entry(
         name="gknet",
-        model="jaxharm.models.gknet:GKNet",
-        config="jaxharm.models.gknet:GKNetConfig",
-        system="jaxharm.systems.gknet:GKNetSystem",
-        torch_names="jaxharm.convert.gknet:torch_names",
+        model="jaxharm.papers.gknet.model:GKNet",
+        config="jaxharm.papers.gknet.model:GKNetConfig",
+        system="jaxharm.papers.gknet.system:GKNetSystem",
+        torch_names="jaxharm.papers.gknet.convert:torch_names",
         parameters=14_519_716,
         memory_mib=144,
         paper="Learning Global-aware Kernel for Image Harmonization, ICCV 2023, arXiv 2305.11676 "
@@ -208,10 +208,10 @@ register(
 register(
     Entry(
         name="propih",
-        model="jaxharm.models.propih:ProPIH",
-        config="jaxharm.models.propih:ProPIHConfig",
-        system="jaxharm.systems.propih:ProPIHSystem",
-        torch_names="jaxharm.convert.propih:torch_names",
+        model="jaxharm.papers.propih.model:ProPIH",
+        config="jaxharm.papers.propih.model:ProPIHConfig",
+        system="jaxharm.papers.propih.system:ProPIHSystem",
+        torch_names="jaxharm.papers.propih.convert:torch_names",
         parameters=2_204_236,
         memory_mib=155,
         paper="Progressive Painterly Image Harmonization from Low-level Styles to High-level Styles, "

@@ -25,7 +25,7 @@ from absl import flags  # noqa: E402
 flags.FLAGS(sys.argv[:1])  # grain's worker processes read absl flags
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-pytest_plugins = ["tests.fixtures_data"]
+pytest_plugins = ["support.fixtures_data"]
 SHARED = Path(os.environ.get("JAXHARM_SHARED", ROOT.parent / "shared"))
 
 

@@ -7,14 +7,14 @@ import sys
 
 import numpy as np
 import pytest
-import toy_system
 from PIL import Image
+from support import toy_system
 
 from jaxharm import registry
 from jaxharm.__main__ import main
-from jaxharm.convert.name_map import NameMap, Rule, conv
-from jaxharm.convert.weights import load_weights, save_weights
-from jaxharm.io import read_image, write_image
+from jaxharm.images import read_image, write_image
+from jaxharm.weights.name_map import NameMap, Rule, conv
+from jaxharm.weights.portable import load_weights, save_weights
 
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.integers(0, 255, (40, 30, 3), np.uint8)

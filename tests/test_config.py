@@ -11,9 +11,9 @@ import pytest
 from jaxharm import config as config_lib
 from jaxharm import registry
 from jaxharm.errors import InputError
-from jaxharm.evaluation.ablation import load_study, plan
+from jaxharm.studies.ablation import load_study, plan
 from jaxharm.systems import make_system
-from jaxharm.systems.optim import make_schedule
+from jaxharm.training.optim import make_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(

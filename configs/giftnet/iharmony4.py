@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from configs.issam.iharmony4 import get_config as issam
 from jaxharm.config import TrainConfig
-from jaxharm.models.giftnet import GiftNetConfig
-from jaxharm.systems.giftnet import GiftNetObjective
+from jaxharm.papers.giftnet.model import GiftNetConfig
+from jaxharm.papers.giftnet.system import GiftNetObjective
 
 
 def get_config() -> TrainConfig:

@@ -15,9 +15,9 @@ from dataclasses import asdict, replace
 
 from configs.issam.minibsds import get_config as issam
 from jaxharm.config import TrainConfig
-from jaxharm.models.giftnet import GiftNetConfig
-from jaxharm.nn.unet import UNetConfig
-from jaxharm.systems.giftnet import GiftNetObjective
+from jaxharm.papers.giftnet.model import GiftNetConfig
+from jaxharm.papers.giftnet.system import GiftNetObjective
+from jaxharm.papers.issam.unet import UNetConfig
 
 
 def get_config() -> TrainConfig:

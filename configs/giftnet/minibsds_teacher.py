@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from configs.giftnet.minibsds import get_config as giftnet
 from jaxharm.config import TrainConfig
-from jaxharm.systems.giftnet_teacher import TEACHER, TeacherObjective, teacher_config
+from jaxharm.papers.giftnet.teacher import TEACHER, TeacherObjective, teacher_config
 
 
 def get_config() -> TrainConfig:

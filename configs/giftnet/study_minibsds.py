@@ -5,7 +5,7 @@ Command (again to resume; 12 runs of a few minutes on two CPU cores):
         --workdir runs/giftnet_study --set data.data_dir=DATA
 """
 
-from jaxharm.evaluation.ablation import Run, Study
+from jaxharm.studies.ablation import Run, Study
 
 _CONFIG = "configs/giftnet/minibsds.py"
 

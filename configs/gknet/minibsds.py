@@ -24,8 +24,8 @@ from jaxharm.config import (
     SynthesisConfig,
     TrainConfig,
 )
-from jaxharm.models.gknet import GKNetConfig
-from jaxharm.systems.gknet import GKNetObjective
+from jaxharm.papers.gknet.model import GKNetConfig
+from jaxharm.papers.gknet.system import GKNetObjective
 
 
 def get_config() -> TrainConfig:

@@ -5,7 +5,7 @@ Command (again to resume; 9 runs of about 2 minutes each on two CPU cores):
         --workdir runs/gknet_study --set data.data_dir=DATA
 """
 
-from jaxharm.evaluation.ablation import Run, Study
+from jaxharm.studies.ablation import Run, Study
 
 _CONFIG = "configs/gknet/minibsds.py"
 

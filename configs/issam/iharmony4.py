@@ -17,8 +17,8 @@ from jaxharm.config import (
     OptimConfig,
     TrainConfig,
 )
-from jaxharm.models.issam import IssamConfig
-from jaxharm.systems.issam import IssamObjective
+from jaxharm.papers.issam.model import IssamConfig
+from jaxharm.papers.issam.system import IssamObjective
 
 
 def get_config() -> TrainConfig:

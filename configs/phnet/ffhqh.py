@@ -19,8 +19,8 @@ from jaxharm.config import (
     OptimConfig,
     TrainConfig,
 )
-from jaxharm.models.phnet import PHNetConfig
-from jaxharm.systems.phnet import PHNetObjective
+from jaxharm.papers.phnet.model import PHNetConfig
+from jaxharm.papers.phnet.system import PHNetObjective
 
 
 def get_config() -> TrainConfig:

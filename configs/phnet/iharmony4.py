@@ -17,8 +17,8 @@ from jaxharm.config import (
     OptimConfig,
     TrainConfig,
 )
+from jaxharm.papers.phnet.system import PHNetObjective
 from jaxharm.registry import model_config
-from jaxharm.systems.phnet import PHNetObjective
 
 
 def get_config() -> TrainConfig:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from jaxharm.config import Overlay, TrainConfig
-from jaxharm.systems.pih import AdversarialConfig
+from jaxharm.papers.pih.system import AdversarialConfig
 
 
 def _model(**fields: Any) -> Overlay:

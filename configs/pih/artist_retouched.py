@@ -21,8 +21,8 @@ from jaxharm.config import (
     TrainConfig,
     UnpairedConfig,
 )
+from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective
 from jaxharm.registry import model_config
-from jaxharm.systems.pih import AdversarialConfig, PIHObjective
 
 EPOCHS = 39  # of the released weights; the script itself goes on for ever
 

@@ -23,8 +23,8 @@ from jaxharm.config import (
     SynthesisConfig,
     TrainConfig,
 )
-from jaxharm.models.pih import PIHConfig
-from jaxharm.systems.pih import PIHObjective
+from jaxharm.papers.pih.model import PIHConfig
+from jaxharm.papers.pih.system import PIHObjective
 
 
 def get_config() -> TrainConfig:

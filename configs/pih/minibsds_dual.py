@@ -20,8 +20,8 @@ from dataclasses import replace
 
 from configs.pih import minibsds
 from jaxharm.config import TrainConfig, UnpairedConfig
-from jaxharm.models.pih_discriminator import PIHDiscriminatorConfig
-from jaxharm.systems.pih import AdversarialConfig
+from jaxharm.papers.pih.discriminator import PIHDiscriminatorConfig
+from jaxharm.papers.pih.system import AdversarialConfig
 
 
 def get_config() -> TrainConfig:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxharm.config import Overlay, TrainConfig
 from jaxharm.errors import InputError
-from jaxharm.systems.propih import ProPIHObjective
+from jaxharm.papers.propih.system import ProPIHObjective
 
 
 def _model(**changes: Any) -> Overlay:

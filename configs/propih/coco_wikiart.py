@@ -22,8 +22,8 @@ from jaxharm.config import (
     PaintingsConfig,
     TrainConfig,
 )
+from jaxharm.papers.propih.system import ProPIHObjective
 from jaxharm.registry import model_config
-from jaxharm.systems.propih import ProPIHObjective
 
 EPOCHS, CONSTANT = 30, 20
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from configs.propih import coco_wikiart
 from jaxharm.config import EvalConfig, OptimConfig, TrainConfig
-from jaxharm.exit_head.train import ExitHeadObjective
+from jaxharm.papers.propih.exit_train import ExitHeadObjective
 from jaxharm.registry import model_config
 
 

@@ -21,9 +21,9 @@ from jaxharm.config import (
     PaintingsConfig,
     TrainConfig,
 )
-from jaxharm.models.propih import ProPIHConfig
-from jaxharm.models.propih_discriminator import ProPIHDiscriminatorConfig
-from jaxharm.systems.propih import ProPIHObjective
+from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig
+from jaxharm.papers.propih.model import ProPIHConfig
+from jaxharm.papers.propih.system import ProPIHObjective
 
 
 def get_config() -> TrainConfig:

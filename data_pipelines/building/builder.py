@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources.items import Item, Kind, Tree, check_overlap
-from data_pipelines.sources.reading import ABSENT, ENCODED_KEYS
-from data_pipelines.sources.records import HeaderCheck, Limits, RecordLoader
-from data_pipelines.validation import OnError, Report, logger
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.items import Item, Kind, Tree, check_overlap
+from data_pipelines.building.records import HeaderCheck, Limits, RecordLoader
+from data_pipelines.building.report import OnError, Report, logger
+from data_pipelines.reading import ABSENT, ENCODED_KEYS
 
 # TFDS holds the encoded records of one shard in memory while it writes them.
 SHARD_BYTES = 256 * 2**20

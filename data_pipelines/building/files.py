@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from data_pipelines.validation import Report
+from data_pipelines.building.report import Report
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 

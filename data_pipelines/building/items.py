@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_pipelines.sources.coco import Drawing
-from data_pipelines.validation import Report
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.coco import Drawing
 
 Kind = Literal["paired", "photos", "painterly"]
 SPLIT_ORDER = ("train", "val", "validation", "test")

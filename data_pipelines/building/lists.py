@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipelines.validation import Report
+from data_pipelines.building.report import Report
 
 _COMPOSITE = re.compile(r"(.+)_([^_]+)_([^_]+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 _IMAGE_ENDING = re.compile(r"\.(?:jpg|jpeg|png)$", re.IGNORECASE)

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_pipelines.sources.items import Item
-from data_pipelines.sources.reading import ABSENT
-from data_pipelines.sources.records import RecordLoader, limited_size
-from data_pipelines.validation_images import (
+from data_pipelines.building.images import (
     ImageProblem,
     decode_mask,
     oriented_size,
     read_header,
     shared_orientations,
 )
+from data_pipelines.building.items import Item
+from data_pipelines.building.records import RecordLoader, limited_size
+from data_pipelines.reading import ABSENT
 
 
 class PainterlyLoader(RecordLoader):

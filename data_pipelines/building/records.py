@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_pipelines.sources.items import Item
-from data_pipelines.validation import Report
-from data_pipelines.validation_images import (
+from data_pipelines.building.images import (
     FOREGROUND,
     Header,
     ImageProblem,
@@ -22,6 +20,8 @@ from data_pipelines.validation_images import (
     read_header,
     shared_orientations,
 )
+from data_pipelines.building.items import Item
+from data_pipelines.building.report import Report
 
 _CHECK_PIXELS = 2_000_000  # above this the check for inverted masks looks at a reduced image
 _ABSENT = {role: f"missing_{role}" for role in ("composite", "real", "mask", "background")}

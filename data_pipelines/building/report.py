@@ -3,7 +3,7 @@
 import logging
 from typing import Literal
 
-from data_pipelines.errors import KINDS, MAX_EXAMPLES, DatasetValidationError, Finding
+from data_pipelines.building.findings import KINDS, MAX_EXAMPLES, DatasetValidationError, Finding
 
 OnError = Literal["raise", "skip"]
 logger = logging.getLogger("data_pipelines")

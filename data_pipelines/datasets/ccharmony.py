@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from data_pipelines.sources.builder import TreeBuilder
-from data_pipelines.sources.files import FileIndex, find_dir, require_dir
-from data_pipelines.sources.folder import find_pairs
-from data_pipelines.sources.items import Tree
-from data_pipelines.validation import Report, logger
-from data_pipelines.validation_lists import (
+from data_pipelines.building.builder import TreeBuilder
+from data_pipelines.building.files import FileIndex, find_dir, require_dir
+from data_pipelines.building.items import Tree
+from data_pipelines.building.lists import (
     CompositeName,
     drop_duplicates,
     list_for_split,
     parse_composite,
     read_lines,
 )
+from data_pipelines.building.report import Report, logger
+from data_pipelines.datasets.folder import find_pairs
 
 COMPOSITES_PER_FOREGROUND = 10
 PUBLISHED = {"train": 3080, "test": 1180}  # composites
@@ -36,7 +36,7 @@ class Ccharmony(TreeBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     Download ccHarmony by hand from the links of
     github.com/bcmi/Image-Harmonization-Dataset-ccHarmony, or make such a set from photographs with
-    a colour chart with python -m data_pipelines.make_ccharmony:
+    a colour chart with python -m data_pipelines.making.ccharmony.__main__:
       <manual_dir>/ccHarmony/  train_list.txt  test_list.txt  (or ccHarmony_train.txt ...)
           composite_images/8D5U5531_a_1.jpg ... _10.jpg   masks/8D5U5531_a.png
           real_images/8D5U5531.jpg

@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_pipelines.validation import Report
-from data_pipelines.validation_lists import is_unsafe
+from data_pipelines.building.lists import is_unsafe
+from data_pipelines.building.report import Report
 
 AREA_BAND = (0.05, 0.3)  # share of the image, ends included
 MAX_LEVELS = 255

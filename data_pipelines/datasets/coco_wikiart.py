@@ -4,14 +4,14 @@ import hashlib
 from pathlib import Path
 from typing import ClassVar
 
-from data_pipelines.sources.builder import TreeBuilder
-from data_pipelines.sources.coco import Drawing, read_annotations
-from data_pipelines.sources.files import FileIndex, find_dir
-from data_pipelines.sources.items import Item, Kind, Tree
-from data_pipelines.sources.painterly import PainterlyLoader
-from data_pipelines.sources.records import RecordLoader
-from data_pipelines.sources.wikiart import PaintingFiles, read_paintings
-from data_pipelines.validation import Report, logger
+from data_pipelines.building.builder import TreeBuilder
+from data_pipelines.building.files import FileIndex, find_dir
+from data_pipelines.building.items import Item, Kind, Tree
+from data_pipelines.building.painterly import PainterlyLoader
+from data_pipelines.building.records import RecordLoader
+from data_pipelines.building.report import Report, logger
+from data_pipelines.datasets.coco import Drawing, read_annotations
+from data_pipelines.datasets.wikiart import PaintingFiles, read_paintings
 
 OBJECTS, PAINTINGS = "coco", "wikiart"  # the subsets
 PAINTING_SPLIT = "{}_paintings"

@@ -2,7 +2,7 @@
 
 No download: the photographs arrive with scikit-image and scikit-learn (licences in
 `demo_photos.py` and in the built data set). Objects are cut out with GrabCut from rough outlines;
-each is framed several times and recoloured with seeded changes of `data_pipelines.synthesis`. The
+each is framed several times and recoloured with seeded changes of `data_pipelines.samples.recoloring`. The
 result is written as a tree in iHarmony4 layout and built as any other.
 """
 
@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data_pipelines import synthesis
-from data_pipelines.sources.builder import TreeBuilder
-from data_pipelines.sources.demo_photos import PHOTOS, Outline
-from data_pipelines.sources.folder import scan_pairs
-from data_pipelines.sources.items import Tree
-from data_pipelines.validation import Report
-from data_pipelines.validation_lists import read_composites
+from data_pipelines.building.builder import TreeBuilder
+from data_pipelines.building.items import Tree
+from data_pipelines.building.lists import read_composites
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.demo_photos import PHOTOS, Outline
+from data_pipelines.datasets.folder import scan_pairs
+from data_pipelines.samples import recoloring as synthesis
 
 SEED = 2024
 MAX_SIDE = 256

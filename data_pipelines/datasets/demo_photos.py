@@ -8,7 +8,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipelines.errors import DatasetValidationError
+from data_pipelines.building.findings import DatasetValidationError
 
 Outline = tuple[tuple[int, int], ...]
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import ClassVar
 
-from data_pipelines.sources.builder import TreeBuilder
-from data_pipelines.sources.files import FileIndex, find_dir, require_dir
-from data_pipelines.sources.folder import locate, note_orphans
-from data_pipelines.sources.items import Item, Tree
-from data_pipelines.validation import Report
-from data_pipelines.validation_lists import read_ids
+from data_pipelines.building.builder import TreeBuilder
+from data_pipelines.building.files import FileIndex, find_dir, require_dir
+from data_pipelines.building.items import Item, Tree
+from data_pipelines.building.lists import read_ids
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.folder import locate, note_orphans
 
 # FFHQ indices per split where there are no lists; the published split sizes are not known.
 SPLIT_RANGES = {"train": range(60000), "val": range(60000, 63000), "test": range(63000, 70000)}
@@ -24,7 +24,7 @@ class Ffhqh(TreeBuilder):
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     Download FFHQ (1024x1024 PNG) and FFHQH (github.com/befozg/PHNet) by hand, or make the latter
-    from FFHQ and portrait masks with python -m data_pipelines.make_ffhqh:
+    from FFHQ and portrait masks with python -m data_pipelines.making.ffhqh:
       <manual_dir>/ffhqh/  comp/00609.png  alpha/00609.png
                            train_split.txt  val_split.txt  test_split.txt
       <manual_dir>/ffhq/images1024x1024/  00609.png or 00000/00609.png

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources.builder import TreeBuilder
-from data_pipelines.sources.files import FileIndex, Index, find_dir, require_dir
-from data_pipelines.sources.items import Item, Kind, Tree, ordered_splits
-from data_pipelines.validation import Report
-from data_pipelines.validation_lists import CompositeName, lists_by_split, read_composites, read_ids
+from data_pipelines.building.builder import TreeBuilder
+from data_pipelines.building.files import FileIndex, Index, find_dir, require_dir
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.items import Item, Kind, Tree, ordered_splits
+from data_pipelines.building.lists import CompositeName, lists_by_split, read_composites, read_ids
+from data_pipelines.building.report import Report
 
 PLATES = "bg"  # the folder of background plates, where a tree has it
 PAINTED = ("comp", "mask", "style")  # the folders of ready-made composites with their paintings

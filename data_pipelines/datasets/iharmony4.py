@@ -8,12 +8,10 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_pipelines.sources.builder import TreeBuilder
-from data_pipelines.sources.files import find_dir
-from data_pipelines.sources.folder import scan_pairs
-from data_pipelines.sources.items import Item, Tree
-from data_pipelines.validation import Report
-from data_pipelines.validation_lists import (
+from data_pipelines.building.builder import TreeBuilder
+from data_pipelines.building.files import find_dir
+from data_pipelines.building.items import Item, Tree
+from data_pipelines.building.lists import (
     CompositeName,
     Line,
     drop_duplicates,
@@ -22,6 +20,8 @@ from data_pipelines.validation_lists import (
     read_composites,
     read_lines,
 )
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.folder import scan_pairs
 
 SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
 # Composites per published list (train, test).

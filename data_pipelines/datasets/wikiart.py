@@ -5,9 +5,9 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_pipelines.sources.files import FileIndex, find_dir
-from data_pipelines.validation import Report, logger
-from data_pipelines.validation_lists import Line, drop_duplicates, is_unsafe
+from data_pipelines.building.files import FileIndex, find_dir
+from data_pipelines.building.lists import Line, drop_duplicates, is_unsafe
+from data_pipelines.building.report import Report, logger
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Makes FFHQH from FFHQ and portrait masks: `python -m data_pipelines.make_ffhqh`.
+"""Makes FFHQH from FFHQ and portrait masks: `python -m data_pipelines.making.ffhqh`.
 
 The published set was made with recolourings whose list and ranges are not public. The recipe here
 is this project's own: on the person only, in random order, each with probability 0.5 and at least
@@ -19,12 +19,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources.ffhqh import SPLIT_RANGES, FfhqPhotos, split_of
-from data_pipelines.sources.files import FileIndex, find_dir
-from data_pipelines.sources.folder import locate
-from data_pipelines.validation import OnError, Report
-from data_pipelines.validation_images import (
+from data_pipelines.building.files import FileIndex, find_dir
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.images import (
     FOREGROUND,
     ImageProblem,
     check_mask,
@@ -32,6 +29,9 @@ from data_pipelines.validation_images import (
     decode_rgb,
     read_header,
 )
+from data_pipelines.building.report import OnError, Report
+from data_pipelines.datasets.ffhqh import SPLIT_RANGES, FfhqPhotos, split_of
+from data_pipelines.datasets.folder import locate
 
 FMSE_RANGE = (30.0, 6000.0)  # 0-255 scale
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -201,7 +201,7 @@ def _make_one(name: str, photo: Path, mask_path: Path, out: Path, seed: int) -> 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m data_pipelines.make_ffhqh")
+    parser = argparse.ArgumentParser(prog="python -m data_pipelines.making.ffhqh")
     parser.add_argument("--ffhq", type=Path, required=True, help="images1024x1024 or its parent")
     parser.add_argument("--masks", type=Path, required=True, help="portrait masks <id>.png")
     parser.add_argument("--out", type=Path, required=True, help="gets comp/, alpha/ and the lists")

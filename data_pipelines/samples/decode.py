@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_pipelines.errors import DatasetValidationError
+from data_pipelines.building.findings import DatasetValidationError
 
 _IMAGE_KEYS = ("composite", "real", "background")
 

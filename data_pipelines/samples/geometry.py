@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_pipelines import color
-from data_pipelines.resize import resize_image, resize_mask
+from data_pipelines.samples.resize import resize_image, resize_mask
+from jaxharm.images import color
 
 _CROP_TRIES = 50
 
@@ -110,7 +110,7 @@ def apply_geometry(
         images: `mask` u8[h,w] and any others u8[h,w,3], all of one size.
         geometry: from `draw_geometry`.
         size: (height, width) of the result.
-        image_resize, mask_resize: modes of `data_pipelines.resize`.
+        image_resize, mask_resize: modes of `data_pipelines.samples.resize`.
 
     Returns:
         The same keys: u8[height,width,3], and `mask` f32[height,width,1].

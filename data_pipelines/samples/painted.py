@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.decode import decode_image, decode_mask, record_id
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.placement import blend
-from data_pipelines.resize import resize_image
-from data_pipelines.samples import (
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.samples.decode import decode_image, decode_mask, record_id
+from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry
+from data_pipelines.samples.paired import (
     RecordSource,
     Sample,
     Slots,
@@ -24,7 +23,8 @@ from data_pipelines.samples import (
     check_sources,
     record_order,
 )
-from data_pipelines.transforms import Geometry, apply_geometry, draw_geometry
+from data_pipelines.samples.placement import blend
+from data_pipelines.samples.resize import resize_image
 
 OWN = "own"  # eval.paintings: the records are composites with their paintings
 # The painting's record, photograph u8[h,w,3], mask u8[h,w], and a name.

@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from data_pipelines import synthesis
-from data_pipelines.decode import decode_image, decode_mask, decode_record, record_id
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.resize import IMAGE_MODES, MASK_MODES
-from data_pipelines.transforms import Geometry, apply_geometry, draw_geometry, recolor_alike
-from data_pipelines.unpaired import UnpairedStream
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.samples import recoloring as synthesis
+from data_pipelines.samples.decode import decode_image, decode_mask, decode_record, record_id
+from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry, recolor_alike
+from data_pipelines.samples.resize import IMAGE_MODES, MASK_MODES
+from data_pipelines.samples.unpaired import UnpairedStream
 
 Sample = dict[str, Any]
 # Keep the generators of a seed apart.

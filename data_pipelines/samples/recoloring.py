@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from data_pipelines import color
+from jaxharm.images import color
 
 Family = Callable[[np.ndarray, np.ndarray, np.random.Generator], color.ColorChange]
 FAMILIES: dict[str, Family] = {

@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_pipelines.sources.reading import BuiltInfo
+from data_pipelines.reading import BuiltInfo
 
 NAME = "textures"  # what data.paintings.name calls them
 _TAG = 77  # keeps their generators apart from those of other parts

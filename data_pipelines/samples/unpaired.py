@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.color_jitter import draw_jitter
-from data_pipelines.decode import decode_record
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.placement import Shift, blend, move, place
-from data_pipelines.plate import FILLS, fill_plate
-from data_pipelines.transforms import Geometry, apply_geometry, draw_geometry
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.samples.decode import decode_record
+from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry
+from data_pipelines.samples.jitter import draw_jitter
+from data_pipelines.samples.placement import Shift, blend, move, place
+from data_pipelines.samples.plate import FILLS, fill_plate
 
 Arrays = dict[str, np.ndarray]
 

@@ -3,8 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from jaxharm.cli import convert, harmonize, models, plot_curves, votes
+from jaxharm.cli import convert, harmonize, models, votes
 from jaxharm.errors import run_command
+from jaxharm.papers.pih import plot_curves
 
 _COMMANDS = {
     "harmonize": harmonize,

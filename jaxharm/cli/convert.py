@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
     if arguments.name == "vgg19":
-        from jaxharm.cli import vgg19
+        from jaxharm.papers.propih import encoder_command as vgg19
 
         return vgg19.execute(arguments)
     entry = registry.get(arguments.name)
@@ -49,8 +49,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from jaxharm.config import apply_overrides
     from jaxharm.convert import from_torch
-    from jaxharm.convert.torch_file import read_torch_file
-    from jaxharm.convert.weights import save_weights
+    from jaxharm.weights.portable import save_weights
+    from jaxharm.weights.torch_file import read_torch_file
 
     config = registry.model_config(arguments.name, **entry.official)
     config = apply_overrides(config, arguments.set)

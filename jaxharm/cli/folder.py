@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxharm.errors import InputError
-from jaxharm.io.images import READ_SUFFIXES
+from jaxharm.images.codec import READ_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +105,7 @@ def run_clip(
     Returns:
         For every composite that failed, the reason; the others are done.
     """
-    from jaxharm.inference.temporal import Frame, smooth, thumbnail
+    from jaxharm.papers.pih.temporal import Frame, smooth, thumbnail
 
     wanted = {pair.composite for pair in todo}
     with _Files(job) as files:

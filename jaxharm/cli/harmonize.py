@@ -49,7 +49,7 @@ from jaxharm.errors import InputError
 if TYPE_CHECKING:
     from jaxharm.cli.job import Job, Stopwatch
     from jaxharm.inference import Edit, Restyle
-    from jaxharm.inference.edit import Parts
+    from jaxharm.papers.pih.edit import Parts
 
 _STAGES = ("stage", "exit_threshold", "save_rounding")
 
@@ -240,8 +240,8 @@ def _edit(arguments: argparse.Namespace) -> "Edit":
 
 def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
     from jaxharm.cli.job import load_files, write_results
-    from jaxharm.inference.export import export_cube, export_shading
-    from jaxharm.io import check_output
+    from jaxharm.images import check_output
+    from jaxharm.papers.pih.export import export_cube, export_shading
 
     check_output(arguments.output)
     if not arguments.output.absolute().parent.is_dir():

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxharm.errors import InputError
+from jaxharm.images import read_image, read_mask, write_image
 from jaxharm.inference import Edit, Harmonizer, Parameters, Restyle
 from jaxharm.inference.harmonize import load_inputs, render_inputs
 from jaxharm.inference.pixels import Inputs
-from jaxharm.inference.restyle import strip
-from jaxharm.io import read_image, read_mask, write_image
+from jaxharm.papers.propih.restyle import strip
 
 
 class Stopwatch:

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
-    from jaxharm.metrics.bradley_terry import fit_votes, read_votes, table
+    from jaxharm.studies.bradley_terry import fit_votes, read_votes, table
 
     votes = read_votes(arguments.file)
     print(table(fit_votes(votes, smoothing=arguments.smoothing, seed=arguments.seed)))

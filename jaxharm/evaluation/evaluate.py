@@ -17,12 +17,12 @@ import numpy as np
 from jaxharm.errors import InputError
 from jaxharm.evaluation.gather import gather
 from jaxharm.evaluation.summary import summarize
+from jaxharm.interfaces import Output
 from jaxharm.metrics import get_protocol, measure
 from jaxharm.metrics.accumulate import require_finite
 from jaxharm.metrics.bins import foreground_ratio
 from jaxharm.metrics.lpips import LPIPS
 from jaxharm.metrics.protocols import Protocol as MetricProtocol
-from jaxharm.types import Output
 
 HostBatch = Mapping[str, np.ndarray]
 
@@ -112,7 +112,7 @@ def evaluate(
 
     Args:
         predict: host batch -> Output whose image is f32[b,h,w,3] in [0,1].
-        batches: evaluation batches as in data_pipelines/schema.py, at the protocol's size; items
+        batches: evaluation batches as in jaxharm/schema.py, at the protocol's size; items
             with `valid` 0 are padding and leave no trace.
         protocol: preset name or `Protocol`.
         observers: see every image with its pixels.

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxharm import registry
 from jaxharm.errors import InputError
-from jaxharm.types import Output
+from jaxharm.interfaces import Output
 
 HostBatch = Mapping[str, np.ndarray]
 _IMAGES = ("composite", "mask", "target", "background")

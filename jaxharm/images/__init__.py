@@ -1,6 +1,6 @@
-"""Image files <-> arrays, without loss of bit depth, alpha or colour profile."""
+"""Images as numpy arrays: files, masks, color. Loads no JAX, so that data workers stay light."""
 
-from jaxharm.io.files import write_whole
-from jaxharm.io.images import ImageFile, check_output, read_image, read_mask, write_image
+from jaxharm.images.codec import ImageFile, check_output, read_image, read_mask, write_image
+from jaxharm.images.files import write_whole
 
 __all__ = ["ImageFile", "check_output", "read_image", "read_mask", "write_image", "write_whole"]

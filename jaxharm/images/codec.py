@@ -1,6 +1,6 @@
 """Reading and writing images: bit depth, alpha and colour profile survive the round trip.
 
-8-bit files go through Pillow, 16-bit PNG and TIFF through `jaxharm.io.deep`. Pixels are never
+8-bit files go through Pillow, 16-bit PNG and TIFF through `jaxharm.images.deep`. Pixels are never
 converted between colour spaces: an embedded ICC profile is returned and embedded again on writing.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxharm.errors import InputError
-from jaxharm.io import deep
-from jaxharm.io.files import write_whole
+from jaxharm.images import deep
+from jaxharm.images.files import write_whole
 
 READ_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 _DEEP_SUFFIXES = (".png", ".tif", ".tiff")

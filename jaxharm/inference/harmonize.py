@@ -14,16 +14,16 @@ import numpy as np
 from flax import linen as nn
 
 from jaxharm import registry
-from jaxharm.convert.weights import check_variables, load_variables
 from jaxharm.errors import InputError
+from jaxharm.images import read_image, read_mask
 from jaxharm.inference import full_image
-from jaxharm.inference.early_exit import StageRunner
-from jaxharm.inference.edit import Edit, check_strength
-from jaxharm.inference.parameters import Parameters
 from jaxharm.inference.pixels import Inputs, check_inputs
-from jaxharm.inference.restyle import Restyle, StageChoice, check_restyle
-from jaxharm.inference.restyle import run as run_stages
-from jaxharm.io import read_image, read_mask
+from jaxharm.papers.pih.edit import Edit, check_strength
+from jaxharm.papers.pih.parameters import Parameters
+from jaxharm.papers.propih.early_exit import StageRunner
+from jaxharm.papers.propih.restyle import Restyle, StageChoice, check_restyle
+from jaxharm.papers.propih.restyle import run as run_stages
+from jaxharm.weights.portable import check_variables, load_variables
 
 ImageLike = np.ndarray | str | os.PathLike
 
@@ -246,7 +246,7 @@ class Harmonizer:
         """`predict` of inputs that `load_inputs` has checked."""
         if not self.is_parametric:
             raise InputError(f"{self.name} predicts pixels: it has no parameters to keep")
-        from jaxharm.inference import parametric
+        from jaxharm.papers.pih import runner as parametric
 
         side = self.size or self.model.config.default_size
         return parametric.predict_parameters(self.model, self._variables, inputs, side)
@@ -267,7 +267,7 @@ def render_inputs(
     inputs: Inputs, parameters: Parameters, strength: float = 1.0, edit: Edit | None = None
 ) -> np.ndarray:
     """`render` of inputs that `load_inputs` has checked."""
-    from jaxharm.inference import parametric
+    from jaxharm.papers.pih import runner as parametric
 
     check_strength(strength)
     return _with_alpha(parametric.render(inputs, parameters, strength, edit), inputs)

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import optax
 
-from jaxharm.objectives.reduction import Ratio
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
+from jaxharm.losses.reduction import Ratio
 
 
 def logistic_error(logits: Array, labels: Array | float) -> Ratio:

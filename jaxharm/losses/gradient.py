@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from jaxharm.objectives.reduction import Ratio
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
+from jaxharm.losses.reduction import Ratio
 
 
 def gradient_difference(prediction: Array, target: Array, mask: Array) -> Ratio:

@@ -2,7 +2,7 @@
 
 import jax
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 # (numerator, denominator) of a mean, over this device's samples.
 Ratio = tuple[Array, Array]

@@ -20,8 +20,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Array, to_float
 from jaxharm.metrics.arrays import Images
-from jaxharm.types import Array, to_float
 
 # torch index, output channels, kernel, stride, padding; a 3x3 max pool of stride 2 before each
 # convolution marked True.

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.init import Initializer, he_normal_fan_out, uniform_fan_in
-from jaxharm.types import Array
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")

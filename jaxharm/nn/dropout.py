@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 
 class Dropout(nn.Module):

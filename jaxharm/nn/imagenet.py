@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 MEAN = np.array([[[[0.485, 0.456, 0.406]]]], np.float32)
 STD = np.array([[[[0.229, 0.224, 0.225]]]], np.float32)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 Initializer = Callable[[Array, Sequence[int], Any], Array]
 

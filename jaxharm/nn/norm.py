@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.init import Initializer
-from jaxharm.types import Array
 
 
 class BatchNorm(nn.Module):

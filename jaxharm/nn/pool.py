@@ -8,7 +8,7 @@ compiler computes the input anew with another rounding there may be no hit, and 
 import jax
 import jax.numpy as jnp
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 
 @jax.custom_vjp

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 Kind = Literal["bilinear", "bicubic", "aligned"]
 Padding = Literal["zero", "edge"]

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import conv2d
 from jaxharm.nn.resample import interpolation_matrix, resize
-from jaxharm.types import Array
 
 
 @jax.custom_vjp

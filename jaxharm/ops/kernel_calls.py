@@ -17,7 +17,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jax.experimental.pallas import triton as pltriton
 from jax.sharding import ManualAxisType
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 Ref = Any  # what a kernel reads and writes; its class has no public name in jax 0.10
 Blocks = TypeVar("Blocks")

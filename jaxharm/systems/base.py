@@ -4,7 +4,7 @@ from typing import Protocol
 
 from jaxharm import registry
 from jaxharm.config import TrainConfig
-from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState
+from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
 
 
 class System(Protocol):

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxharm.systems.supervised import NETWORK, SupervisedSystem
-from jaxharm.systems.updates import Network, Tag, mean_gradient, replace_networks, step_key
-from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState
+from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
+from jaxharm.training.supervised import NETWORK, SupervisedSystem
+from jaxharm.training.updates import Network, Tag, mean_gradient, replace_networks, step_key
 
 DISCRIMINATOR = "discriminator"
 # (collections, images) -> (logits, new collections): one training-mode call of the discriminator

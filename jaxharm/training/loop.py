@@ -15,20 +15,20 @@ import jax
 from jax.sharding import Mesh
 
 from jaxharm.config import TrainConfig
-from jaxharm.convert.weights import RUN_WEIGHTS, save_weights
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Metrics, TrainState
 from jaxharm.systems.base import System
 from jaxharm.training import parallel
-from jaxharm.training.checkpoint import (
+from jaxharm.training.logging import RunLog, Window, write_run_record
+from jaxharm.training.preemption import Preemption
+from jaxharm.training.prefetch import HostBatch, Placed, Prefetcher
+from jaxharm.weights.checkpoint import (
     Checkpoints,
     check_writable,
     disk_full_cause,
     init_from,
 )
-from jaxharm.training.logging import RunLog, Window, write_run_record
-from jaxharm.training.preemption import Preemption
-from jaxharm.training.prefetch import HostBatch, Placed, Prefetcher
-from jaxharm.types import Metrics, TrainState
+from jaxharm.weights.portable import RUN_WEIGHTS, save_weights
 
 _DEVICE_KEYS = (
     *("composite", "mask", "target", "background", "index"),

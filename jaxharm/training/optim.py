@@ -5,7 +5,7 @@ import optax
 
 from jaxharm.config import OptimConfig
 from jaxharm.errors import InputError
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 
 def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:

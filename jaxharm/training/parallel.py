@@ -18,8 +18,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Batch, Metrics, Output, TrainState
 from jaxharm.systems.base import System
-from jaxharm.types import Batch, Metrics, Output, TrainState
 
 AXIS = "data"
 Mode = Literal["shard_map", "pmap", "jit"]

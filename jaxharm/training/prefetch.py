@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxharm.types import Batch
+from jaxharm.interfaces import Batch
 
 HostBatch = dict[str, np.ndarray]
 

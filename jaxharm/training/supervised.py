@@ -10,8 +10,9 @@ from flax import linen as nn
 
 from jaxharm import registry
 from jaxharm.config import TrainConfig
-from jaxharm.systems.optim import make_optimizer, make_schedule
-from jaxharm.systems.updates import (
+from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState, to_float
+from jaxharm.training.optim import make_optimizer, make_schedule
+from jaxharm.training.updates import (
     Network,
     Tag,
     average,
@@ -21,7 +22,6 @@ from jaxharm.systems.updates import (
     split,
     step_key,
 )
-from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState, to_float
 
 NETWORK = "model"
 _IMAGES = ("composite", "mask", "target", "background")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxharm.types import Array, Metrics, Params, TrainState
+from jaxharm.interfaces import Array, Metrics, Params, TrainState
 
 # (params, collections, batch, key) -> (loss, (new collections, metrics))
 Objective = Callable[[Params, Any, dict[str, Array], Array], tuple[Array, tuple[Any, Metrics]]]

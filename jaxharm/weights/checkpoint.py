@@ -13,10 +13,11 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxharm.config import TrainConfig, to_json
-from jaxharm.convert.weights import MANIFEST_FILE, load_variables
 from jaxharm.errors import InputError
+from jaxharm.interfaces import TrainState
 from jaxharm.systems.base import System
-from jaxharm.training.checkpoint_checks import (
+from jaxharm.training.parallel import make_mesh, on_mesh
+from jaxharm.weights.checkpoint_checks import (
     check_model,
     check_same_run,
     check_shapes,
@@ -25,8 +26,7 @@ from jaxharm.training.checkpoint_checks import (
     saved_tree,
     state_shapes,
 )
-from jaxharm.training.parallel import make_mesh, on_mesh
-from jaxharm.types import TrainState
+from jaxharm.weights.portable import MANIFEST_FILE, load_variables
 
 LAST, BEST, FAILED = "last", "best", "failed"
 _ITEMS = ("state", "record")

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.fixtures_data import box_mask, write_image, write_tree
 
 from data_pipelines import build as build_command
 from data_pipelines import verify as verify_command
 from data_pipelines.build import build
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources import dataset_info, list_built, open_source
-from tests.fixtures_data import box_mask, write_image, write_tree
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.reading import dataset_info, list_built, open_source
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_failed_rebuild_leaves_the_earlier_data_set(toy, tmp_path):
 _KILLED = """
 import os, sys
 from data_pipelines.build import build
-from data_pipelines.sources.records import RecordLoader
+from data_pipelines.building.records import RecordLoader
 load = RecordLoader.load
 def die(self, item):
     if item.composite_id == "t_1_1":

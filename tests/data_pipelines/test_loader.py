@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from memory_source import MemorySource
+from support.memory_source import MemorySource
 
-from data_pipelines import loader, schema
-from data_pipelines.errors import DatasetValidationError, MissingDatasetError
+from data_pipelines import loader
+from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
+from jaxharm import schema
 from jaxharm.config import AugmentConfig, DataConfig, SynthesisConfig, UnpairedConfig
 
 SMALL = DataConfig(

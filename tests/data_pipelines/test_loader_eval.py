@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from memory_source import MemorySource
+from support.memory_source import MemorySource
 
-from data_pipelines import loader, schema
-from data_pipelines.errors import DatasetValidationError
+from data_pipelines import loader
+from data_pipelines.building.findings import DatasetValidationError
+from jaxharm import schema
 
 OPTIONS = {
     "image_size": 24,

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from system_cases import NAMES, tiny_batch, tiny_system
+from support.system_cases import NAMES, tiny_batch, tiny_system
 
 from jaxharm.errors import InputError
 from jaxharm.training import parallel

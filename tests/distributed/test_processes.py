@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_run
 from safetensors.numpy import load_file
+from support import toy_run
 
 TOY_RUN = Path(toy_run.__file__)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import jax
 import pytest
-from fixtures_data import write_tree
-from toy_system import ToySystem, toy_config
+from support.fixtures_data import write_tree
+from support.toy_system import ToySystem, toy_config
 
 import eval as eval_command
 from data_pipelines.build import build
-from jaxharm.convert.weights import save_weights
 from jaxharm.evaluation.padding import example_batch
+from jaxharm.weights.portable import save_weights
 
 _CONFIG = """
 import toy_system

@@ -12,16 +12,16 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from sets import batches, halfway, identity, images
-from toy_system import ToySystem, toy_config
+from support.sets import batches, halfway, identity, images
+from support.toy_system import ToySystem, toy_config
 
-from data_pipelines.resize import resize_image, resize_mask
+from data_pipelines.samples.resize import resize_image, resize_mask
 from jaxharm.errors import InputError
 from jaxharm.evaluation.evaluate import evaluate
 from jaxharm.evaluation.padding import example_batch
+from jaxharm.interfaces import Output
 from jaxharm.metrics import METRICS, measure
 from jaxharm.training import parallel
-from jaxharm.types import Output
 
 
 def test_results_do_not_depend_on_batch_size_or_padding():

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from sets import batches, halfway, images
+from support.sets import batches, halfway, images
 
 from jaxharm.evaluation.evaluate import Row, evaluate
 from jaxharm.evaluation.gallery import Gallery, select

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sets import batches, images
+from support.sets import batches, images
 
 from jaxharm.evaluation.padding import padded_predict
-from jaxharm.types import Output
+from jaxharm.interfaces import Output
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from sets import batches, halfway, images
+from support.sets import batches, halfway, images
 
 from jaxharm.evaluation.evaluate import evaluate
 from jaxharm.evaluation.images import ImageSaver

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from jaxharm.errors import InputError
-from jaxharm.io import check_output, read_image, read_mask, write_image
+from jaxharm.images import check_output, read_image, read_mask, write_image
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -6,15 +6,15 @@ import threading
 import jax
 import numpy as np
 import pytest
-from random_weights import random_variables
+from support.random_weights import random_variables
 
 import jaxharm
 from jaxharm import registry
-from jaxharm.convert.weights import save_weights
 from jaxharm.errors import InputError
+from jaxharm.images import write_image
 from jaxharm.inference import Harmonizer, harmonize
 from jaxharm.inference.full_image import NATIVE_FACTOR
-from jaxharm.io import write_image
+from jaxharm.weights.portable import save_weights
 
 NAMES = [name for name in registry.list_models() if name != "toy"]
 PIXEL_NAMES = [name for name in NAMES if registry.get(name).strategy == "image"]

@@ -8,15 +8,15 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from jaxharm import metrics
-from jaxharm.objectives.gradient import gradient_difference
-from jaxharm.objectives.pixel import (
+from jaxharm.losses.gradient import gradient_difference
+from jaxharm.losses.pixel import (
     foreground_normalized_error,
     gray_world_error,
     masked_absolute_error,
     psnr_loss,
     squared_error,
 )
-from jaxharm.objectives.reduction import reduce_ratio
+from jaxharm.losses.reduction import reduce_ratio
 
 
 def mean(ratio):

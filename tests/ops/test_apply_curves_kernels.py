@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lowering import count_kernels, lower
-from test_apply_curves import define, draw, only
+from ops.test_apply_curves import define, draw, only
+from support.lowering import count_kernels, lower
 
 from jaxharm.errors import InputError
 from jaxharm.ops import apply_curves

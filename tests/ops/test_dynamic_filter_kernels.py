@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lowering import count_kernels, lower
+from support.lowering import count_kernels, lower
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dynamic_filter

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
-from lowering import CALLS, abstract_device, count_kernels, lower
-from test_apply_curves import draw
-from test_patch_norm_kernels import params_of
+from ops.test_apply_curves import draw
+from ops.test_patch_norm_kernels import params_of
+from support.lowering import CALLS, abstract_device, count_kernels, lower
 
 from jaxharm.ops import (
     apply_curves,

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import region_cases
-from lowering import count_kernels, lower
-from region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
-from test_masked_adain import CASES, golden, nhwc  # noqa: F401
+from ops.test_masked_adain import CASES, golden, nhwc  # noqa: F401
+from support import region_cases
+from support.lowering import count_kernels, lower
+from support.region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
 
 from jaxharm.ops import masked_adain
 from jaxharm.ops.masked_adain import pallas_tpu, pallas_triton

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import region_cases
-from lowering import count_kernels, lower
-from region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
+from support import region_cases
+from support.lowering import count_kernels, lower
+from support.region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
 
 from jaxharm.errors import InputError
 from jaxharm.ops import masked_moments

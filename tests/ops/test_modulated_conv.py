@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_recipe import fill
+from support.golden_recipe import fill
 
 from jaxharm.errors import InputError
 from jaxharm.ops import modulated_conv

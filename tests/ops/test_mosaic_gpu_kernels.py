@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import region_cases
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.sharding import AxisType, PartitionSpec
-from lowering import MOSAIC_GPU, abstract_device, lower
-from region_cases import MASKS, assert_close, assert_same_bits, draw, in_float64
-from test_patch_norm_kernels import params_of
+from ops.test_patch_norm_kernels import params_of
+from support import region_cases
+from support.lowering import MOSAIC_GPU, abstract_device, lower
+from support.region_cases import MASKS, assert_close, assert_same_bits, draw, in_float64
 
 from jaxharm.errors import InputError
 from jaxharm.ops import masked_adain, masked_moments, patch_norm

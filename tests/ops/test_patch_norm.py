@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_recipe import fill, phnet_override
+from support.golden_recipe import fill, phnet_override
 
 from jaxharm.errors import InputError
 from jaxharm.ops import patch_norm

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import region_cases
-from lowering import count_kernels, lower
-from region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
-from test_patch_norm import BLOCKS, VECTORS, blocks, golden_params, nhwc, our_layout  # noqa: F401
-from test_patch_norm import CASES as GOLDEN_CASES
+from ops.test_patch_norm import BLOCKS, VECTORS, blocks, golden_params, nhwc, our_layout  # noqa: F401
+from ops.test_patch_norm import CASES as GOLDEN_CASES
+from support import region_cases
+from support.lowering import count_kernels, lower
+from support.region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
 
 from jaxharm.ops import patch_norm
 from jaxharm.ops.patch_norm import pallas_tpu, pallas_triton

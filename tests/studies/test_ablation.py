@@ -12,12 +12,12 @@ import pytest
 
 from benchmarks import ablate
 from jaxharm.errors import InputError
-from jaxharm.evaluation.ablation import Run, Study, load_study, plan, summarise, table
+from jaxharm.studies.ablation import Run, Study, load_study, plan, summarise, table
 
 TESTS = Path(__file__).resolve().parents[1]
 CONFIG = "import toy_system\n\ndef get_config():\n    return toy_system.toy_config()\n"
 STUDY = """
-from jaxharm.evaluation.ablation import Run, Study
+from jaxharm.studies.ablation import Run, Study
 
 def get_study():
     config = {config!r}

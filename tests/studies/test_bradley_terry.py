@@ -5,7 +5,7 @@ import pytest
 
 from jaxharm.__main__ import main
 from jaxharm.errors import InputError
-from jaxharm.metrics.bradley_terry import Vote, fit, fit_votes, read_votes
+from jaxharm.studies.bradley_terry import Vote, fit, fit_votes, read_votes
 
 
 def test_two_methods_differ_by_the_log_odds():

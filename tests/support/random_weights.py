@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxharm.convert.weights import variable_shapes
+from jaxharm.weights.portable import variable_shapes
 
 
 def random_variables(name, config):

@@ -9,7 +9,7 @@ import numpy as np
 if __name__ == "__main__":  # a command: the path that conftest.py gives to tests
     sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from jaxharm.types import Output
+from jaxharm.interfaces import Output
 
 
 def images(count, side=16, seed=0):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from toy_system import toy_config
+from support.toy_system import toy_config
 
 from jaxharm import registry
 from jaxharm.config import (
@@ -19,11 +19,11 @@ from jaxharm.config import (
     OptimConfig,
     TrainConfig,
 )
-from jaxharm.convert.weights import save_weights
-from jaxharm.models.pih_discriminator import PIHDiscriminatorConfig
-from jaxharm.models.propih_discriminator import ProPIHDiscriminatorConfig
+from jaxharm.papers.pih.discriminator import PIHDiscriminatorConfig
+from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective
+from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig
 from jaxharm.systems import make_system
-from jaxharm.systems.pih import AdversarialConfig, PIHObjective
+from jaxharm.weights.portable import save_weights
 
 SIDE = 64
 # Further runs of registered systems: name of the case -> system, options of its model, objective.

@@ -19,7 +19,7 @@ if __name__ == "__main__":  # a command: the settings that conftest.py gives to 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from toy_system import toy_config
+from support.toy_system import toy_config
 
 from jaxharm.config import CheckpointConfig, DataConfig, EvalConfig, LogConfig, OptimConfig
 from jaxharm.errors import run_command

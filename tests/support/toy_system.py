@@ -10,9 +10,9 @@ from flax import linen as nn
 
 from jaxharm import registry
 from jaxharm.config import TrainConfig
+from jaxharm.interfaces import Output
 from jaxharm.nn.norm import BatchNorm
-from jaxharm.systems.supervised import SupervisedSystem
-from jaxharm.types import Output
+from jaxharm.training.supervised import SupervisedSystem
 
 
 @dataclass(frozen=True)

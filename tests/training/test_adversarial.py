@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from toy_system import toy_config
+from support.toy_system import toy_config
 
 from jaxharm.config import OptimConfig
-from jaxharm.nn.spectral_norm import SpectralConv
-from jaxharm.systems.adversarial import DISCRIMINATOR, AdversarialSystem
-from jaxharm.systems.supervised import NETWORK
-from jaxharm.types import Output
+from jaxharm.interfaces import Output
+from jaxharm.papers.pih.spectral_norm import SpectralConv
+from jaxharm.training.adversarial import DISCRIMINATOR, AdversarialSystem
+from jaxharm.training.supervised import NETWORK
 
 RATE = 0.5
 

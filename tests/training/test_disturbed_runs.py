@@ -1,6 +1,6 @@
 """Real processes that are killed, stopped or run out of disk, then run again."""
 
-from toy_run import curve, saved
+from support.toy_run import curve, saved
 
 
 def assert_same_run(workdir, undisturbed):

@@ -3,14 +3,14 @@
 import jax
 import numpy as np
 import pytest
-from system_cases import NAMES, tiny_batch, tiny_config
-from toy_run import curve, saved
+from support.system_cases import NAMES, tiny_batch, tiny_config
+from support.toy_run import curve, saved
 
 from jaxharm import registry
-from jaxharm.convert.weights import load_variables
 from jaxharm.systems import make_system
 from jaxharm.training import parallel
 from jaxharm.training.loop import train
+from jaxharm.weights.portable import load_variables
 
 STEPS = 4
 

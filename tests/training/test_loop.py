@@ -8,14 +8,14 @@ import shutil
 import jax
 import numpy as np
 import pytest
-import toy_run
+from support import toy_run
+from support.toy_run import curve, run, run_config, saved
 from tensorboardX.proto.event_pb2 import Event
-from toy_run import curve, run, run_config, saved
 
 from jaxharm.config import DataConfig
-from jaxharm.convert.weights import load_variables
 from jaxharm.errors import InputError
 from jaxharm.training.loop import DivergedError
+from jaxharm.weights.portable import load_variables
 
 
 class Interrupted(Exception):

@@ -6,7 +6,7 @@ import pytest
 
 from jaxharm.config import OptimConfig
 from jaxharm.errors import InputError
-from jaxharm.systems.optim import make_optimizer, make_schedule
+from jaxharm.training.optim import make_optimizer, make_schedule
 
 
 def rates(config, total):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy_system import ToyConfig, ToySystem, toy_config
+from support.toy_system import ToyConfig, ToySystem, toy_config
 
 from jaxharm.config import OptimConfig
 from jaxharm.systems import make_system
@@ -137,7 +137,7 @@ def test_dropout_differs_between_steps_and_not_between_runs():
 
 
 def test_base_class_has_no_loss():
-    from jaxharm.systems.supervised import SupervisedSystem
+    from jaxharm.training.supervised import SupervisedSystem
 
     system = SupervisedSystem.from_config(toy_config(), total_steps=5)
     with pytest.raises(NotImplementedError, match="SupervisedSystem defines no loss"):

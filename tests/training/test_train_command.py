@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fixtures_data import write_tree
-from toy_run import curve, saved
+from support.fixtures_data import write_tree
+from support.toy_run import curve, saved
 
 import train
 from data_pipelines.build import build

@@ -6,15 +6,15 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from toy_run import run, run_config, saved, toy_batch
-from toy_system import ToyConfig
+from support.toy_run import run, run_config, saved, toy_batch
+from support.toy_system import ToyConfig
 
 from jaxharm.config import OptimConfig, to_json
 from jaxharm.errors import InputError
 from jaxharm.systems import make_system
 from jaxharm.training import parallel
-from jaxharm.training.checkpoint import Checkpoints, init_from, load_for_eval
-from jaxharm.training.checkpoint_checks import check_model, check_same_run
+from jaxharm.weights.checkpoint import Checkpoints, init_from, load_for_eval
+from jaxharm.weights.checkpoint_checks import check_model, check_same_run
 
 
 @pytest.fixture(scope="module")

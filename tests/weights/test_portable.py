@@ -5,10 +5,10 @@ import json
 import jax
 import numpy as np
 import pytest
-import toy_system
+from support import toy_system
 
-from jaxharm.convert.weights import load_variables, load_weights, save_weights
 from jaxharm.errors import InputError
+from jaxharm.weights.portable import load_variables, load_weights, save_weights
 
 
 @pytest.fixture

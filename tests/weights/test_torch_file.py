@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
-from jaxharm.convert.torch_file import read_torch_file
 from jaxharm.errors import InputError
+from jaxharm.weights.torch_file import read_torch_file
 
 torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
 

@@ -1,11 +1,11 @@
 """Makes a set like ccHarmony from photographs with a colour chart.
 
-    python -m data_pipelines.make_ccharmony make --source PHOTOGRAPHS --out ccHarmony
-    python -m data_pipelines.make_ccharmony check --patch-colors COLORS --coefficients MATRICES
+    python -m data_pipelines.making.ccharmony.__main__ make --source PHOTOGRAPHS --out ccHarmony
+    python -m data_pipelines.making.ccharmony.__main__ check --patch-colors COLORS --coefficients MATRICES
 
 A composite is a photograph whose foreground was carried to the standard light and on to the light
 of another photograph, by polynomial matching of their charts. What a source folder holds:
-data_pipelines/chart_photos.py. `check` refits published matrices from published patch colours.
+data_pipelines/making/ccharmony/photos.py. `check` refits published matrices from published patch colours.
 
 Source: specs/giftnet 5.
 """
@@ -17,7 +17,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from data_pipelines.ccharmony_composites import (
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.images import ImageProblem
+from data_pipelines.building.report import OnError, Report
+from data_pipelines.datasets.ccharmony import COMPOSITES_PER_FOREGROUND, PUBLISHED
+from data_pipelines.making.ccharmony.composites import (
     FOLDERS,
     MADE,
     Options,
@@ -25,13 +29,9 @@ from data_pipelines.ccharmony_composites import (
     make_foreground,
     signature_of,
 )
-from data_pipelines.ccharmony_report import write_report
-from data_pipelines.chart_photos import read_lights, scan
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.published_matrices import compare, load_matrices
-from data_pipelines.sources.ccharmony import COMPOSITES_PER_FOREGROUND, PUBLISHED
-from data_pipelines.validation import OnError, Report
-from data_pipelines.validation_images import ImageProblem
+from data_pipelines.making.ccharmony.matrices import compare, load_matrices
+from data_pipelines.making.ccharmony.photos import read_lights, scan
+from data_pipelines.making.ccharmony.report import write_report
 
 _RECIPE = "make_ccharmony.json"
 
@@ -109,7 +109,7 @@ def _claim(out: Path, options: Options) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m data_pipelines.make_ccharmony",
+        prog="python -m data_pipelines.making.ccharmony.__main__",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_pipelines.validation_images import ImageProblem
+from data_pipelines.building.images import ImageProblem
 
 COLUMNS, ROWS = 6, 4
 PATCHES = (

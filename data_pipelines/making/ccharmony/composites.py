@@ -14,16 +14,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_pipelines.chart_photos import (
+from data_pipelines.building.images import FOREGROUND, ImageProblem
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.ccharmony import COMPOSITES_PER_FOREGROUND
+from data_pipelines.making.ccharmony.photos import (
     Foreground,
     Light,
     read_foreground_mask,
     read_used_part,
 )
-from data_pipelines.polynomial_matching import transfer
-from data_pipelines.sources.ccharmony import COMPOSITES_PER_FOREGROUND
-from data_pipelines.validation import Report
-from data_pipelines.validation_images import FOREGROUND, ImageProblem
+from jaxharm.images.polynomial import transfer
 
 FOLDERS = ("composite_images", "masks", "real_images")
 MADE = "made"  # one record per finished foreground, so that a stopped run goes on

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.color_chart import STANDARD, parse_colors
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.polynomial_matching import TERMS, fit, residual
-from data_pipelines.validation_images import ImageProblem
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.images import ImageProblem
+from data_pipelines.making.ccharmony.chart import STANDARD, parse_colors
+from jaxharm.images.polynomial import TERMS, fit, residual
 
 _REVERSE = "_reverse"
 _EQUAL = 1e-6  # of matrix entries

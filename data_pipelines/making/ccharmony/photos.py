@@ -14,7 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.color_chart import (
+from data_pipelines.building.files import FileIndex, require_dir
+from data_pipelines.building.images import (
+    ImageProblem,
+    check_mask,
+    decode_mask,
+    decode_rgb,
+    read_header,
+)
+from data_pipelines.building.lists import read_ids
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.ccharmony import PUBLISHED, image_of
+from data_pipelines.datasets.folder import locate
+from data_pipelines.making.ccharmony.chart import (
     STANDARD,
     ChartPlace,
     check_colors,
@@ -22,19 +34,7 @@ from data_pipelines.color_chart import (
     parse_colors,
     parse_place,
 )
-from data_pipelines.polynomial_matching import fit, residual
-from data_pipelines.sources.ccharmony import PUBLISHED, image_of
-from data_pipelines.sources.files import FileIndex, require_dir
-from data_pipelines.sources.folder import locate
-from data_pipelines.validation import Report
-from data_pipelines.validation_images import (
-    ImageProblem,
-    check_mask,
-    decode_mask,
-    decode_rgb,
-    read_header,
-)
-from data_pipelines.validation_lists import read_ids
+from jaxharm.images.polynomial import fit, residual
 
 MAX_RESIDUAL = 40.0  # levels; the published charts stay below 25, misplaced corners do not
 _MAX_MEGAPIXELS = 200.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.chart_photos import Light
+from data_pipelines.making.ccharmony.photos import Light
 
 
 def write_report(out: Path, lights: Mapping[str, Light], records: Sequence[Mapping]) -> None:

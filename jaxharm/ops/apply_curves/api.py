@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Array
 from jaxharm.ops import dispatch
 from jaxharm.ops.dispatch import Implementation
-from jaxharm.types import Array
 
 _OFFERED = {
     "reference": Implementation("jaxharm.ops.apply_curves.reference"),

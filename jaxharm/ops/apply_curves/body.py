@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 
 class Blend(NamedTuple):

@@ -17,10 +17,10 @@ import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.apply_curves.body import Blend, hat, position, pull, render, slope
 from jaxharm.ops.apply_curves.configs import TPU_BACKWARD, TPU_FORWARD, TpuBlocks
 from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like, tabled, unsupported_dtype
-from jaxharm.types import Array
 
 _UNROLLED = 64  # knots up to which the loop over them is written out
 

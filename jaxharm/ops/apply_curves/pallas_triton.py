@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as pltriton
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.apply_curves.body import Blend, hat, position, pull, render, slope
 from jaxharm.ops.apply_curves.configs import GPU_BACKWARD, GPU_FORWARD
 from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled, unsupported_dtype
-from jaxharm.types import Array
 
 _KNOTS = 32  # of the table of hats that is held in registers at a time
 

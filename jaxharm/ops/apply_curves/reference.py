@@ -8,7 +8,7 @@ a row) and the float32 error of long sums small.
 
 import jax.numpy as jnp
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 
 def forward(

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Array
 from jaxharm.ops import dispatch
 from jaxharm.ops.dispatch import Implementation
-from jaxharm.types import Array
 
 Padding = Literal["zero", "reflect"]
 

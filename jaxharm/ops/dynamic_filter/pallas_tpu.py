@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.dynamic_filter.border import Border, border_of
 from jaxharm.ops.dynamic_filter.configs import TPU
 from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like, tabled, unsupported_dtype
-from jaxharm.types import Array
 
 
 class Plan(NamedTuple):

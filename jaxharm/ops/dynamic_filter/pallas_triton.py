@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as pltriton
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.dynamic_filter.border import Border, border_of
 from jaxharm.ops.dynamic_filter.configs import GPU
 from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled, unsupported_dtype
-from jaxharm.types import Array
 
 
 class Image(NamedTuple):

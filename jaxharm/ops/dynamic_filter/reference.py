@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 
 def forward(x: Array, kernels: Array, dilation: int, padding: str) -> Array:

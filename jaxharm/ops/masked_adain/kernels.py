@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.regions import body
 from jaxharm.ops.regions.body import Region
 from jaxharm.ops.regions.sums import Moments, moments, pull
-from jaxharm.types import Array
 
 
 class Statistics(NamedTuple):

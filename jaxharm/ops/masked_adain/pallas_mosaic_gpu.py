@@ -2,9 +2,9 @@
 
 from functools import partial
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.masked_adain import kernels
 from jaxharm.ops.regions import pallas_mosaic_gpu
-from jaxharm.types import Array
 
 forward = partial(kernels.forward, pallas_mosaic_gpu)
 backward = partial(kernels.backward, pallas_mosaic_gpu)

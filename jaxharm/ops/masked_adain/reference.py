@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.masked_moments.reference import deviation
-from jaxharm.types import Array
 
 
 class Statistics(NamedTuple):

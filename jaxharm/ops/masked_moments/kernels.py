@@ -2,8 +2,8 @@
 
 from types import ModuleType
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.regions.sums import Moments, moments, pull
-from jaxharm.types import Array
 
 
 def forward(

@@ -2,9 +2,9 @@
 
 from functools import partial
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.masked_moments import kernels
 from jaxharm.ops.regions import pallas_tpu
-from jaxharm.types import Array
 
 forward = partial(kernels.forward, pallas_tpu)
 backward = partial(kernels.backward, pallas_tpu)

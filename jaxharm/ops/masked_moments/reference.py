@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 
 def moments(x: Array, mask: Array, eps: float) -> tuple[Array, Array]:

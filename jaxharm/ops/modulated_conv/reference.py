@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import conv2d
-from jaxharm.types import Array
 
 
 def modulated_conv(x: Array, kernel: Array, scales: Array, demodulate: bool, eps: float) -> Array:

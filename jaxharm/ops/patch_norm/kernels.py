@@ -11,12 +11,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.patch_norm import patches
 from jaxharm.ops.patch_norm.reference import Coefficients, Statistics, coefficients
 from jaxharm.ops.regions import body
 from jaxharm.ops.regions.body import Region
 from jaxharm.ops.regions.sums import Moments, moments, patch_means, pull
-from jaxharm.types import Array
 
 
 class Found(NamedTuple):

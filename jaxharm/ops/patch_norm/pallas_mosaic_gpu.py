@@ -3,9 +3,9 @@
 from functools import partial
 from typing import Any
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.patch_norm import kernels
 from jaxharm.ops.regions import pallas_mosaic_gpu
-from jaxharm.types import Array
 
 forward = partial(kernels.forward, pallas_mosaic_gpu)
 backward = partial(kernels.backward, pallas_mosaic_gpu)

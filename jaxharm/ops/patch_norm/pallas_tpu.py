@@ -3,9 +3,9 @@
 from functools import partial
 from typing import Any
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.patch_norm import kernels
 from jaxharm.ops.regions import pallas_tpu
-from jaxharm.types import Array
 
 forward = partial(kernels.forward, pallas_tpu)
 backward = partial(kernels.backward, pallas_tpu)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 _HIGHEST = lax.Precision.HIGHEST
 

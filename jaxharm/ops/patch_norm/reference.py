@@ -11,9 +11,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.masked_moments.reference import deviation
 from jaxharm.ops.patch_norm import patches
-from jaxharm.types import Array
 
 
 class Statistics(NamedTuple):

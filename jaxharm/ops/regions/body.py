@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 # Rows of the table of coefficients per image and channel that `gradient` reads; `blend` reads the
 # first six, `centred_gradient` three.

@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from jaxharm.interfaces import Array
 from jaxharm.ops import dispatch
 from jaxharm.ops.kernel_calls import (
     Ref,
@@ -28,7 +29,6 @@ from jaxharm.ops.kernel_calls import (
 from jaxharm.ops.patch_norm import patches
 from jaxharm.ops.regions import body
 from jaxharm.ops.regions.sums import Parts
-from jaxharm.types import Array
 
 PIXELS = 64  # of a tile: the rows of a warpgroup's layout
 _CHANNELS = 64  # of a tile, at most

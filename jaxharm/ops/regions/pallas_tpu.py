@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like, unsupported_dtype
 from jaxharm.ops.patch_norm import patches
 from jaxharm.ops.regions import body, tpu_tiles
@@ -21,7 +22,6 @@ from jaxharm.ops.regions.tpu_tiles import (
     layout_of,
     tile,
 )
-from jaxharm.types import Array
 
 __all__ = ["blend", "centred_gradient", "gradient", "gradient_sums", "refusal", "sums"]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.kernel_calls import Ref, out_like, unsupported_dtype
 from jaxharm.ops.regions import body
 from jaxharm.ops.regions.sums import Parts
@@ -27,7 +28,6 @@ from jaxharm.ops.regions.triton_tiles import (
     put,
     strip_sums,
 )
-from jaxharm.types import Array
 
 _KINDS = len(Parts._fields)
 

@@ -13,6 +13,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like
 from jaxharm.ops.patch_norm import patches
 from jaxharm.ops.regions.sums import Parts
@@ -26,7 +27,6 @@ from jaxharm.ops.regions.tpu_tiles import (
     layout_of,
     tile,
 )
-from jaxharm.types import Array
 
 
 def sums(

@@ -13,9 +13,9 @@ import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.kernel_calls import Ref, tabled
 from jaxharm.ops.regions.configs import TPU
-from jaxharm.types import Array
 
 ROWS = 8  # of a mask's tile; blocks have multiples
 _GROUP = 16  # sublanes that one step keeps in registers: a tile of bfloat16

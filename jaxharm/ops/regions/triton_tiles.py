@@ -13,9 +13,9 @@ import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as pltriton
 
+from jaxharm.interfaces import Array
 from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled
 from jaxharm.ops.regions.configs import GPU
-from jaxharm.types import Array
 
 _CHANNELS = 64  # of a tile, at most
 

@@ -1,8 +1,8 @@
 """GiftNet's parameter names in torch layout. There is no official one: specs/giftnet 7 gives it."""
 
-from jaxharm.convert.issam import torch_names as backbone_names
-from jaxharm.convert.name_map import NameMap, Rule, conv, linear
-from jaxharm.models.giftnet import GiftNetConfig
+from jaxharm.papers.giftnet.model import GiftNetConfig
+from jaxharm.papers.issam.convert import torch_names as backbone_names
+from jaxharm.weights.name_map import NameMap, Rule, conv, linear
 
 _Path = tuple[str, ...]
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from jaxharm.objectives.relation import relation_map
-from jaxharm.types import Array, Batch, Output, TrainState
+from jaxharm.interfaces import Array, Batch, Output, TrainState
+from jaxharm.papers.giftnet.relation import relation_map
 
 if TYPE_CHECKING:
-    from jaxharm.systems.giftnet import GiftNetSystem
+    from jaxharm.papers.giftnet.system import GiftNetSystem
 
 NETWORK_TEACHER = "teacher"  # its name in the training state
 _EFFECT_RANGE = 0.25  # of the [0,1] scale, at the bright end of the map of the codes' effect

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.init import standard_normal, xavier_normal
 from jaxharm.ops import modulated_conv
-from jaxharm.types import Array
 
 Pool = Literal["all", "background", "foreground", "fg_bg_concat"]
 _SLOPE = 0.2  # of the leaky ReLU

@@ -27,10 +27,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.models.giftnet_gift import CodeMap, Gift, Pool, pooled
+from jaxharm.interfaces import Array, Output
 from jaxharm.nn.imagenet import denormalize, normalize
 from jaxharm.nn.pool import max_pool
-from jaxharm.nn.unet import (
+from jaxharm.papers.giftnet.gift import CodeMap, Gift, Pool, pooled
+from jaxharm.papers.issam.unet import (
     DecoderBlock,
     DoubleConv,
     FusionHead,
@@ -39,7 +40,6 @@ from jaxharm.nn.unet import (
     check_inputs,
     masks_per_level,
 )
-from jaxharm.types import Array, Output
 
 Site = Literal["skip", "out", "concat", "up", "bottleneck", "encoder"]
 

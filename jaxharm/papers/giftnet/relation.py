@@ -8,8 +8,8 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from jaxharm.objectives.reduction import Ratio
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
+from jaxharm.losses.reduction import Ratio
 
 Similarity = Literal["cosine", "dot", "neg_l2"]
 Positions = Literal["all", "background", "foreground"]

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 
 from jaxharm.config import TrainConfig
 from jaxharm.errors import InputError
-from jaxharm.nn.unet import masks_per_level
-from jaxharm.objectives.reduction import reduce_ratio
-from jaxharm.objectives.relation import (
+from jaxharm.interfaces import Array, Batch, Metrics, Output, TrainState
+from jaxharm.losses.reduction import reduce_ratio
+from jaxharm.papers.giftnet.figures import NETWORK_TEACHER, explain
+from jaxharm.papers.giftnet.relation import (
     Distance,
     Positions,
     Similarity,
@@ -27,18 +28,17 @@ from jaxharm.objectives.relation import (
     relation_map,
     unit_features,
 )
-from jaxharm.systems.giftnet_maps import NETWORK_TEACHER, explain
-from jaxharm.systems.giftnet_teacher import (
+from jaxharm.papers.giftnet.teacher import (
     TEACHER,
     TeacherObjective,
     TeacherSystem,
     load_teacher,
     teacher_config,
 )
-from jaxharm.systems.issam import pixel_error
-from jaxharm.systems.supervised import NETWORK, SupervisedSystem
-from jaxharm.systems.updates import Tag
-from jaxharm.types import Array, Batch, Metrics, Output, TrainState
+from jaxharm.papers.issam.system import pixel_error
+from jaxharm.papers.issam.unet import masks_per_level
+from jaxharm.training.supervised import NETWORK, SupervisedSystem
+from jaxharm.training.updates import Tag
 
 
 @dataclass(frozen=True)

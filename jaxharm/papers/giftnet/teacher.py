@@ -11,15 +11,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jaxharm.convert.weights import load_variables
 from jaxharm.errors import InputError
-from jaxharm.models.issam import IssamConfig
+from jaxharm.interfaces import Array, Batch, Metrics, Output
+from jaxharm.losses.pixel import absolute_error, squared_error
+from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
-from jaxharm.nn.unet import UNetConfig
-from jaxharm.objectives.pixel import absolute_error, squared_error
-from jaxharm.objectives.reduction import reduce_ratio
-from jaxharm.systems.supervised import SupervisedSystem
-from jaxharm.types import Array, Batch, Metrics, Output
+from jaxharm.papers.issam.model import IssamConfig
+from jaxharm.papers.issam.unet import UNetConfig
+from jaxharm.training.supervised import SupervisedSystem
+from jaxharm.weights.portable import load_variables
 
 TEACHER = "giftnet_teacher"  # registry name
 # Options of the backbone that decide which features there are; the teacher's must be the same.

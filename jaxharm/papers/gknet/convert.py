@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from jaxharm.convert.name_map import NameMap, Rule, Transform, conv, linear
-from jaxharm.models.gknet_config import GKNetConfig
+from jaxharm.papers.gknet.config import GKNetConfig
+from jaxharm.weights.name_map import NameMap, Rule, Transform, conv, linear
 
 _Path = tuple[str, ...]
 

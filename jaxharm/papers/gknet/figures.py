@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxharm.models.gknet import foreground
-from jaxharm.models.gknet_lre import shrink, token_grid
-from jaxharm.types import Array, Batch, TrainState
+from jaxharm.interfaces import Array, Batch, TrainState
+from jaxharm.papers.gknet.lre import shrink, token_grid
+from jaxharm.papers.gknet.model import foreground
 
 if TYPE_CHECKING:
-    from jaxharm.systems.gknet import GKNetSystem
+    from jaxharm.papers.gknet.system import GKNetSystem
 
 _MOST_CELLS = 16  # kernels drawn along each side
 _POINT, _REST = 1.0, 0.35  # brightness of the chosen point, and of the rest of the foreground

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxharm.models.gknet_config import GKNetConfig
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import Initializer, he_normal
 from jaxharm.ops.dynamic_filter import dynamic_filter
-from jaxharm.types import Array
+from jaxharm.papers.gknet.config import GKNetConfig
 
 _EPSILON = 1e-6  # of the correlation's denominator
 

@@ -13,11 +13,11 @@ import numpy as np
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.models.gknet_config import MOST_TOKENS, GKNetConfig
+from jaxharm.interfaces import Array
 from jaxharm.nn.dropout import Dropout
 from jaxharm.nn.init import xavier_uniform
 from jaxharm.nn.resample import resize
-from jaxharm.types import Array
+from jaxharm.papers.gknet.config import MOST_TOKENS, GKNetConfig
 
 
 class LongDistanceReferenceExtractor(nn.Module):

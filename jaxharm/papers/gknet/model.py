@@ -28,15 +28,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.models.gknet_config import GKNetConfig
-from jaxharm.models.gknet_kernels import KernelPredictionBlock, conv, modulate
-from jaxharm.models.gknet_lre import LongDistanceReferenceExtractor
+from jaxharm.interfaces import Array, Output
 from jaxharm.nn.imagenet import denormalize, normalize
 from jaxharm.nn.init import xavier_normal
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.nn.pool import max_pool
 from jaxharm.nn.resample import double, resize
-from jaxharm.types import Array, Output
+from jaxharm.papers.gknet.config import GKNetConfig
+from jaxharm.papers.gknet.kernels import KernelPredictionBlock, conv, modulate
+from jaxharm.papers.gknet.lre import LongDistanceReferenceExtractor
 
 __all__ = ["GKNet", "GKNetConfig", "foreground"]
 

@@ -7,13 +7,13 @@ the alternatives here, are not known.
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxharm.models.gknet import foreground
+from jaxharm.interfaces import Array, Batch, Metrics, Output, TrainState
+from jaxharm.losses.pixel import absolute_error, foreground_normalized_error, squared_error
+from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
-from jaxharm.objectives.pixel import absolute_error, foreground_normalized_error, squared_error
-from jaxharm.objectives.reduction import reduce_ratio
-from jaxharm.systems.gknet_maps import explain
-from jaxharm.systems.supervised import SupervisedSystem
-from jaxharm.types import Array, Batch, Metrics, Output, TrainState
+from jaxharm.papers.gknet.figures import explain
+from jaxharm.papers.gknet.model import foreground
+from jaxharm.training.supervised import SupervisedSystem
 
 
 @dataclass(frozen=True)

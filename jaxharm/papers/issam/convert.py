@@ -1,7 +1,7 @@
 """The official iSSAM checkpoint layout. Source: specs/giftnet 7."""
 
-from jaxharm.convert.name_map import NameMap, Rule, conv, linear
-from jaxharm.nn.unet import UNetConfig
+from jaxharm.papers.issam.unet import UNetConfig
+from jaxharm.weights.name_map import NameMap, Rule, conv, linear
 
 _Path = tuple[str, ...]
 

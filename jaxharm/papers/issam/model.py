@@ -22,9 +22,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array, Output
 from jaxharm.nn.imagenet import denormalize, normalize
 from jaxharm.nn.pool import max_pool
-from jaxharm.nn.unet import (
+from jaxharm.papers.issam.unet import (
     DecoderBlock,
     DoubleConv,
     FusionHead,
@@ -33,7 +34,6 @@ from jaxharm.nn.unet import (
     check_inputs,
     masks_per_level,
 )
-from jaxharm.types import Array, Output
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import xavier_normal
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.nn.pool import mean_and_max
-from jaxharm.types import Array
 
 _BLUR = 7  # side of the mask's blur
 _SIGMA = 1.0

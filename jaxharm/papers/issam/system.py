@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+from jaxharm.interfaces import Array, Metrics, Output
+from jaxharm.losses.pixel import foreground_normalized_error
+from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
-from jaxharm.objectives.pixel import foreground_normalized_error
-from jaxharm.objectives.reduction import reduce_ratio
-from jaxharm.systems.supervised import SupervisedSystem
-from jaxharm.types import Array, Metrics, Output
+from jaxharm.training.supervised import SupervisedSystem
 
 
 @dataclass(frozen=True)

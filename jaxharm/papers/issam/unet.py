@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import xavier_normal
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.nn.resample import resize
-from jaxharm.nn.ssam import SpatialSeparatedAttention
 from jaxharm.nn.upsample_conv import upsample_conv3x3
-from jaxharm.types import Array
+from jaxharm.papers.issam.ssam import SpatialSeparatedAttention
 
 _SHARPNESS = 3.0  # of the fusion gate
 

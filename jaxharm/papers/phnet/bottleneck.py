@@ -8,10 +8,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import uniform_fan_in
 from jaxharm.ops.patch_norm import patches
-from jaxharm.types import Array
 
 
 def _sqrt(x: Array) -> Array:

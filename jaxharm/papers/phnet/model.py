@@ -24,11 +24,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.models.phnet_bottleneck import PatchFeatureExtractor, SqueezeExcitation
+from jaxharm.interfaces import Array, Output
 from jaxharm.nn.conv import Conv, ConvTranspose
 from jaxharm.nn.norm import BatchNorm, instance_norm
 from jaxharm.ops import patch_norm
-from jaxharm.types import Array, Output
+from jaxharm.papers.phnet.bottleneck import PatchFeatureExtractor, SqueezeExcitation
 
 STEPS = 6  # layers of the encoder, steps of the decoder
 BATCH_NORM_STEPS = 3  # of the decoder, from the bottleneck

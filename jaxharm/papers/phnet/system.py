@@ -14,18 +14,18 @@ import optax
 from flax import linen as nn
 
 from jaxharm.config import TrainConfig
-from jaxharm.models.phnet import BATCH_NORM_STEPS, STEPS
-from jaxharm.objectives.gradient import gradient_difference
-from jaxharm.objectives.pixel import (
+from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
+from jaxharm.losses.gradient import gradient_difference
+from jaxharm.losses.pixel import (
     foreground_normalized_error,
     gray_world_error,
     masked_absolute_error,
     psnr_loss,
     squared_error,
 )
-from jaxharm.objectives.reduction import reduce_ratio
-from jaxharm.systems.supervised import SupervisedSystem
-from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState
+from jaxharm.losses.reduction import reduce_ratio
+from jaxharm.papers.phnet.model import BATCH_NORM_STEPS, STEPS
+from jaxharm.training.supervised import SupervisedSystem
 
 # Biases in front of a normalisation: their true gradient is zero.
 _IDLE_BIASES = frozenset(

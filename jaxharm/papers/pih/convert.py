@@ -1,10 +1,10 @@
 """The official PIH checkpoint layout (generator). Source: specs/pih 8.1 and 3.4."""
 
-from jaxharm.convert.name_map import NameMap, Rule, conv, linear
-from jaxharm.models.pih import PIHConfig
-from jaxharm.models.pih_shading import DECODER, ENCODER
-from jaxharm.nn.mobilenet import BLOCKS
-from jaxharm.nn.resnet import RESNET50
+from jaxharm.papers.pih.mobilenet import BLOCKS
+from jaxharm.papers.pih.model import PIHConfig
+from jaxharm.papers.pih.resnet import RESNET50
+from jaxharm.papers.pih.shading import DECODER, ENCODER
+from jaxharm.weights.name_map import NameMap, Rule, conv, linear
 
 _Path = tuple[str, ...]
 # Shading-net layers that the official code creates and the released configurations never run.

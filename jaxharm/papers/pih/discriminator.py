@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.models.pih_shading import ENCODER, smallest_input
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.resample import resize
-from jaxharm.nn.spectral_norm import SpectralConv
-from jaxharm.types import Array
+from jaxharm.papers.pih.shading import ENCODER, smallest_input
+from jaxharm.papers.pih.spectral_norm import SpectralConv
 
 # Decoder layer -> the encoder layer to whose size it is enlarged, and whether that one is added.
 _DECODER = (

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import jax.numpy as jnp
 
 from jaxharm.errors import InputError
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 Parts = Literal["all", "curves", "shading"]
 Blend = Literal["all", "luminance", "color"]

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.inference.edit import Edit, check_strength
-from jaxharm.inference.parameters import Parameters
+from jaxharm.images import check_output, write_image, write_whole
 from jaxharm.inference.pixels import from_unit
 from jaxharm.inference.tiles import enlarge_rows
-from jaxharm.io import check_output, write_image, write_whole
+from jaxharm.papers.pih.edit import Edit, check_strength
+from jaxharm.papers.pih.parameters import Parameters
 
 _LEAST_STEPS = 4096
 

@@ -11,12 +11,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import he_conv
 from jaxharm.nn.depthwise import DepthwiseConv
 from jaxharm.nn.dropout import Dropout
 from jaxharm.nn.init import he_normal_fan_out
 from jaxharm.nn.norm import BatchNorm
-from jaxharm.types import Array
 
 _linear = partial(nn.Dense, kernel_init=nn.initializers.normal(0.01))
 

@@ -25,13 +25,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.models.pih_shading import ShadingNet, smallest_input, to_gain
-from jaxharm.nn.mobilenet import MobileNetV3Small
-from jaxharm.nn.region_statistics import StatisticsNet, region_statistics
+from jaxharm.interfaces import Array, Output
 from jaxharm.nn.resample import Padding
-from jaxharm.nn.resnet import RESNET50, ResNet
 from jaxharm.ops import apply_curves
-from jaxharm.types import Array, Output
+from jaxharm.papers.pih.mobilenet import MobileNetV3Small
+from jaxharm.papers.pih.region_statistics import StatisticsNet, region_statistics
+from jaxharm.papers.pih.resnet import RESNET50, ResNet
+from jaxharm.papers.pih.shading import ShadingNet, smallest_input, to_gain
 
 # Added to the shading logits by `identity_start`: a gain within 1 % of 1 at mask_offset 0.5.
 _OPEN_GAIN = 4.0
@@ -251,7 +251,7 @@ class PIH(nn.Module):
         if background is None:
             raise InputError(
                 "PIH needs the background plate without the foreground object: pass background=, "
-                "or fill the hole with jaxharm.nn.plate.fill_plate (jaxharm.harmonize does)"
+                "or fill the hole with jaxharm.papers.pih.plate.fill_plate (jaxharm.harmonize does)"
             )
         batch, height, width, _ = composite.shape
         if min(height, width) < self.config.min_size:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.io import write_whole
+from jaxharm.images import write_whole
 
 FORMAT = "jaxharm-parameters-1"
 CHANNELS = ("red", "green", "blue")

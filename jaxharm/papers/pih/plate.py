@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 _GROW = 2  # pixels around the foreground whose colours are not trusted: halos of resizing
 _OPAQUE = 0.1  # from this mask value on a pixel shows too much foreground to be kept

@@ -28,8 +28,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
     import numpy as np
 
+    from jaxharm.images import check_output, write_image
     from jaxharm.inference import Parameters
-    from jaxharm.io import check_output, write_image
 
     check_output(arguments.output, dtype=np.uint8)
     parameters = Parameters.load(arguments.params)

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.dropout import Dropout
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.ops import masked_moments
-from jaxharm.types import Array
 
 _SIDE = 64  # images are averaged down to this before quantiles are taken: sorting is the cost
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -9,10 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import he_conv
 from jaxharm.nn.init import uniform_fan_in
 from jaxharm.nn.norm import BatchNorm
-from jaxharm.types import Array
 
 RESNET50 = (3, 4, 6, 3)  # bottlenecks of the four stages
 _EXPANSION = 4

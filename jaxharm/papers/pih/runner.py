@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxharm.inference.edit import Edit, blend_images
-from jaxharm.inference.parameters import Parameters
 from jaxharm.inference.pixels import Inputs, shrink
 from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
-from jaxharm.models import pih
-from jaxharm.nn.plate import fill_plate
+from jaxharm.papers.pih import model as pih
+from jaxharm.papers.pih.edit import Edit, blend_images
+from jaxharm.papers.pih.parameters import Parameters
+from jaxharm.papers.pih.plate import fill_plate
 
 _PIECES = (1 << 14, 1 << 17)  # pixels per compiled rendering
 _ROW = 1 << 7  # pieces are rendered as images of this width
@@ -64,7 +64,7 @@ def network_inputs(inputs: Inputs, side: int) -> tuple[np.ndarray, np.ndarray, n
 def render(
     inputs: Inputs, parameters: Parameters, strength: float = 1.0, edit: Edit | None = None
 ) -> np.ndarray:
-    """Applies `parameters` at full size, by `jaxharm.models.pih.render`, as `edit` says.
+    """Applies `parameters` at full size, by `jaxharm.papers.pih.model.render`, as `edit` says.
 
     Where no plate was given, the composite itself stands for the background. Pixels with mask 0
     are copied from the composite. The same arguments give the same bits.

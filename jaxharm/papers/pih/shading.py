@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import uniform_fan_in
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.nn.resample import Padding, resize, resize_conv3x3
-from jaxharm.types import Array
 
 # Official layer names of the encoder; widths double from `width`.
 ENCODER = ("conv1", "conv2", "conv3", "conv3_1", "conv3_2", "conv3_3")

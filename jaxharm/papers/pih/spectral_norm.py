@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import convolve
 from jaxharm.nn.init import uniform_fan_in
-from jaxharm.types import Array
 
 _EPSILON = 1e-12
 

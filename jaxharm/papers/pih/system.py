@@ -11,18 +11,18 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.models.pih_discriminator import PIHDiscriminator, PIHDiscriminatorConfig
-from jaxharm.nn.plate import fill_plate
-from jaxharm.objectives.adversarial import logistic_error
-from jaxharm.objectives.pixel import (
+from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState, to_float
+from jaxharm.losses.adversarial import logistic_error
+from jaxharm.losses.pixel import (
     absolute_error,
     foreground_absolute_error,
     foreground_normalized_error,
 )
-from jaxharm.objectives.reduction import Ratio, reduce_ratio
-from jaxharm.systems.adversarial import AdversarialSystem, Judge
-from jaxharm.systems.updates import Network, Tag, step_key
-from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState, to_float
+from jaxharm.losses.reduction import Ratio, reduce_ratio
+from jaxharm.papers.pih.discriminator import PIHDiscriminator, PIHDiscriminatorConfig
+from jaxharm.papers.pih.plate import fill_plate
+from jaxharm.training.adversarial import AdversarialSystem, Judge
+from jaxharm.training.updates import Network, Tag, step_key
 
 _UNPAIRED = ("composite", "mask", "background")
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxharm.inference.parameters import Parameters
 from jaxharm.inference.pixels import shrink
+from jaxharm.papers.pih.parameters import Parameters
 
 DEFAULT_RADIUS = 7
 CUT = 0.1

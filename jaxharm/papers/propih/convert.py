@@ -10,11 +10,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_safetensors
 
-from jaxharm.convert.name_map import NameMap, Rule, conv
-from jaxharm.convert.torch_file import read_torch_file
 from jaxharm.errors import InputError
-from jaxharm.models.propih import STAGES, ProPIHConfig
-from jaxharm.nn.vgg import COLLECTION, PIECES
+from jaxharm.papers.propih.model import STAGES, ProPIHConfig
+from jaxharm.papers.propih.vgg import COLLECTION, PIECES
+from jaxharm.weights.name_map import NameMap, Rule, conv
+from jaxharm.weights.torch_file import read_torch_file
 
 _Path = tuple[str, ...]
 # Position of each layer in the flat VGG-19, and in the official pieces enc_1 to enc_4.

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import normal_around
 from jaxharm.nn.norm import BatchNorm
-from jaxharm.types import Array
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.models.propih import STAGES, Carry, Inputs, Stage, check_inputs
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
+from jaxharm.papers.propih.model import STAGES, Carry, Inputs, Stage, check_inputs
 
 ExitMode = Literal["fixed", "gru", "all"]
 

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxharm.convert.propih import flat_names
 from jaxharm.errors import InputError
-from jaxharm.nn.vgg import COLLECTION, PIECES, FrozenConv, VggPiece
+from jaxharm.papers.propih.convert import flat_names
+from jaxharm.papers.propih.vgg import COLLECTION, PIECES, FrozenConv, VggPiece
 
 # What the network was trained on, as pre(x) of an RGB image x in [0,1]: weight [out,in], bias [out].
 _STD, _MEAN = np.array([0.229, 0.224, 0.225]), np.array([0.485, 0.456, 0.406])

@@ -9,12 +9,12 @@ import numpy as np
 from safetensors.numpy import save
 
 from jaxharm.cli.convert import check_file, describe
-from jaxharm.convert.torch_file import read_torch_file
-from jaxharm.convert.vgg19 import normalised_encoder
 from jaxharm.errors import InputError
+from jaxharm.images import read_image, write_whole
+from jaxharm.images.codec import READ_SUFFIXES
 from jaxharm.inference.pixels import shrink
-from jaxharm.io import read_image, write_whole
-from jaxharm.io.images import READ_SUFFIXES
+from jaxharm.papers.propih.encoder import normalised_encoder
+from jaxharm.weights.torch_file import read_torch_file
 
 FILE = "vgg_normalised.safetensors"
 _LONG_SIDE = 512  # of the images that activations are measured on, in pixels

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.ops import masked_moments
-from jaxharm.types import Array
 
 
 def stage_descriptor(features: Array, mask: Array) -> Array:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.models.propih import STAGES
+from jaxharm.papers.propih.model import STAGES
 
 _COLUMNS = ["id", "stage"]
 _RARE = 0.05  # share below which a stage has too few labels to be learnt

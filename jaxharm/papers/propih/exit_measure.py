@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.models.propih_exit import stage_descriptor
-from jaxharm.nn.vgg import COLLECTION
-from jaxharm.objectives.painterly import style_errors
-from jaxharm.systems.propih import ProPIHSystem
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
+from jaxharm.papers.propih.exit import stage_descriptor
+from jaxharm.papers.propih.painterly import style_errors
+from jaxharm.papers.propih.system import ProPIHSystem
+from jaxharm.papers.propih.vgg import COLLECTION
 
 _FILE = "measured.npz"
 

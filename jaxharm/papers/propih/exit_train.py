@@ -19,23 +19,23 @@ import numpy as np
 import optax
 
 from jaxharm.config import TrainConfig
-from jaxharm.convert.weights import RUN_WEIGHTS, load_variables, save_weights
 from jaxharm.errors import InputError
-from jaxharm.exit_head.labels import (
+from jaxharm.interfaces import Array, Params
+from jaxharm.papers.propih.exit import ExitHead
+from jaxharm.papers.propih.exit_labels import (
     automatic_labels,
     histogram,
     rare_stages,
     read_labels,
     write_labels,
 )
-from jaxharm.exit_head.measure import Measured, load_measured, measure, save_measured
-from jaxharm.models.propih import STAGES, ProPIHConfig, stage_macs
-from jaxharm.models.propih_exit import ExitHead
-from jaxharm.objectives.hazard import decide, hazard_error
-from jaxharm.systems.optim import make_optimizer
-from jaxharm.systems.propih import ProPIHObjective, ProPIHSystem
-from jaxharm.training.checkpoint import check_writable
-from jaxharm.types import Array, Params
+from jaxharm.papers.propih.exit_measure import Measured, load_measured, measure, save_measured
+from jaxharm.papers.propih.hazard import decide, hazard_error
+from jaxharm.papers.propih.model import STAGES, ProPIHConfig, stage_macs
+from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
+from jaxharm.training.optim import make_optimizer
+from jaxharm.weights.checkpoint import check_writable
+from jaxharm.weights.portable import RUN_WEIGHTS, load_variables, save_weights
 
 _NAME = "propih"
 _HELD_OUT = 0.1

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import optax
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 
 def hazard_error(logits: Array, stage: Array) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from jaxharm.types import Array
+from jaxharm.interfaces import Array
 
 # (image, what belongs to it, constants) -> (loss, further terms)
 Loss = Callable[[Array, Any, Any], tuple[Array, Any]]

@@ -26,12 +26,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.models.propih_exit import ExitHead, stage_descriptor
+from jaxharm.interfaces import Array, Output
 from jaxharm.nn.conv import Conv
-from jaxharm.nn.reflect_conv import ReflectConv
-from jaxharm.nn.vgg import PIECES, VggPiece
 from jaxharm.ops import masked_adain
-from jaxharm.types import Array, Output
+from jaxharm.papers.propih.exit import ExitHead, stage_descriptor
+from jaxharm.papers.propih.reflect_conv import ReflectConv
+from jaxharm.papers.propih.vgg import PIECES, VggPiece
 
 STAGES = len(PIECES)
 

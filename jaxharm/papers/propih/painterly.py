@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
+from jaxharm.interfaces import Array
 from jaxharm.ops import masked_moments
-from jaxharm.types import Array
 
 # Mean and standard deviation of a layer, f32[b,1,1,c] each.
 Moments = tuple[Array, Array]

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.conv import conv2d
 from jaxharm.nn.init import uniform_fan_in
-from jaxharm.types import Array
 
 _VALID = ((0, 0), (0, 0))
 _EXTRA_COLUMN = ((0, 0), (0, 1))

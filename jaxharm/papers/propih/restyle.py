@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.inference.early_exit import StageRunner, check_exit
 from jaxharm.inference.pixels import Inputs, from_unit, shrink, to_unit
-from jaxharm.models.propih import STAGES
+from jaxharm.papers.propih.early_exit import StageRunner, check_exit
+from jaxharm.papers.propih.model import STAGES
 
 NATIVE_PIXELS = 1536 * 1536  # memory grows with them: see benchmarks and README
 StageChoice = int | Literal["auto", "all"]

@@ -21,22 +21,22 @@ import numpy as np
 from flax import linen as nn
 
 from jaxharm.config import TrainConfig
-from jaxharm.convert.propih import load_encoder
-from jaxharm.convert.weights import load_variables
 from jaxharm.errors import InputError
-from jaxharm.models.propih import STAGES, stage_mask
-from jaxharm.models.propih_discriminator import (
+from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
+from jaxharm.losses.reduction import Ratio, reduce_ratio
+from jaxharm.papers.propih.convert import load_encoder
+from jaxharm.papers.propih.discriminator import (
     ProPIHDiscriminator,
     ProPIHDiscriminatorConfig,
     object_cells,
 )
-from jaxharm.nn.vgg import COLLECTION
-from jaxharm.objectives.image_gradient import image_losses
-from jaxharm.objectives.painterly import content_error, style_errors, style_moments
-from jaxharm.objectives.reduction import Ratio, reduce_ratio
-from jaxharm.systems.adversarial import AdversarialSystem, Judge
-from jaxharm.systems.supervised import NETWORK
-from jaxharm.types import Array, Batch, Metrics, Output, Params, TrainState
+from jaxharm.papers.propih.image_gradient import image_losses
+from jaxharm.papers.propih.model import STAGES, stage_mask
+from jaxharm.papers.propih.painterly import content_error, style_errors, style_moments
+from jaxharm.papers.propih.vgg import COLLECTION
+from jaxharm.training.adversarial import AdversarialSystem, Judge
+from jaxharm.training.supervised import NETWORK
+from jaxharm.weights.portable import load_variables
 
 
 @dataclass(frozen=True)

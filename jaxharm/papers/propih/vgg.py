@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxharm.interfaces import Array
 from jaxharm.nn.pool import max_pool
-from jaxharm.nn.reflect_conv import reflect_conv3x3
-from jaxharm.types import Array
+from jaxharm.papers.propih.reflect_conv import reflect_conv3x3
 
 COLLECTION = "encoder"
 # Layers of each piece, and the multiple of the base width that each gives; the piece's last layer

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from support.fixtures_data import box_mask, random_image, write_image, write_tree
 
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources.plain import open_folder
-from data_pipelines.sources.records import Limits, RecordLoader
-from data_pipelines.validation import Report
-from data_pipelines.validation_images import decode_mask, looks_inverted
-from tests.fixtures_data import box_mask, random_image, write_image, write_tree
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.images import decode_mask, looks_inverted
+from data_pipelines.building.records import Limits, RecordLoader
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.photos import open_folder
 
 PHOTO, MASK, COMPOSITE = "real_images/p.jpg", "masks/p_1.png", "composite_images/p_1_1.jpg"
 

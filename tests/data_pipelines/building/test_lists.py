@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.validation import Report
-from data_pipelines.validation_lists import (
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.lists import (
     list_for_split,
     lists_by_split,
     parse_composite,
@@ -14,6 +13,7 @@ from data_pipelines.validation_lists import (
     read_composites,
     read_ids,
 )
+from data_pipelines.building.report import Report
 
 
 def report_kinds(report: Report) -> tuple[str, ...]:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.fixtures_data import box_mask, random_image, write_image
 
 from data_pipelines.build import build, main
-from data_pipelines.decode import decode_mask, decode_record
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources import open_source
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.reading import open_source
+from data_pipelines.samples.decode import decode_mask, decode_record
 from data_pipelines.verify import verify
-from tests.fixtures_data import box_mask, random_image, write_image
 
 IDS = ("zebra", "a_b")
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.fixtures_data import box_mask, random_image, write_image
 
 from data_pipelines.build import build
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources import open_source
-from data_pipelines.sources.ccharmony import expand, read_names
-from data_pipelines.validation import Report
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.ccharmony import expand, read_names
+from data_pipelines.reading import open_source
 from data_pipelines.verify import verify
-from tests.fixtures_data import box_mask, random_image, write_image
 
 TRAIN, TEST = ("Canon1DsMkIII_0016_a", "8D5U5531_b"), ("IMG_0281_a",)
 

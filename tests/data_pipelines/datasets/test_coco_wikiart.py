@@ -7,18 +7,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.fixtures_data import random_image, write_image
 
 from data_pipelines import build as build_command
 from data_pipelines import verify as verify_command
 from data_pipelines.build import build
-from data_pipelines.decode import decode_mask
-from data_pipelines.errors import DatasetValidationError
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.datasets.coco import SegmentationError, check_segmentation, draw
 from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
-from data_pipelines.sources import open_source
-from data_pipelines.sources.coco import SegmentationError, check_segmentation, draw
+from data_pipelines.reading import open_source
+from data_pipelines.samples.decode import decode_mask
 from data_pipelines.verify import verify
 from jaxharm.config import AugmentConfig, DataConfig, PaintingsConfig
-from tests.fixtures_data import random_image, write_image
 
 SIZE = (40, 50)  # of photographs: 2000 pixels, so that objects have 100 to 600
 PAINTINGS = {

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources import dataset_info, open_source
-from data_pipelines.sources.demo import MAX_SIDE, PLAN, cut_out, frame
-from data_pipelines.sources.demo_photos import PHOTOS, DemoPhoto
-from data_pipelines.validation_images import decode_mask, decode_rgb
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.images import decode_mask, decode_rgb
+from data_pipelines.datasets.demo import MAX_SIDE, PLAN, cut_out, frame
+from data_pipelines.datasets.demo_photos import PHOTOS, DemoPhoto
+from data_pipelines.reading import dataset_info, open_source
 from data_pipelines.verify import verify
 
 

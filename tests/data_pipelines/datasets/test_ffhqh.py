@@ -5,12 +5,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.fixtures_data import box_mask, random_image, write_image
 
-from data_pipelines import make_ffhqh
 from data_pipelines.build import build
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.sources import open_source
-from tests.fixtures_data import box_mask, random_image, write_image
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.making import ffhqh as make_ffhqh
+from data_pipelines.reading import open_source
 
 IDS = ("00000", "00007", "60001", "63002")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.fixtures_data import box_mask, random_image, write_image, write_tree
 
 from data_pipelines.build import build
-from data_pipelines.errors import DatasetValidationError, MissingDatasetError
-from data_pipelines.sources import dataset_info, list_built, open_source
-from data_pipelines.sources.iharmony4 import SUBSETS, Iharmony4, is_validation
-from data_pipelines.sources.plain import open_folder
-from data_pipelines.validation import Report
+from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.iharmony4 import SUBSETS, Iharmony4, is_validation
+from data_pipelines.datasets.photos import open_folder
+from data_pipelines.reading import dataset_info, list_built, open_source
 from data_pipelines.verify import verify
-from tests.fixtures_data import box_mask, random_image, write_image, write_tree
 
 LISTS = {
     "toy_train.txt": ["z_1_1.jpg", "b_2_1.jpg", "z_1_2.jpg", "a_x_1_10.jpg"],

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.fixtures_data import box_mask, random_image, write_image, write_tree
 
 from data_pipelines.build import build
-from data_pipelines.decode import decode_mask
-from data_pipelines.errors import DatasetValidationError
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.datasets.photos import open_folder
 from data_pipelines.export import export
 from data_pipelines.loader import eval_batches
-from data_pipelines.sources import open_source
-from data_pipelines.sources.plain import open_folder
+from data_pipelines.reading import open_source
+from data_pipelines.samples.decode import decode_mask
 from data_pipelines.verify import verify
-from tests.fixtures_data import box_mask, random_image, write_image, write_tree
 
 
 @pytest.fixture

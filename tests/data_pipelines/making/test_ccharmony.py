@@ -7,14 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.fixtures_data import box_mask, write_image
 
-from data_pipelines import color_chart, make_ccharmony, published_matrices
 from data_pipelines.build import build
-from data_pipelines.ccharmony_composites import Options
-from data_pipelines.color_chart import PATCHES, STANDARD
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.polynomial_matching import fit, quantise, transfer, transform
-from tests.fixtures_data import box_mask, write_image
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.making.ccharmony import __main__ as make_ccharmony
+from data_pipelines.making.ccharmony import chart as color_chart
+from data_pipelines.making.ccharmony import matrices as published_matrices
+from data_pipelines.making.ccharmony.chart import PATCHES, STANDARD
+from data_pipelines.making.ccharmony.composites import Options
+from jaxharm.images.polynomial import fit, quantise, transfer, transform
 
 IMAGES = [f"Camera_{i:02d}" for i in range(12)]
 LISTS = {

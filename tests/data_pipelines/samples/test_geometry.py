@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from memory_source import MemorySource
+from support.memory_source import MemorySource
 
-from data_pipelines.decode import decode_image, decode_mask, decode_record
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.transforms import (
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.samples.decode import decode_image, decode_mask, decode_record
+from data_pipelines.samples.geometry import (
     Geometry,
     apply_geometry,
     draw_crop,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from data_pipelines.color_jitter import adjust_brightness, adjust_contrast, draw_jitter
+from data_pipelines.samples.jitter import adjust_brightness, adjust_contrast, draw_jitter
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.651, 0.8, 1.0, 1.07, 1.349])

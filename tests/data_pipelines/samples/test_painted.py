@@ -5,18 +5,18 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-from memory_source import MemorySource
+from support.fixtures_data import box_mask, random_image, write_image
+from support.memory_source import MemorySource
 
 from data_pipelines import loader
 from data_pipelines.build import build
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.paintings import PaintedEvalSamples
-from data_pipelines.placement import blend
-from data_pipelines.samples import Slots
-from data_pipelines.sources.textures import TextureSource, texture
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.samples.painted import PaintedEvalSamples
+from data_pipelines.samples.paired import Slots
+from data_pipelines.samples.placement import blend
+from data_pipelines.samples.textures import TextureSource, texture
 from data_pipelines.verify import verify
 from jaxharm.config import AugmentConfig, DataConfig, PaintingsConfig, SynthesisConfig
-from tests.fixtures_data import box_mask, random_image, write_image
 
 DATA = DataConfig(
     batch_size=4,

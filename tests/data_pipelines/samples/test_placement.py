@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from support.fixtures_data import box_mask, random_image
 
-from data_pipelines.color_jitter import ColorJitter
-from data_pipelines.placement import blend, bounding_box, move, place
-from tests.fixtures_data import box_mask, random_image
+from data_pipelines.samples.jitter import ColorJitter
+from data_pipelines.samples.placement import blend, bounding_box, move, place
 
 TIES = 1e-3  # share of pixels that a nearest-neighbour tie may change (manifest)
 

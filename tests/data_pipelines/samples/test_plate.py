@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.fixtures_data import box_mask, random_image
 
-from data_pipelines.plate import FILLS, fill_plate
-from jaxharm.nn.plate import fill_plate as fill_plate_jax
-from tests.fixtures_data import box_mask, random_image
+from data_pipelines.samples.plate import FILLS, fill_plate
+from jaxharm.papers.pih.plate import fill_plate as fill_plate_jax
 
 
 def soft_mask(height: int, width: int) -> np.ndarray:

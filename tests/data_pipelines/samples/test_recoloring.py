@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data_pipelines import color, synthesis
+from data_pipelines.samples import recoloring as synthesis
+from jaxharm.images import color
 
 
 def photograph(seed: int, height: int = 72, width: int = 96) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.resize import IMAGE_MODES, resize_image, resize_mask
+from data_pipelines.samples.resize import IMAGE_MODES, resize_image, resize_mask
 from jaxharm import metrics
 
 _MODES = {

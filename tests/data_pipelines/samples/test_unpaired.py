@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from memory_source import MemorySource
+from support.memory_source import MemorySource
 
-from data_pipelines import loader, schema
-from data_pipelines.errors import DatasetValidationError
-from data_pipelines.placement import blend
+from data_pipelines import loader
+from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.samples.placement import blend
+from jaxharm import schema
 from jaxharm.config import AugmentConfig, DataConfig, UnpairedConfig
 
 NONE = UnpairedConfig(enabled=True, translate=0, brightness=0.0, contrast=0.0)

@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_recipe import fill, fill_all, giftnet_override
-from random_variables import QUICK_COMPILE, random_variables
+from support.golden_recipe import fill, fill_all, giftnet_override
+from support.random_variables import QUICK_COMPILE, random_variables
 
 from jaxharm import registry
 from jaxharm.convert import from_torch
-from jaxharm.convert.weights import variable_shapes
 from jaxharm.errors import InputError
-from jaxharm.models.giftnet import GiftNet, GiftNetConfig
-from jaxharm.models.giftnet_gift import CodeMap, Gift, ModulatedConv, Style, pooled
 from jaxharm.nn.imagenet import normalize
+from jaxharm.papers.giftnet.gift import CodeMap, Gift, ModulatedConv, Style, pooled
+from jaxharm.papers.giftnet.model import GiftNet, GiftNetConfig
+from jaxharm.weights.portable import variable_shapes
 
 TINY = GiftNetConfig.tiny()
 EVERYWHERE = ("skip", "out", "concat", "up", "bottleneck", "encoder")

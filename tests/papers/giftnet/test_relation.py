@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxharm.objectives.relation import (
+from jaxharm.papers.giftnet.relation import (
     distillation_error,
     map_distance,
     relation_map,

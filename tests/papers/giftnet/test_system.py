@@ -10,23 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from system_cases import teacher_weights, tiny_batch, tiny_config
+from support.golden_recipe import fill_all, giftnet_override
+from support.system_cases import teacher_weights, tiny_batch, tiny_config
 
 from jaxharm import registry
 from jaxharm.convert import from_torch
-from jaxharm.convert.weights import save_weights
 from jaxharm.errors import InputError
-from jaxharm.models.issam import IssamConfig
+from jaxharm.interfaces import TrainState
+from jaxharm.losses.pixel import foreground_normalized_error
 from jaxharm.nn.imagenet import normalize
-from jaxharm.objectives.pixel import foreground_normalized_error
-from jaxharm.objectives.relation import map_distance
+from jaxharm.papers.giftnet.relation import map_distance
+from jaxharm.papers.giftnet.system import NETWORK_TEACHER, GiftNetObjective, RelationConfig
+from jaxharm.papers.giftnet.teacher import TeacherConfig
+from jaxharm.papers.issam.model import IssamConfig
 from jaxharm.systems import make_system
-from jaxharm.systems.giftnet import NETWORK_TEACHER, GiftNetObjective, RelationConfig
-from jaxharm.systems.giftnet_teacher import TeacherConfig
-from jaxharm.systems.supervised import NETWORK
 from jaxharm.training import parallel
-from jaxharm.types import TrainState
-from tests.golden_recipe import fill_all, giftnet_override
+from jaxharm.training.supervised import NETWORK
+from jaxharm.weights.portable import save_weights
 
 
 def tiny(**changes):

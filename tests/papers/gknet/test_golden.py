@@ -7,21 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_recipe import fill_all
+from support.golden_recipe import fill_all
+from support.random_variables import QUICK_COMPILE
 
 from jaxharm import registry
 from jaxharm.convert import from_torch
-from jaxharm.models.gknet import GKNetConfig
-from jaxharm.models.gknet_kernels import SelectiveCorrelationFusion, kernels_of, modulate
-from jaxharm.models.gknet_lre import (
+from jaxharm.losses.pixel import foreground_normalized_error
+from jaxharm.nn.resample import double, resize
+from jaxharm.papers.gknet.kernels import SelectiveCorrelationFusion, kernels_of, modulate
+from jaxharm.papers.gknet.lre import (
     Attention,
     EncoderLayer,
     allowed_keys,
     sincos_positions,
 )
-from jaxharm.nn.resample import double, resize
-from jaxharm.objectives.pixel import foreground_normalized_error
-from tests.random_variables import QUICK_COMPILE
+from jaxharm.papers.gknet.model import GKNetConfig
 
 pytestmark = pytest.mark.golden
 TINY = GKNetConfig.tiny()

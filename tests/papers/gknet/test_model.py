@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from random_variables import QUICK_COMPILE, random_variables
+from support.random_variables import QUICK_COMPILE, random_variables
 
 from jaxharm import registry
-from jaxharm.convert.weights import variable_shapes
 from jaxharm.errors import InputError
-from jaxharm.models import gknet_lre
-from jaxharm.models.gknet import GKNet, GKNetConfig
-from jaxharm.models.gknet_kernels import correlation
-from jaxharm.models.gknet_lre import allowed_keys, token_grid
 from jaxharm.nn.resample import double, resize
+from jaxharm.papers.gknet import lre as gknet_lre
+from jaxharm.papers.gknet.kernels import correlation
+from jaxharm.papers.gknet.lre import allowed_keys, token_grid
+from jaxharm.papers.gknet.model import GKNet, GKNetConfig
+from jaxharm.weights.portable import variable_shapes
 
 TINY = GKNetConfig.tiny()
 # specs/gknet 2.

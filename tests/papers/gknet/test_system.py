@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import QUICK_COMPILE
-from system_cases import tiny_batch, tiny_config
+from support.random_variables import QUICK_COMPILE
+from support.system_cases import tiny_batch, tiny_config
 
 from jaxharm.config import load_config
 from jaxharm.evaluation.padding import padded_maps
+from jaxharm.interfaces import Output
 from jaxharm.nn.imagenet import STD
+from jaxharm.papers.gknet.figures import explain
 from jaxharm.systems import make_system
-from jaxharm.systems.gknet_maps import explain
-from jaxharm.systems.optim import make_schedule
-from jaxharm.types import Output
+from jaxharm.training.optim import make_schedule
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/gknet/iharmony4.py"
 
@@ -95,7 +95,7 @@ def test_the_point_can_be_chosen():
 
 
 def test_drawn_kernels_are_those_of_their_places():
-    from jaxharm.systems.gknet_maps import _drawn_kernels
+    from jaxharm.papers.gknet.figures import _drawn_kernels
 
     kernels = np.random.default_rng(0).uniform(-1, 1, (1, 4, 8, 3, 3)).astype(np.float32)
     drawn = np.asarray(_drawn_kernels(jnp.asarray(kernels), (48, 96)))[0, ..., 0]

@@ -9,19 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from golden_recipe import fill_all, giftnet_override
-from random_variables import QUICK_COMPILE, random_variables
+from support.golden_recipe import fill_all, giftnet_override
+from support.random_variables import QUICK_COMPILE, random_variables
 
 from jaxharm import metrics, registry
 from jaxharm.config import TrainConfig
 from jaxharm.convert import from_torch
 from jaxharm.errors import InputError
-from jaxharm.models.issam import Issam, IssamConfig
+from jaxharm.losses.pixel import foreground_normalized_error
 from jaxharm.nn.imagenet import normalize
-from jaxharm.nn.ssam import SpatialSeparatedAttention
-from jaxharm.objectives.pixel import foreground_normalized_error
+from jaxharm.papers.issam.model import Issam, IssamConfig
+from jaxharm.papers.issam.ssam import SpatialSeparatedAttention
+from jaxharm.papers.issam.system import IssamObjective
 from jaxharm.systems import make_system
-from jaxharm.systems.issam import IssamObjective
 
 STATISTICS = "encoder.blocks_connected.block2.convs.block.0.block.1"
 

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_recipe import fill, phnet_override
+from support.golden_recipe import fill, phnet_override
 
-from jaxharm.models.phnet_bottleneck import PatchFeatureExtractor, SqueezeExcitation
+from jaxharm.papers.phnet.bottleneck import PatchFeatureExtractor, SqueezeExcitation
 
 PFE = PatchFeatureExtractor(grid=3, mix_init=(0.9, 0.1), epsilon=1e-8, background_divisor=255.0)
 CASES = ["normal", "corner_fg", "full_fg", "empty_fg", "one_pixel", "interleaved"]

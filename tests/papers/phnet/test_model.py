@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_recipe import fill_all, phnet_override
+from support.golden_recipe import fill_all, phnet_override
 
 from jaxharm import metrics, registry
-from jaxharm.convert.name_map import from_torch
 from jaxharm.errors import InputError
-from jaxharm.models.phnet import PHNet, PHNetConfig
+from jaxharm.papers.phnet.model import PHNet, PHNetConfig
+from jaxharm.weights.name_map import from_torch
 
 GOLDENS = {"phnet_ffhqh": "model_ffhqh", "phnet_iharmony4": "model_iharmony"}
 

@@ -9,18 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from golden_recipe import fill_all, phnet_override
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
+from support.golden_recipe import fill_all, phnet_override
 
 from jaxharm import registry
 from jaxharm.config import OptimConfig, TrainConfig
-from jaxharm.convert.name_map import from_torch
-from jaxharm.models.phnet import PHNetConfig
+from jaxharm.interfaces import Output
+from jaxharm.papers.phnet.model import PHNetConfig
+from jaxharm.papers.phnet.system import PHNetObjective
 from jaxharm.systems import make_system
-from jaxharm.systems.optim import make_optimizer
-from jaxharm.systems.phnet import PHNetObjective
-from jaxharm.types import Output
+from jaxharm.training.optim import make_optimizer
+from jaxharm.weights.name_map import from_torch
 
 NAME = "phnet_ffhqh"
 

@@ -3,8 +3,8 @@
 import functools
 import json
 
-import golden_recipe
 import numpy as np
+from support import golden_recipe
 
 
 @functools.cache

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from random_weights import random_variables
+from support.random_weights import random_variables
 
 from jaxharm.__main__ import main
-from jaxharm.convert.weights import save_weights
+from jaxharm.images import read_image, write_image
 from jaxharm.inference import Parameters
-from jaxharm.io import read_image, write_image
-from jaxharm.models.pih import PIHConfig
+from jaxharm.papers.pih.model import PIHConfig
+from jaxharm.weights.portable import save_weights
 
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.integers(0, 65535, (40, 30, 3), np.uint16)

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pih_golden import allowed, discriminator_variables, manifest, state_dict
+from papers.pih.golden_case import allowed, discriminator_variables, manifest, state_dict
 
 from jaxharm.errors import InputError
-from jaxharm.models.pih_discriminator import PIHDiscriminator, PIHDiscriminatorConfig
-from jaxharm.nn.spectral_norm import spectral_norm
+from jaxharm.papers.pih.discriminator import PIHDiscriminator, PIHDiscriminatorConfig
+from jaxharm.papers.pih.spectral_norm import spectral_norm
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxharm.errors import InputError
-from jaxharm.inference.edit import Edit, blend_images
+from jaxharm.papers.pih.edit import Edit, blend_images
 
 RANDOM = np.random.default_rng(0)
 COMPOSITE, RESULT = (RANDOM.random((1, 12, 9, 3), np.float32) for _ in range(2))

@@ -6,9 +6,9 @@ import pytest
 
 from jaxharm.errors import InputError
 from jaxharm.inference import Edit, Parameters
-from jaxharm.inference.export import curve_table, export_cube, export_shading
-from jaxharm.inference.parametric import render
 from jaxharm.inference.pixels import Inputs
+from jaxharm.papers.pih.export import curve_table, export_cube, export_shading
+from jaxharm.papers.pih.runner import render
 
 RANDOM = np.random.default_rng(0)
 SHADING = 0.5 + RANDOM.random((9, 9), np.float32) / 2

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from pih_golden import allowed, state_dict
+from papers.pih.golden_case import allowed, state_dict
 
 from jaxharm import convert, registry
 

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from pih_golden import discriminator_variables, state_dict
+from papers.pih.golden_case import discriminator_variables, state_dict
 
 from jaxharm import convert
 from jaxharm.config import OptimConfig, TrainConfig
-from jaxharm.models.pih import PIHConfig
-from jaxharm.systems.adversarial import DISCRIMINATOR
-from jaxharm.systems.pih import AdversarialConfig, PIHObjective, PIHSystem
-from jaxharm.systems.supervised import NETWORK
-from jaxharm.systems.updates import Network, Tag, replace_networks, step_key
-from jaxharm.types import TrainState
+from jaxharm.interfaces import TrainState
+from jaxharm.papers.pih.model import PIHConfig
+from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective, PIHSystem
+from jaxharm.training.adversarial import DISCRIMINATOR
+from jaxharm.training.supervised import NETWORK
+from jaxharm.training.updates import Network, Tag, replace_networks, step_key
 
 pytestmark = pytest.mark.golden
 CONFIG = TrainConfig(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxharm.nn.mobilenet import BLOCKS, InvertedResidual, MobileNetV3Small, make_divisible
+from jaxharm.papers.pih.mobilenet import BLOCKS, InvertedResidual, MobileNetV3Small, make_divisible
 
 
 def shapes(model, side=64, channels=7):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from jaxharm import convert, registry
-from jaxharm.convert.pih import torch_names
 from jaxharm.errors import InputError
-from jaxharm.models.pih import PIH, PIHConfig, render, unblend
+from jaxharm.papers.pih.convert import torch_names
+from jaxharm.papers.pih.model import PIH, PIHConfig, render, unblend
 
 TINY = PIHConfig.tiny()
 KNOTS = (np.arange(32, dtype=np.float32) + 0.5) / 32

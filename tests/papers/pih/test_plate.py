@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxharm.nn.plate import fill_plate
+from jaxharm.papers.pih.plate import fill_plate
 
 fill = jax.jit(fill_plate)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxharm.nn.region_statistics import StatisticsNet, region_statistics
+from jaxharm.papers.pih.region_statistics import StatisticsNet, region_statistics
 
 QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95]
 

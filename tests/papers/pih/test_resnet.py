@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxharm.nn.resnet import Bottleneck, ResNet
+from jaxharm.papers.pih.resnet import Bottleneck, ResNet
 
 
 def test_resnet50_has_its_parameters():

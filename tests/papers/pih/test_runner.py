@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from jaxharm.inference import parametric, tiles
-from jaxharm.inference.edit import Edit
-from jaxharm.inference.parameters import Parameters
-from jaxharm.inference.parametric import render
+from jaxharm.inference import tiles
 from jaxharm.inference.pixels import Inputs
+from jaxharm.papers.pih import runner as parametric
+from jaxharm.papers.pih.edit import Edit
+from jaxharm.papers.pih.parameters import Parameters
+from jaxharm.papers.pih.runner import render
 
 
 def example(dtype, height=61, width=47, plate=True, seed=0):

@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from system_cases import tiny_batch, tiny_system
+from support.system_cases import tiny_batch, tiny_system
 
 from jaxharm.config import OptimConfig, TrainConfig
 from jaxharm.errors import InputError
-from jaxharm.models.pih import PIHConfig
-from jaxharm.models.pih_discriminator import PIHDiscriminatorConfig
-from jaxharm.nn.plate import fill_plate
-from jaxharm.systems.pih import AdversarialConfig, PIHObjective, PIHSystem
-from jaxharm.systems.updates import Network, Tag, step_key
-from jaxharm.types import Output, TrainState
+from jaxharm.interfaces import Output, TrainState
+from jaxharm.papers.pih.discriminator import PIHDiscriminatorConfig
+from jaxharm.papers.pih.model import PIHConfig
+from jaxharm.papers.pih.plate import fill_plate
+from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective, PIHSystem
+from jaxharm.training.updates import Network, Tag, step_key
 
 CONFIG = TrainConfig(
     system="pih_light",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxharm.inference import Parameters
-from jaxharm.inference.temporal import CUT, Frame, line_weights, smooth, thumbnail
+from jaxharm.papers.pih.temporal import CUT, Frame, line_weights, smooth, thumbnail
 
 RANDOM = np.random.default_rng(0)
 PICTURE = RANDOM.random((16, 16, 3), np.float32) * 0.8

@@ -3,12 +3,12 @@
 import functools
 import json
 
-import golden_recipe
 import numpy as np
+from support import golden_recipe
 
-from jaxharm.convert.name_map import Rule, conv
-from jaxharm.convert.propih import torch_names
-from jaxharm.models.propih import ProPIHConfig
+from jaxharm.papers.propih.convert import torch_names
+from jaxharm.papers.propih.model import ProPIHConfig
+from jaxharm.weights.name_map import Rule, conv
 
 
 @functools.cache

@@ -4,12 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-from random_weights import random_variables
+from support.random_weights import random_variables
 
 from jaxharm.__main__ import main
-from jaxharm.convert.weights import save_weights
-from jaxharm.io import read_image, write_image
-from jaxharm.models.propih import ProPIHConfig
+from jaxharm.images import read_image, write_image
+from jaxharm.papers.propih.model import ProPIHConfig
+from jaxharm.weights.portable import save_weights
 
 RANDOM = np.random.default_rng(0)
 IMAGE, PAINTING = RANDOM.integers(0, 255, (2, 40, 30, 3), np.uint8)
@@ -144,7 +144,7 @@ def test_errors_are_one_sentence_and_status_2(tmp_path, weights, files, capsys):
 
 
 def test_other_models_refuse_the_options(tmp_path, files, capsys):
-    import toy_system
+    from support import toy_system
 
     from jaxharm import registry
 

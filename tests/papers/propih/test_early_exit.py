@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxharm.errors import InputError
-from jaxharm.inference.early_exit import StageRunner, one_program
-from jaxharm.models.propih import STAGES, ProPIH, ProPIHConfig, stage_macs
+from jaxharm.papers.propih.early_exit import StageRunner, one_program
+from jaxharm.papers.propih.model import STAGES, ProPIH, ProPIHConfig, stage_macs
 
 RNG = np.random.default_rng(6)
 COUNT = 5

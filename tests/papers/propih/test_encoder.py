@@ -8,11 +8,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from jaxharm.__main__ import main
-from jaxharm.convert.propih import load_encoder
-from jaxharm.convert.vgg19 import LAYERS, normalised_encoder
 from jaxharm.errors import InputError
-from jaxharm.io import write_image
-from jaxharm.nn.vgg import PIECES, VggPiece
+from jaxharm.images import write_image
+from jaxharm.papers.propih.convert import load_encoder
+from jaxharm.papers.propih.encoder import LAYERS, normalised_encoder
+from jaxharm.papers.propih.vgg import PIECES, VggPiece
 
 torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
 # Torchvision's positions of conv1_1 to conv4_1, without and with batch norm.
@@ -77,7 +77,7 @@ def pieces(encoder, image) -> list[np.ndarray]:
 
 
 def as_encoder(state):
-    from jaxharm.convert.propih import encoder_from_torch
+    from jaxharm.papers.propih.convert import encoder_from_torch
 
     return encoder_from_torch(state, WIDTHS[0])
 

@@ -7,15 +7,15 @@ import json
 import jax
 import numpy as np
 import pytest
-from system_cases import tiny_batch, tiny_config
+from support.system_cases import tiny_batch, tiny_config
 
 from jaxharm.config import OptimConfig
-from jaxharm.convert.weights import load_variables, save_weights
 from jaxharm.errors import InputError
-from jaxharm.exit_head.labels import automatic_labels, histogram, rare_stages, read_labels
-from jaxharm.exit_head.train import ExitHeadObjective, exit_logits, train_exit_head
-from jaxharm.models.propih import STAGES, ProPIH
+from jaxharm.papers.propih.exit_labels import automatic_labels, histogram, rare_stages, read_labels
+from jaxharm.papers.propih.exit_train import ExitHeadObjective, exit_logits, train_exit_head
+from jaxharm.papers.propih.model import STAGES, ProPIH
 from jaxharm.systems import make_system
+from jaxharm.weights.portable import load_variables, save_weights
 
 BATCHES, SIZE = 3, 8
 
@@ -91,7 +91,7 @@ def test_run_leaves_a_model_that_can_decide(generator, tmp_path, capsys, monkeyp
     np.testing.assert_allclose(out.aux["exit_logits"], logits, rtol=1e-3, atol=1e-4)
 
     # The same again, from what is kept: bit for bit. The set is not seen a second time.
-    monkeypatch.setattr("jaxharm.exit_head.train.measure", None)
+    monkeypatch.setattr("jaxharm.papers.propih.exit_train.measure", None)
     (tmp_path / "b").mkdir()
     (tmp_path / "b/measured.npz").write_bytes((tmp_path / "a/measured.npz").read_bytes())
     train_exit_head(run, tmp_path / "b", open_set)

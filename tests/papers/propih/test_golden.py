@@ -6,14 +6,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from propih_golden import arrays, assert_close, generator_leaves, manifest, nhwc, state_dict, unit
+from papers.propih.golden_case import (
+    arrays,
+    assert_close,
+    generator_leaves,
+    manifest,
+    nhwc,
+    state_dict,
+    unit,
+)
 
 from jaxharm import convert, registry
 from jaxharm.config import TrainConfig
-from jaxharm.models.propih import STAGES, ProPIHConfig, stage_mask
-from jaxharm.nn.vgg import COLLECTION
 from jaxharm.ops import masked_adain, masked_moments
-from jaxharm.systems.propih import ProPIHObjective, ProPIHSystem
+from jaxharm.papers.propih.model import STAGES, ProPIHConfig, stage_mask
+from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
+from jaxharm.papers.propih.vgg import COLLECTION
 
 pytestmark = pytest.mark.golden
 OBJECTIVE = ProPIHObjective(random_encoder=True, discriminator=None)

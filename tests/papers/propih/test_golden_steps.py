@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from propih_golden import (
+from papers.propih.golden_case import (
     arrays,
     assert_close,
     discriminator_leaves,
@@ -20,14 +20,14 @@ from propih_golden import (
 
 from jaxharm import convert
 from jaxharm.config import OptimConfig, TrainConfig
-from jaxharm.models.propih import ProPIHConfig
-from jaxharm.models.propih_discriminator import object_cells
-from jaxharm.nn.vgg import COLLECTION
-from jaxharm.systems.adversarial import DISCRIMINATOR
-from jaxharm.systems.propih import ProPIHObjective, ProPIHSystem
-from jaxharm.systems.supervised import NETWORK
-from jaxharm.systems.updates import Network, replace_networks
-from jaxharm.types import TrainState
+from jaxharm.interfaces import TrainState
+from jaxharm.papers.propih.discriminator import object_cells
+from jaxharm.papers.propih.model import ProPIHConfig
+from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
+from jaxharm.papers.propih.vgg import COLLECTION
+from jaxharm.training.adversarial import DISCRIMINATOR
+from jaxharm.training.supervised import NETWORK
+from jaxharm.training.updates import Network, replace_networks
 
 pytestmark = pytest.mark.golden
 CONFIG = TrainConfig(

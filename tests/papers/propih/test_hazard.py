@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxharm.objectives.hazard import decide, hazard_error
+from jaxharm.papers.propih.hazard import decide, hazard_error
 
 
 def test_hazard_error_by_hand():

@@ -10,8 +10,8 @@ from PIL import Image
 
 from jaxharm import convert, registry
 from jaxharm.errors import InputError
-from jaxharm.models.propih import STAGES, ProPIH, ProPIHConfig, stage_macs
-from jaxharm.nn.vgg import COLLECTION
+from jaxharm.papers.propih.model import STAGES, ProPIH, ProPIHConfig, stage_macs
+from jaxharm.papers.propih.vgg import COLLECTION
 
 RNG = np.random.default_rng(2)
 MODEL = ProPIH(ProPIHConfig.tiny())

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxharm.nn.reflect_conv import ReflectConv, nearest_conv3x3, reflect_conv3x3
+from jaxharm.papers.propih.reflect_conv import ReflectConv, nearest_conv3x3, reflect_conv3x3
 
 RNG = np.random.default_rng(4)
 

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from random_variables import QUICK_COMPILE
-from random_weights import random_variables
+from support.random_variables import QUICK_COMPILE
+from support.random_weights import random_variables
 
 import jaxharm
 from jaxharm.errors import InputError
-from jaxharm.inference import Harmonizer, Restyle, restyle
-from jaxharm.models.propih import ProPIH, ProPIHConfig
+from jaxharm.inference import Harmonizer, Restyle
+from jaxharm.papers.propih import restyle
+from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
 
 
 @functools.cache

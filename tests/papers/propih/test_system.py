@@ -8,17 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from system_cases import tiny_batch, tiny_config
+from support.system_cases import tiny_batch, tiny_config
 
 from jaxharm.config import OptimConfig
-from jaxharm.convert.propih import load_encoder
-from jaxharm.convert.weights import save_weights
 from jaxharm.errors import InputError
-from jaxharm.models.propih_discriminator import ProPIHDiscriminatorConfig, object_cells
-from jaxharm.nn.vgg import COLLECTION
+from jaxharm.papers.propih.convert import load_encoder
+from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig, object_cells
+from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.systems import make_system
-from jaxharm.systems.optim import make_schedule
-from jaxharm.systems.supervised import NETWORK
+from jaxharm.training.optim import make_schedule
+from jaxharm.training.supervised import NETWORK
+from jaxharm.weights.portable import save_weights
 
 # (index, channels in, channels out, side) of the flat VGG-19 at the width of the tiny model.
 LAYERS = (

@@ -1,5 +1,5 @@
 """Official checkpoints -> our variables."""
 
-from jaxharm.convert.name_map import from_torch
+from jaxharm.weights.name_map import from_torch
 
 __all__ = ["from_torch"]

@@ -1,0 +1,1 @@
+"""How any data set is checked and written."""

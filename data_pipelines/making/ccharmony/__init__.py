@@ -1,0 +1,1 @@
+"""Makes a set like ccHarmony from photographs with a color chart."""

@@ -1,0 +1,1 @@
+"""Loss terms that two or more papers use, or that are general."""

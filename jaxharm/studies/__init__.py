@@ -1,0 +1,1 @@
+"""Several runs compared: ablations over seeds, and the votes of raters."""

@@ -1,0 +1,1 @@
+"""Weights on disk: checkpoints of runs, portable weights, official PyTorch files."""
