@@ -20,7 +20,7 @@ from jaxharm.evaluation.report import as_table, write_report
 from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
 from jaxharm.ops.dispatch import override
-from jaxharm.systems.base import make_system
+from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.weights.checkpoint import load_for_eval
 

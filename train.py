@@ -18,7 +18,7 @@ from jaxharm.evaluation.padding import padded_predict
 from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
 from jaxharm.papers.propih.exit_train import ExitHeadObjective, train_exit_head
-from jaxharm.systems.base import make_system
+from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.training.loop import DivergedError, train
 

@@ -28,7 +28,7 @@ from jaxharm.compiler import save_memory_on_cpu
 from jaxharm.config import TrainConfig, load_config
 from jaxharm.errors import run_command
 from jaxharm.interfaces import Batch, TrainState
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 
 _MIB = 2**20
 

@@ -9,6 +9,8 @@ Units everywhere: images f32[b,h,w,3] in [0,1], sRGB-encoded; masks f32[b,h,w,1]
 import importlib
 from typing import Any
 
+from jaxharm import papers as _papers  # noqa: F401 - registers every model, importing nothing heavy
+
 __version__ = "0.1.0"
 
 _ATTRIBUTES = {

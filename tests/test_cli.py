@@ -262,7 +262,7 @@ def official(tmp_path, monkeypatch):
     """An official file of the toy model, whose released weights go with dropout 0.2."""
     torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
     entry = dataclasses.replace(
-        registry.get("toy"), torch_names="test_cli:toy_names", official={"dropout": 0.2}
+        registry.get("toy"), torch_names=lambda: toy_names, official={"dropout": 0.2}
     )
     monkeypatch.setitem(registry._ENTRIES, "toy", entry)
     state = {

@@ -11,8 +11,8 @@ import pytest
 from jaxharm import config as config_lib
 from jaxharm import registry
 from jaxharm.errors import InputError
+from jaxharm.registry import make_system
 from jaxharm.studies.ablation import load_study, plan
-from jaxharm.systems import make_system
 from jaxharm.training.optim import make_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,8 +46,8 @@ PIH_DEMO = ROOT / "configs/pih/demo.py"
 def test_config_builds_its_model(path):
     config = config_lib.load_config(path)
     entry = registry.get(config.system)
-    assert isinstance(config.model, registry.resolve(entry.config))
-    model = registry.resolve(entry.model)(config=config.model)
+    assert isinstance(config.model, entry.config())
+    model = entry.model()(config=config.model)
     side = config.data.image_size
     image, mask = (jax.ShapeDtypeStruct((2, side, side, c), jnp.float32) for c in (3, 1))
     variables = jax.eval_shape(
@@ -79,7 +79,7 @@ def test_overlay_gives_a_run_of_its_own(folder, name):
     path = next(path for path in FILES if path.parent.name == folder and path.stem == published)
     plain, changed = (config_lib.load_config(path, overlays=o) for o in ([], [name]))
     assert (plain == changed) == (name in PLAIN_ROWS)
-    model = registry.resolve(registry.get(changed.system).model)(config=changed.model)
+    model = registry.get(changed.system).model()(config=changed.model)
     if changed.model.min_size <= 64:  # tracing a PIH at its size takes seconds
         image, mask = (jax.ShapeDtypeStruct((1, 64, 64, c), jnp.float32) for c in (3, 1))
         jax.eval_shape(model.init, jax.random.key(0), image, mask, background=image)

@@ -1,4 +1,4 @@
-"""List the models: parameters, input sizes, memory, weights, licence."""
+"""List the models: parameters, input sizes, memory, weights, license."""
 
 import argparse
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     for name in names:
         entry = registry.get(name)
         print(f"\n{name}\n  paper    {entry.paper}\n  weights  {entry.weights}")
-        print(f"  licence  {entry.licence}")
+        print(f"  license  {entry.license}")
     return 0
 
 

@@ -287,7 +287,7 @@ def _load(path: Path, model: str | nn.Module | None) -> tuple[str, nn.Module, Ma
         )
     name, config, variables = load_variables(path)
     if model is None:
-        return name, registry.resolve(registry.get(name).model)(config=config), variables
+        return name, registry.build_model(name, config), variables
     wanted, module = _name_and_module(model)
     if wanted != name:
         raise InputError(f"checkpoint {path} is of model {name}, not {wanted}")
@@ -301,7 +301,7 @@ def _name_and_module(model: str | nn.Module) -> tuple[str, nn.Module]:
     if isinstance(model, str):
         return model, registry.create_model(model)
     reference = f"{type(model).__module__}:{type(model).__qualname__}"
-    names = [name for name in registry.list_models() if registry.get(name).model == reference]
+    names = [name for name in registry.list_models() if registry.get(name).model() is type(model)]
     if not names:
         raise InputError(f"{reference} is no registered model; known: {registry.list_models()}")
     exact = [name for name in names if registry.model_config(name) == model.config]

@@ -90,7 +90,7 @@ class AdversarialSystem(SupervisedSystem):
         del old, batch
         return new
 
-    # The interface of systems/base.py -----------------------------------------------------
+    # The interface of interfaces.py -----------------------------------------------------
 
     def init(self, key: Array, batch: Batch) -> TrainState:
         """Fresh state of both networks; see `SupervisedSystem.init`."""
@@ -107,7 +107,7 @@ class AdversarialSystem(SupervisedSystem):
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
-        """One step of both networks; see `systems.base.System`.
+        """One step of both networks; see `interfaces.System`.
 
         With `config.accumulate` = a > 1 the model's forward pass is computed twice, since its loss
         waits for the discriminator that the whole batch has updated.

@@ -16,8 +16,7 @@ from jax.sharding import Mesh
 
 from jaxharm.config import TrainConfig
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Metrics, TrainState
-from jaxharm.systems.base import System
+from jaxharm.interfaces import Metrics, System, TrainState
 from jaxharm.training import parallel
 from jaxharm.training.logging import RunLog, Window, write_run_record
 from jaxharm.training.preemption import Preemption

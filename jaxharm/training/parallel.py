@@ -1,6 +1,6 @@
 """Processes, devices, and the three ways to launch one step over them.
 
-The step is written once for one device's shard (systems/base.py). State is replicated over a
+The step is written once for one device's shard (interfaces.py). State is replicated over a
 one-axis mesh, batches are split over it. Nothing else in the package knows how many devices or
 hosts there are.
 """
@@ -18,8 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Batch, Metrics, Output, TrainState
-from jaxharm.systems.base import System
+from jaxharm.interfaces import Batch, Metrics, Output, System, TrainState
 
 AXIS = "data"
 Mode = Literal["shard_map", "pmap", "jit"]

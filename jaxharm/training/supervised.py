@@ -1,5 +1,6 @@
 """The system of one network and one optimiser; papers add their loss by subclassing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -8,7 +9,6 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxharm import registry
 from jaxharm.config import TrainConfig
 from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState, to_float
 from jaxharm.training.optim import make_optimizer, make_schedule
@@ -29,7 +29,7 @@ _IMAGES = ("composite", "mask", "target", "background")
 
 @dataclass(frozen=True)
 class SupervisedSystem:
-    """Trains `registry.get(name).model` under `loss`, which subclasses define.
+    """Trains `MODEL` under `loss`, which subclasses define.
 
     Attributes:
         name: registry name of the model.
@@ -38,6 +38,7 @@ class SupervisedSystem:
         total_steps: optimisation steps of the run.
     """
 
+    MODEL: ClassVar[Callable[..., nn.Module]]  # the paper's module, set by the subclass
     # Collections that never change: they stay out of the average.
     FROZEN: ClassVar[tuple[str, ...]] = ()
 
@@ -78,7 +79,7 @@ class SupervisedSystem:
         """Images of `batch` as f32 in [0,1]; other keys unchanged."""
         return {k: to_float(v) if k in _IMAGES else v for k, v in batch.items()}
 
-    # The interface of systems/base.py -----------------------------------------------------
+    # The interface of interfaces.System -----------------------------------------------------
 
     def init(self, key: Array, batch: Batch) -> TrainState:
         """Fresh state. `key` is a typed PRNG key; only shapes and dtypes of `batch` are read."""
@@ -107,13 +108,13 @@ class SupervisedSystem:
         return replace_networks(state, {NETWORK: Network.fresh(variables, self.optimizer)})
 
     def with_pretrained(self, state: TrainState) -> TrainState:
-        """See `systems.base.System`; here nothing comes from elsewhere."""
+        """See `interfaces.System`; here nothing comes from elsewhere."""
         return state
 
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
-        """One optimisation step; see `systems.base.System`.
+        """One optimisation step; see `interfaces.System`.
 
         With `config.accumulate` = a, gradients are averaged over a micro-batches (see
         `updates.mean_gradient`), metrics summed, batch statistics updated once per micro-batch. For
@@ -153,7 +154,7 @@ class SupervisedSystem:
         return _float_output(output)
 
     def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
-        """See `systems.base.System`; a system that can explain itself overrides this."""
+        """See `interfaces.System`; a system that can explain itself overrides this."""
         del state, batch
         return {}
 
@@ -175,8 +176,7 @@ class SupervisedSystem:
 
     def module(self, axis_name: str | None = None) -> nn.Module:
         """The Flax module at this run's precision; parameters stay float32."""
-        cls = registry.resolve(registry.get(self.name).model)
-        return cls(config=self.config.model, axis_name=axis_name, dtype=self.dtype)
+        return self.MODEL(config=self.config.model, axis_name=axis_name, dtype=self.dtype)
 
     @property
     def dtype(self) -> Any:

@@ -14,8 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxharm.config import TrainConfig, to_json
 from jaxharm.errors import InputError
-from jaxharm.interfaces import TrainState
-from jaxharm.systems.base import System
+from jaxharm.interfaces import System, TrainState
 from jaxharm.training.parallel import make_mesh, on_mesh
 from jaxharm.weights.checkpoint_checks import (
     check_model,

@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from jaxharm import registry
 from jaxharm.config import to_json
 from jaxharm.errors import InputError
-from jaxharm.systems.base import System
+from jaxharm.interfaces import System
 
 # What must not change within one run: another value would silently make it another experiment.
 _FIXED = ("system", "model", "seed", "data.name", "data.split", "data.weights", "data.batch_size")
@@ -86,7 +86,7 @@ def check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System)
 
 def _completed(name: str, saved: dict[str, Any]) -> dict[str, Any]:
     """The options of a saved model `name`; one that is younger than the checkpoint has its default."""
-    return {**to_json(registry.resolve(registry.get(name).config)()), **saved}
+    return {**to_json(registry.get(name).config()()), **saved}
 
 
 def check_shapes(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

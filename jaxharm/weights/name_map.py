@@ -61,7 +61,10 @@ def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: Any
         InputError: missing or unknown names (listed), or a shape that the model does not have.
     """
     config = registry.model_config(name, **overrides)
-    names: NameMap = registry.resolve(registry.get(name).torch_names)(config)
+    torch_names = registry.get(name).torch_names
+    if torch_names is None:
+        raise InputError(f"{name} has no official checkpoints to convert")
+    names = torch_names()(config)
     wanted = [rule.torch_name for rule in names.rules]
     missing = [n for n in wanted if n not in state_dict]
     unknown = sorted(set(state_dict) - set(wanted) - set(names.dropped))

@@ -55,7 +55,7 @@ def save_weights(
         "config": to_json(config),
         "sha256": hashlib.sha256(data).hexdigest(),
         "parameters": sum(v.size for k, v in tensors.items() if k.startswith("params/")),
-        "licence": registry.get(name).licence,
+        "license": registry.get(name).license,
         **(extra or {}),
     }
     try:
@@ -80,7 +80,7 @@ def load_weights(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
     path = Path(path)
     manifest = read_manifest(path)
     name = manifest["model"]
-    config = from_json(registry.resolve(registry.get(name).config), manifest["config"])
+    config = from_json(registry.get(name).config(), manifest["config"])
     file = path / WEIGHTS_FILE
     try:
         data = file.read_bytes()
@@ -135,7 +135,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 def variable_shapes(name: str, config: Any) -> dict[str, tuple[int, ...]]:
     """Maps "collection/path" to the shape of every variable of model `name` at `config`."""
-    model = registry.resolve(registry.get(name).model)(config=config)
+    model = registry.build_model(name, config)
     side = config.min_size
     image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     mask = jax.ShapeDtypeStruct((1, side, side, 1), jnp.float32)

@@ -25,9 +25,9 @@ PARAMETRIC_NAMES = [name for name in NAMES if registry.get(name).strategy == "pa
 def tiny(name):
     """The model of `name` at its tiny configuration, and its random variables."""
     entry = registry.get(name)
-    make = registry.resolve(entry.config).tiny
+    make = entry.config().tiny
     preset = {key: entry.preset[key] for key in ("light",) if key in entry.preset}
-    model = registry.resolve(entry.model)(config=make(**preset))
+    model = entry.model()(config=make(**preset))
     return model, random_variables(name, model.config)
 
 

@@ -22,7 +22,7 @@ from jaxharm.config import (
 from jaxharm.papers.pih.discriminator import PIHDiscriminatorConfig
 from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective
 from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 from jaxharm.weights.portable import save_weights
 
 SIDE = 64
@@ -49,10 +49,7 @@ def tiny_config(name, *, batch_size=8, **changes):
         return _small_run(toy_config(), batch_size, 8, 1e-2, changes)
     name, options, variant = VARIANTS.get(name, (name, {}, None))
     entry = registry.get(name)
-    model, objective = (
-        registry.resolve(reference)
-        for reference in (entry.config, entry.system.replace("System", "Objective"))
-    )
+    model, objective = entry.config(), entry.objective()
     accepted = inspect.signature(model.tiny).parameters
     preset = {key: value for key, value in entry.preset.items() if key in accepted}
     tiny = dataclasses.replace(model.tiny(**preset), **options)
@@ -101,7 +98,7 @@ def _distinct(names):
     runs = {}
     for name in names:
         config = dataclasses.replace(tiny_config(name), system="")
-        runs.setdefault((registry.get(name).system, config.model), name)
+        runs.setdefault((registry.get(name).system(), config.model), name)
     return list(runs.values())
 
 

@@ -23,7 +23,7 @@ from support.toy_system import toy_config
 
 from jaxharm.config import CheckpointConfig, DataConfig, EvalConfig, LogConfig, OptimConfig
 from jaxharm.errors import run_command
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 from jaxharm.training.loop import train
 from jaxharm.training.parallel import initialize_distributed
 

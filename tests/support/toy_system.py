@@ -58,6 +58,8 @@ def _keep(key, x, rate, axis_name):
 
 
 class ToySystem(SupervisedSystem):
+    MODEL = Toy
+
     def loss(self, output, batch, *, axis_name):
         error = jnp.sum(batch["mask"] * jnp.square(output.image - batch["target"]))
         area = jnp.sum(batch["mask"])
@@ -70,14 +72,14 @@ if "toy" not in registry.list_models():
     registry.register(
         registry.Entry(
             name="toy",
-            model="toy_system:Toy",
-            config="toy_system:ToyConfig",
-            system="toy_system:ToySystem",
-            torch_names="",
+            model=lambda: Toy,
+            config=lambda: ToyConfig,
+            objective=lambda: ToyObjective,
+            system=lambda: ToySystem,
             parameters=0,
             paper="",
             weights="",
-            licence="",
+            license="",
         )
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TOY_RUN = Path(__file__).resolve().parents[1] / "toy_run.py"
+TOY_RUN = Path(__file__).resolve().parents[1] / "support" / "toy_run.py"
 
 
 @pytest.fixture(scope="session")

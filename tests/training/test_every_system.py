@@ -7,7 +7,7 @@ from support.system_cases import NAMES, tiny_batch, tiny_config
 from support.toy_run import curve, saved
 
 from jaxharm import registry
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.training.loop import train
 from jaxharm.weights.portable import load_variables
@@ -45,7 +45,7 @@ def test_interrupted_run_ends_bit_identical(name, tmp_path, capsys):
     found, model_config, variables = load_variables(whole)
     assert found == config.system
     batch = tiny_batch(config, 99)
-    module = registry.resolve(registry.get(found).model)(config=model_config)
+    module = registry.get(found).model()(config=model_config)
     inputs = jax.jit(make_system(config, total_steps=STEPS).prepare)(batch)
     exported = jax.jit(module.apply, static_argnames="train")(
         variables, inputs["composite"], inputs["mask"], inputs.get("background"), train=False

@@ -9,7 +9,7 @@ import pytest
 from support.toy_system import ToyConfig, ToySystem, toy_config
 
 from jaxharm.config import OptimConfig
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 
 
 def toy_batch(count=8, side=8):

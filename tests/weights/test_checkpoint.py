@@ -11,7 +11,7 @@ from support.toy_system import ToyConfig
 
 from jaxharm.config import OptimConfig, to_json
 from jaxharm.errors import InputError
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.weights.checkpoint import Checkpoints, init_from, load_for_eval
 from jaxharm.weights.checkpoint_checks import check_model, check_same_run

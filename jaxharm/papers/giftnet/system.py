@@ -19,6 +19,7 @@ from jaxharm.errors import InputError
 from jaxharm.interfaces import Array, Batch, Metrics, Output, TrainState
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.papers.giftnet.figures import NETWORK_TEACHER, explain
+from jaxharm.papers.giftnet.model import GiftNet
 from jaxharm.papers.giftnet.relation import (
     Distance,
     Positions,
@@ -88,6 +89,8 @@ class GiftNetObjective:
 class GiftNetSystem(SupervisedSystem):
     """GiftNet under `GiftNetObjective`."""
 
+    MODEL = GiftNet
+
     @classmethod
     def from_config(cls, config: TrainConfig, *, total_steps: int) -> Self:
         """The system of `config`; InputError for levels that the network does not have."""
@@ -100,7 +103,7 @@ class GiftNetSystem(SupervisedSystem):
         return super().from_config(config, total_steps=total_steps)
 
     def init(self, key: Array, batch: Batch) -> TrainState:
-        """See `systems.base.System`. The teacher's weights are random until `with_pretrained`."""
+        """See `interfaces.System`. The teacher's weights are random until `with_pretrained`."""
         state = super().init(key, batch)
         if not self._distils:
             return state
@@ -129,7 +132,7 @@ class GiftNetSystem(SupervisedSystem):
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
-        """One optimisation step; see `systems.base.System`."""
+        """One optimisation step; see `interfaces.System`."""
         if not self._distils:
             return super().step(state, batch, axis_name=axis_name)
         maps = self.teacher_maps(state, batch, axis_name=axis_name)
@@ -238,7 +241,7 @@ class GiftNetSystem(SupervisedSystem):
         return self._at_levels([*finest_first[-2::-1], finest_first[-1]])
 
     def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
-        """See `systems.base.System` and giftnet_maps.py."""
+        """See `interfaces.System` and giftnet_maps.py."""
         return explain(self, state, batch)
 
     # The teacher in the training state ----------------------------------------------------

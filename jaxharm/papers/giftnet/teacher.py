@@ -16,7 +16,7 @@ from jaxharm.interfaces import Array, Batch, Metrics, Output
 from jaxharm.losses.pixel import absolute_error, squared_error
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
-from jaxharm.papers.issam.model import IssamConfig
+from jaxharm.papers.issam.model import Issam, IssamConfig
 from jaxharm.papers.issam.unet import UNetConfig
 from jaxharm.training.supervised import SupervisedSystem
 from jaxharm.weights.portable import load_variables
@@ -47,6 +47,8 @@ class TeacherObjective:
 @dataclass(frozen=True)
 class TeacherSystem(SupervisedSystem):
     """Reconstruction of real photographs: what a batch calls `composite` is not looked at."""
+
+    MODEL = Issam
 
     def prepare(self, batch: Batch) -> dict[str, Array]:
         """See `SupervisedSystem.prepare`; the network's input is the target."""

@@ -12,7 +12,7 @@ from jaxharm.losses.pixel import absolute_error, foreground_normalized_error, sq
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
 from jaxharm.papers.gknet.figures import explain
-from jaxharm.papers.gknet.model import foreground
+from jaxharm.papers.gknet.model import GKNet, foreground
 from jaxharm.training.supervised import SupervisedSystem
 
 
@@ -38,6 +38,8 @@ class GKNetObjective:
 class GKNetSystem(SupervisedSystem):
     """GKNet under `GKNetObjective`."""
 
+    MODEL = GKNet
+
     def loss(
         self, output: Output, batch: dict[str, Array], *, axis_name: str | None
     ) -> tuple[Array, Metrics]:
@@ -56,5 +58,5 @@ class GKNetSystem(SupervisedSystem):
         return objective.weight * ratio[0] / ratio[1], {f"{objective.loss}_loss": ratio}
 
     def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
-        """See `systems.base.System` and gknet_maps.py."""
+        """See `interfaces.System` and gknet_maps.py."""
         return explain(self, state, batch)

@@ -17,7 +17,7 @@ Batch statistics are those of the global batch (the official ones are per GPU).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -49,7 +49,7 @@ class IssamConfig(UNetConfig):
     use_mask: bool = True
 
     @classmethod
-    def tiny(cls) -> "IssamConfig":
+    def tiny(cls) -> Self:
         """Every code path in about ten thousand parameters."""
         return cls(base_channels=4, trained_size=64)
 

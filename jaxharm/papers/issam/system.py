@@ -6,6 +6,7 @@ from jaxharm.interfaces import Array, Metrics, Output
 from jaxharm.losses.pixel import foreground_normalized_error
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
+from jaxharm.papers.issam.model import Issam
 from jaxharm.training.supervised import SupervisedSystem
 
 
@@ -23,6 +24,8 @@ class IssamObjective:
 @dataclass(frozen=True)
 class IssamSystem(SupervisedSystem):
     """iSSAM (or GiftNet without distillation) under `IssamObjective`."""
+
+    MODEL = Issam
 
     def loss(
         self, output: Output, batch: dict[str, Array], *, axis_name: str | None

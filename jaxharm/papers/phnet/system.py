@@ -24,7 +24,7 @@ from jaxharm.losses.pixel import (
     squared_error,
 )
 from jaxharm.losses.reduction import reduce_ratio
-from jaxharm.papers.phnet.model import BATCH_NORM_STEPS, STEPS
+from jaxharm.papers.phnet.model import BATCH_NORM_STEPS, STEPS, PHNet
 from jaxharm.training.supervised import SupervisedSystem
 
 # Biases in front of a normalisation: their true gradient is zero.
@@ -67,6 +67,8 @@ class PHNetObjective:
 class PHNetSystem(SupervisedSystem):
     """PHNet under `PHNetObjective`."""
 
+    MODEL = PHNet
+
     @classmethod
     def from_config(cls, config: TrainConfig, *, total_steps: int) -> Self:
         """The system of `config`, for a run of `total_steps`."""
@@ -83,7 +85,7 @@ class PHNetSystem(SupervisedSystem):
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
-        """One optimisation step; see `systems.base.System`."""
+        """One optimisation step; see `interfaces.System`."""
         if self.config.objective.color:
             share = state.step.astype(jnp.float32) / self.total_steps
             batch = {**batch, "progress": jnp.full(len(batch["mask"]), share)}

@@ -20,6 +20,7 @@ from jaxharm.losses.pixel import (
 )
 from jaxharm.losses.reduction import Ratio, reduce_ratio
 from jaxharm.papers.pih.discriminator import PIHDiscriminator, PIHDiscriminatorConfig
+from jaxharm.papers.pih.model import PIH
 from jaxharm.papers.pih.plate import fill_plate
 from jaxharm.training.adversarial import AdversarialSystem, Judge
 from jaxharm.training.updates import Network, Tag, step_key
@@ -78,6 +79,8 @@ class PIHObjective:
 @dataclass(frozen=True)
 class PIHSystem(AdversarialSystem):
     """PIH under `PIHObjective`. Batches without a background plate get a filled one."""
+
+    MODEL = PIH
 
     def prepare(self, batch: Batch) -> dict[str, Array]:
         """See `SupervisedSystem.prepare`; adds `background` where it is missing."""

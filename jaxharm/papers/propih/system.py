@@ -31,7 +31,7 @@ from jaxharm.papers.propih.discriminator import (
     object_cells,
 )
 from jaxharm.papers.propih.image_gradient import image_losses
-from jaxharm.papers.propih.model import STAGES, stage_mask
+from jaxharm.papers.propih.model import STAGES, ProPIH, stage_mask
 from jaxharm.papers.propih.painterly import content_error, style_errors, style_moments
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.training.adversarial import AdversarialSystem, Judge
@@ -89,6 +89,8 @@ class Targets(NamedTuple):
 @dataclass(frozen=True)
 class ProPIHSystem(AdversarialSystem):
     """ProPIH under `ProPIHObjective`. `background` is the painting; a batch must have it."""
+
+    MODEL = ProPIH
 
     FROZEN: ClassVar[tuple[str, ...]] = (COLLECTION,)
 

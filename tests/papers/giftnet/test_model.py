@@ -90,7 +90,7 @@ def test_golden_network(shared, state):
 
 @pytest.mark.golden
 def test_layout_is_that_of_the_specification_and_strict(listing, state):
-    names = registry.resolve(registry.get("giftnet").torch_names)(GiftNetConfig())
+    names = registry.get("giftnet").torch_names()(GiftNetConfig())
     ours = [rule.torch_name for rule in names.rules]
     assert sorted([*ours, *names.dropped]) == sorted(state)
     trained = [rule.torch_name for rule in names.rules if rule.path[0] == "params"]
@@ -106,7 +106,7 @@ def test_layout_is_that_of_the_specification_and_strict(listing, state):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_has_a_layout(option):
     config = dataclasses.replace(TINY, **OPTIONS[option])
-    rules = registry.resolve(registry.get("giftnet").torch_names)(config).rules
+    rules = registry.get("giftnet").torch_names()(config).rules
     assert {"/".join(rule.path) for rule in rules} == set(variable_shapes("giftnet", config))
     assert len({rule.torch_name for rule in rules}) == len(rules)
 

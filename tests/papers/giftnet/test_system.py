@@ -23,7 +23,7 @@ from jaxharm.papers.giftnet.relation import map_distance
 from jaxharm.papers.giftnet.system import NETWORK_TEACHER, GiftNetObjective, RelationConfig
 from jaxharm.papers.giftnet.teacher import TeacherConfig
 from jaxharm.papers.issam.model import IssamConfig
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.training.supervised import NETWORK
 from jaxharm.weights.portable import save_weights
@@ -155,7 +155,7 @@ def test_golden_distillation(shared):
             error, count = foreground_normalized_error(*one, min_area=1000.0)
             np.testing.assert_allclose(error / count, expected, rtol=5e-5)
     np.testing.assert_allclose(optax.tree.norm(grads), golden["grad_norm_total"], rtol=2e-3)
-    rules = registry.resolve(registry.get("giftnet").torch_names)(config.model).rules
+    rules = registry.get("giftnet").torch_names()(config.model).rules
     paths = {rule.torch_name: rule.path for rule in rules}
     names = manifest["arrays"]["grad_norm_selected_names"]
     for name, expected in zip(names, golden["grad_norm_selected"], strict=True):
@@ -339,7 +339,7 @@ def refused(teacher, match, **changes):
 
 
 def weights_of(folder, name, config):
-    module = registry.resolve(registry.get(name).model)(config=config)
+    module = registry.get(name).model()(config=config)
     image, mask = (np.zeros((1, 64, 64, c), np.float32) for c in (3, 1))
     shapes = jax.eval_shape(
         functools.partial(module.init, train=False), jax.random.key(0), image, mask

@@ -212,7 +212,7 @@ def reference(shared):
 def test_reference_layout(reference):
     manifest, state, _ = reference
     config = registry.model_config("gknet", **REFERENCE)
-    names = registry.resolve(registry.get("gknet").torch_names)(config)
+    names = registry.get("gknet").torch_names()(config)
     assert sorted([*(rule.torch_name for rule in names.rules), *names.dropped]) == sorted(state)
     trained = [rule.torch_name for rule in names.rules if rule.path[0] == "params"]
     assert sum(state[name].size for name in trained) == manifest["params"] == 730_572
@@ -224,7 +224,7 @@ def test_reference_net(folder, reference):
     model = registry.create_model("gknet", **REFERENCE)
     composite, target = jnp.asarray(golden["comp"]), jnp.asarray(golden["real"])
     mask = jnp.asarray(golden["mask"])[..., None]
-    names = registry.resolve(registry.get("gknet").torch_names)(model.config)
+    names = registry.get("gknet").torch_names()(model.config)
     paths = {rule.torch_name: rule.path for rule in names.rules}
 
     def run(params):

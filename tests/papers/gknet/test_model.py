@@ -117,7 +117,7 @@ def unused(config, name):
 def test_every_option_trains(option):
     """The name map covers the parameters; values and training gradients reach all that matter."""
     config = dataclasses.replace(TINY, **{"modulate_levels": None} | OPTIONS[option])
-    rules = registry.resolve(registry.get("gknet").torch_names)(config).rules
+    rules = registry.get("gknet").torch_names()(config).rules
     assert {"/".join(rule.path) for rule in rules} == set(variable_shapes("gknet", config))
     assert len({rule.torch_name for rule in rules}) == len(rules)
     image, mask = example((16, 32))

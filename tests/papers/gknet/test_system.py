@@ -16,7 +16,7 @@ from jaxharm.evaluation.padding import padded_maps
 from jaxharm.interfaces import Output
 from jaxharm.nn.imagenet import STD
 from jaxharm.papers.gknet.figures import explain
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 from jaxharm.training.optim import make_schedule
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/gknet/iharmony4.py"

@@ -21,7 +21,7 @@ from jaxharm.nn.imagenet import normalize
 from jaxharm.papers.issam.model import Issam, IssamConfig
 from jaxharm.papers.issam.ssam import SpatialSeparatedAttention
 from jaxharm.papers.issam.system import IssamObjective
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 
 STATISTICS = "encoder.blocks_connected.block2.convs.block.0.block.1"
 
@@ -158,7 +158,7 @@ def test_golden_training_step(golden, manifest):
         assert float(error / count) == pytest.approx(float(want), rel=2e-5)
     norm = float(optax.tree.norm(grads))
     assert norm == pytest.approx(float(arrays["grad_norm_total"]), rel=1e-3)
-    rules = registry.resolve(registry.get("issam").torch_names)(config.model).rules
+    rules = registry.get("issam").torch_names()(config.model).rules
     paths = {rule.torch_name: rule.path for rule in rules}
     selected = manifest["issam256.npz"]["arrays"]["grad_norm_selected_names"]
     for name, want in zip(selected, arrays["grad_norm_selected"], strict=True):
@@ -175,7 +175,7 @@ def test_golden_training_step(golden, manifest):
 
 @pytest.mark.golden
 def test_layout_is_the_official_one_and_strict(manifest, state):
-    names = registry.resolve(registry.get("issam").torch_names)(IssamConfig())
+    names = registry.get("issam").torch_names()(IssamConfig())
     ours = [rule.torch_name for rule in names.rules]
     assert sorted([*ours, *names.dropped]) == sorted(state)
     trained = [rule.torch_name for rule in names.rules if rule.path[0] == "params"]

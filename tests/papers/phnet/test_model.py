@@ -95,7 +95,7 @@ def test_golden_metrics_of_the_blended_output(golden):
 @pytest.mark.parametrize("name", GOLDENS)
 def test_checkpoint_layout_is_the_official_one(manifest, name):
     listing = manifest["configs"][name]
-    names = registry.resolve(registry.get(name).torch_names)(registry.model_config(name))
+    names = registry.get(name).torch_names()(registry.model_config(name))
     ours = [rule.torch_name for rule in names.rules]
     assert sorted([*ours, *names.dropped]) == sorted(entry[0] for entry in listing["state_dict"])
     assert len({rule.path for rule in names.rules}) == len(ours)

@@ -18,7 +18,7 @@ from jaxharm.config import OptimConfig, TrainConfig
 from jaxharm.interfaces import Output
 from jaxharm.papers.phnet.model import PHNetConfig
 from jaxharm.papers.phnet.system import PHNetObjective
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 from jaxharm.training.optim import make_optimizer
 from jaxharm.weights.name_map import from_torch
 
@@ -68,7 +68,7 @@ def golden_step(shared):
         return jax.value_and_grad(loss, has_aux=True)(variables["params"])
 
     (total, (terms, updated, raw)), grads = run(variables)
-    names = registry.resolve(registry.get(NAME).torch_names)(config.model).rules
+    names = registry.get(NAME).torch_names()(config.model).rules
     gradients = {r.torch_name: at(grads, r.path[1:]) for r in names if r.path[0] == "params"}
     buffers = {r.torch_name: (at(updated, r.path)) for r in names if r.path[0] == "batch_stats"}
     return manifest, arrays, (total, terms, raw), gradients, buffers

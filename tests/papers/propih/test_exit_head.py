@@ -14,7 +14,7 @@ from jaxharm.errors import InputError
 from jaxharm.papers.propih.exit_labels import automatic_labels, histogram, rare_stages, read_labels
 from jaxharm.papers.propih.exit_train import ExitHeadObjective, exit_logits, train_exit_head
 from jaxharm.papers.propih.model import STAGES, ProPIH
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 from jaxharm.weights.portable import load_variables, save_weights
 
 BATCHES, SIZE = 3, 8

@@ -148,8 +148,8 @@ def test_what_does_not_fit_is_refused():
 
 def test_other_models_have_no_stages():
     entry = jaxharm.registry.get("issam")
-    config = jaxharm.registry.resolve(entry.config).tiny()
-    model = jaxharm.registry.resolve(entry.model)(config=config)
+    config = entry.config().tiny()
+    model = entry.model()(config=config)
     run = Harmonizer(model, variables=random_variables("issam", config))
     composite, mask, _ = example()
     with pytest.raises(InputError, match="issam has no stages"):

@@ -15,7 +15,7 @@ from jaxharm.errors import InputError
 from jaxharm.papers.propih.convert import load_encoder
 from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig, object_cells
 from jaxharm.papers.propih.vgg import COLLECTION
-from jaxharm.systems import make_system
+from jaxharm.registry import make_system
 from jaxharm.training.optim import make_schedule
 from jaxharm.training.supervised import NETWORK
 from jaxharm.weights.portable import save_weights

@@ -1,0 +1,60 @@
+"""iSSAM in the registry."""
+
+from typing import TYPE_CHECKING
+
+from jaxharm.registry import Entry
+
+if TYPE_CHECKING:  # for the types that the functions below return
+    from collections.abc import Callable
+    from typing import Any
+
+    from jaxharm.papers.issam.model import Issam, IssamConfig
+    from jaxharm.papers.issam.system import IssamObjective, IssamSystem
+    from jaxharm.weights.name_map import NameMap
+
+
+def _model() -> "type[Issam]":
+    from jaxharm.papers.issam.model import Issam
+
+    return Issam
+
+
+def _config() -> "type[IssamConfig]":
+    from jaxharm.papers.issam.model import IssamConfig
+
+    return IssamConfig
+
+
+def _objective() -> "type[IssamObjective]":
+    from jaxharm.papers.issam.system import IssamObjective
+
+    return IssamObjective
+
+
+def _system() -> "type[IssamSystem]":
+    from jaxharm.papers.issam.system import IssamSystem
+
+    return IssamSystem
+
+
+def _torch_names() -> "Callable[[Any], NameMap]":
+    from jaxharm.papers.issam.convert import torch_names
+
+    return torch_names
+
+
+ENTRIES = (
+    Entry(
+        name="issam",
+        model=_model,
+        config=_config,
+        objective=_objective,
+        system=_system,
+        torch_names=_torch_names,
+        parameters=2_185_340,
+        memory_mib=53,
+        paper="Foreground-aware Semantic Representations for Image Harmonization, arXiv 2006.00809",
+        weights="official checkpoints convert (jaxharm convert); none shipped",
+        license="code Apache-2.0; official weights: see the SamsungLabs/image_harmonization repository",
+    ),
+)

@@ -1,0 +1,84 @@
+"""PIH in the registry: the full network and the light one."""
+
+from typing import TYPE_CHECKING
+
+from jaxharm.registry import Entry
+
+if TYPE_CHECKING:  # for the types that the functions below return
+    from collections.abc import Callable
+    from typing import Any
+
+    from jaxharm.papers.pih.model import PIH, PIHConfig
+    from jaxharm.papers.pih.system import PIHObjective, PIHSystem
+    from jaxharm.weights.name_map import NameMap
+
+
+def _model() -> "type[PIH]":
+    from jaxharm.papers.pih.model import PIH
+
+    return PIH
+
+
+def _config() -> "type[PIHConfig]":
+    from jaxharm.papers.pih.model import PIHConfig
+
+    return PIHConfig
+
+
+def _objective() -> "type[PIHObjective]":
+    from jaxharm.papers.pih.system import PIHObjective
+
+    return PIHObjective
+
+
+def _system() -> "type[PIHSystem]":
+    from jaxharm.papers.pih.system import PIHSystem
+
+    return PIHSystem
+
+
+def _torch_names() -> "Callable[[Any], NameMap]":
+    from jaxharm.papers.pih.convert import torch_names
+
+    return torch_names
+
+
+_PAPER = "Semi-supervised Parametric Real-world Image Harmonization, CVPR 2023, arXiv 2303.00157"
+_WEIGHTS = "official checkpoints convert (jaxharm convert); none shipped"
+_LICENSE = "code Apache-2.0; official weights: see the PIH repository"
+
+ENTRIES = (
+    Entry(
+        name="pih",
+        model=_model,
+        config=_config,
+        objective=_objective,
+        system=_system,
+        torch_names=_torch_names,
+        parameters=93_235_073,
+        memory_mib=636,
+        needs_background=True,
+        strategy="parametric",
+        official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
+        paper=_PAPER,
+        weights=_WEIGHTS,
+        license=_LICENSE,
+    ),
+    Entry(
+        name="pih_light",
+        model=_model,
+        config=_config,
+        objective=_objective,
+        system=_system,
+        torch_names=_torch_names,
+        preset={"light": True},
+        parameters=5_964_857,
+        memory_mib=58,
+        needs_background=True,
+        strategy="parametric",
+        official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
+        paper=_PAPER,
+        weights=_WEIGHTS,
+        license=_LICENSE,
+    ),
+)

@@ -1,0 +1,64 @@
+"""ProPIH in the registry."""
+
+from typing import TYPE_CHECKING
+
+from jaxharm.registry import Entry
+
+if TYPE_CHECKING:  # for the types that the functions below return
+    from collections.abc import Callable
+    from typing import Any
+
+    from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
+    from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
+    from jaxharm.weights.name_map import NameMap
+
+
+def _model() -> "type[ProPIH]":
+    from jaxharm.papers.propih.model import ProPIH
+
+    return ProPIH
+
+
+def _config() -> "type[ProPIHConfig]":
+    from jaxharm.papers.propih.model import ProPIHConfig
+
+    return ProPIHConfig
+
+
+def _objective() -> "type[ProPIHObjective]":
+    from jaxharm.papers.propih.system import ProPIHObjective
+
+    return ProPIHObjective
+
+
+def _system() -> "type[ProPIHSystem]":
+    from jaxharm.papers.propih.system import ProPIHSystem
+
+    return ProPIHSystem
+
+
+def _torch_names() -> "Callable[[Any], NameMap]":
+    from jaxharm.papers.propih.convert import torch_names
+
+    return torch_names
+
+
+ENTRIES = (
+    Entry(
+        name="propih",
+        model=_model,
+        config=_config,
+        objective=_objective,
+        system=_system,
+        torch_names=_torch_names,
+        parameters=2_204_236,
+        memory_mib=155,
+        paper="Progressive Painterly Image Harmonization from Low-level Styles to High-level Styles, "
+        "AAAI 2024, arXiv 2312.10264",
+        weights="official checkpoints convert (jaxharm convert); none shipped",
+        license="code Apache-2.0; official weights: see the bcmi/ProPIH repository; WikiArt is for "
+        "non-commercial research only",
+        needs_background=True,
+        strategy="stages",
+    ),
+)
