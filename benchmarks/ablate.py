@@ -16,7 +16,7 @@ from jaxharm.studies.ablation import (
     load_study,
     plan,
     read_results,
-    summarise,
+    summarize,
     table,
 )
 
@@ -102,7 +102,7 @@ def _report(study: Study, jobs: Sequence[Job], workdir: Path) -> str:
     results = read_results(jobs)
     if not results:
         return ""
-    summary = summarise(study, results)
+    summary = summarize(study, results)
     text = table(summary)
     (workdir / "results.json").write_text(json.dumps(summary, indent=1) + "\n")
     (workdir / "table.md").write_text(text)

@@ -59,7 +59,7 @@ def report(title: str, arrays: tuple, backward: bool, arguments: argparse.Namesp
 
 
 def unfolded(x: jax.Array, kernels: jax.Array) -> jax.Array:
-    """The plain form: every pixel's neighbourhood as an array, times the kernels, summed."""
+    """The plain form: every pixel's neighborhood as an array, times the kernels, summed."""
     k, (_, h, w, _) = kernels.shape[-1], x.shape
     border = (k - 1) // 2
     padded = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))

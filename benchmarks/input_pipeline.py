@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("\nCPU time of one core per sample (ms)")
     for stage, ms in stage_times(source, data, count=options.samples).items():
         print(f"  {stage:<22}{ms:8.2f}")
-    for title, share in (("as stored", 0.0), ("every record recoloured", 1.0)):
+    for title, share in (("as stored", 0.0), ("every record recolored", 1.0)):
         rate = pipeline_rate(
             replace(data, synthesis=SynthesisConfig(probability=share)), seconds=options.seconds
         )
@@ -93,7 +93,7 @@ def stage_times(source: Any, data: DataConfig, *, count: int) -> dict[str, float
         )
         reference = timed("reference (synthesis)", lambda r=record: reference_pixels(r))
         timed(
-            "recolour (synthesis)",
+            "recolor (synthesis)",
             lambda a=arrays, r=reference: synthesis.recolor(
                 a["real"], a["mask"], rng, reference=r, families=data.synthesis.families
             ),

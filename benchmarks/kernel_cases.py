@@ -71,7 +71,7 @@ def _masked(shape: Shape) -> dict[str, tuple[int, ...]]:
     return {"x": shape, "mask": (*shape[:3], 1)}
 
 
-def _normalised(shape: Shape) -> dict[str, tuple[int, ...]]:
+def _normalized(shape: Shape) -> dict[str, tuple[int, ...]]:
     c = shape[3]
     params = {"weights": (2,), "grid_weights": (_GRID, _GRID, c), **dict.fromkeys(_VECTORS, (c,))}
     return {**_masked(shape), **params}
@@ -88,8 +88,8 @@ CASES = (
     Case("dynamic_filter", "GKNet level 1", (16, 128, 128, 64), _filter, _dynamic_filter),
     Case("dynamic_filter", "GKNet level 2", (16, 64, 64, 128), _filter, _dynamic_filter),
     Case("dynamic_filter", "GKNet level 3", (16, 32, 32, 256), _filter, _dynamic_filter),
-    Case("patch_norm", "PHNet, 256", (16, 256, 256, 64), _normalised, _patch_norm),
-    Case("patch_norm", "PHNet, 128", (16, 128, 128, 128), _normalised, _patch_norm),
+    Case("patch_norm", "PHNet, 256", (16, 256, 256, 64), _normalized, _patch_norm),
+    Case("patch_norm", "PHNet, 128", (16, 128, 128, 128), _normalized, _patch_norm),
     Case("masked_moments", "ProPIH, relu1_1", (16, 256, 256, 64), _masked, _masked_moments),
     Case("masked_moments", "ProPIH, relu3_1", (16, 64, 64, 256), _masked, _masked_moments),
     Case("masked_adain", "ProPIH, relu1_1", (16, 256, 256, 64), _restyled, _masked_adain),

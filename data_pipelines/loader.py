@@ -82,7 +82,7 @@ def train_batches(
             crop_scale, crop_ratio, keep_background), synthesis (probability, families),
             unpaired (see `UnpairedConfig`) and paintings (see `PaintingsConfig`).
         seed: decides the order and all that is drawn.
-        start: optimisation steps already taken; the stream continues after them.
+        start: optimization steps already taken; the stream continues after them.
         process_index, process_count: rows [i*b, (i+1)*b) of each global batch go to process i,
             b = batch_size / process_count.
 
@@ -142,7 +142,7 @@ def eval_batches(
 ) -> Batches:
     """One ordered pass over a split; every process gets the same number of batches.
 
-    Photographs without composites are recoloured, each always in the same way.
+    Photographs without composites are recolored, each always in the same way.
 
     Args:
         name: one built data set.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
 
 ENCODED_KEYS = ("composite", "real", "mask", "background", "content", "mask_levels", "style")
-# TFDS stores every feature of every record: this grey pixel (PNG) stands where there is no image.
+# TFDS stores every feature of every record: this gray pixel (PNG) stands where there is no image.
 ABSENT = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
     "0000000a49444154789c636000000002000148afa4710000000049454e44ae426082"
@@ -32,7 +32,7 @@ class BuiltInfo:
         kind: "paired" (composite, mask, real), "photos" (photograph and mask only) or "painterly"
             (photographs with objects, and paintings).
         fingerprint: hash of ids and image bytes of all records in order, for a run's record.
-        metadata: what the builder noted: source, options, skipped items, licences, `held_out`.
+        metadata: what the builder noted: source, options, skipped items, licenses, `held_out`.
     """
 
     name: str
@@ -51,7 +51,7 @@ class RecordSource:
     int `height` and `width`, float `fg_ratio` and bool `mask_is_binary`.
 
     A painterly set has photographs, with bytes `content` and `mask_levels` (every object has its
-    own grey level above 0) and int `levels`, their number, and paintings, with bytes `style`.
+    own gray level above 0) and int `levels`, their number, and paintings, with bytes `style`.
     """
 
     def __init__(self, info: BuiltInfo, split: str) -> None:

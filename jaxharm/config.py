@@ -28,7 +28,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """On-the-fly recolouring of the target's foreground (data_pipelines/samples/recoloring.py)."""
+    """On-the-fly recoloring of the target's foreground (data_pipelines/samples/recoloring.py)."""
 
     probability: float = 0.0  # share of paired records re-made; `photos` records always are
     families: tuple[str, ...] = (
@@ -93,7 +93,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """One optimiser and its learning-rate schedule."""
+    """One optimizer and its learning-rate schedule."""
 
     name: Literal["lion", "adam", "adamw", "sgd"] = "adam"
     lr: float = 1e-3
@@ -176,7 +176,7 @@ class TrainConfig:
     seed: int = 0
     steps: int | None = None  # exactly one of steps and epochs
     epochs: float | None = None
-    accumulate: int = 1  # micro-batches per optimisation step
+    accumulate: int = 1  # micro-batches per optimization step
     ema_decay: float | None = None  # moving average of the parameters, used for evaluation
     init_from: str | None = None  # a run or weights folder: weights only
     parallel: Literal["shard_map", "pmap", "jit"] = "shard_map"

@@ -30,14 +30,14 @@ class Output(struct.PyTreeNode):
 
 
 class TrainState(struct.PyTreeNode):
-    """All that an optimisation step reads and writes.
+    """All that an optimization step reads and writes.
 
     Attributes:
-        step: i32[], optimisation steps done.
+        step: i32[], optimization steps done.
         key: typed PRNG key of the run; steps use `fold_in(key, step)`, never a split.
         params: network name -> its parameters ("model", or "generator", "discriminator", ...).
         collections: network name -> its other variable collections (batch_stats, spectral, ...).
-        opt_state: network name -> optimiser state.
+        opt_state: network name -> optimizer state.
         ema: network name -> moving average of its variables (params and collections); empty where
             the run keeps none.
     """
@@ -75,7 +75,7 @@ class ModelConfig(Protocol):
 
 
 class System(Protocol):
-    """A paper's networks, losses and optimisers as pure functions (frozen dataclass).
+    """A paper's networks, losses and optimizers as pure functions (frozen dataclass).
 
     `step` is written for one device's shard. With `axis_name` set, it reduces over that axis
     itself; with None the arrays are global. It returns metrics already summed over the axis.
@@ -93,7 +93,7 @@ class System(Protocol):
 
     @property
     def total_steps(self) -> int:
-        """Length of that run in optimisation steps."""
+        """Length of that run in optimization steps."""
         ...
 
     @classmethod
@@ -116,7 +116,7 @@ class System(Protocol):
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
-        """One optimisation step."""
+        """One optimization step."""
         ...
 
     def predict(self, state: TrainState, batch: Batch) -> Output:

@@ -85,7 +85,7 @@ MUTATIONS = (
         "g * (blended * s - bg) + inner * (curved - bg)", "g * (blended * s - bg)",
     ),
     Mutation(
-        "GPU: mask of the neighbouring pixel", CURVES, "pallas_triton.py",
+        "GPU: mask of the neighboring pixel", CURVES, "pallas_triton.py",
         "pixel, inside = at // 3,", "pixel, inside = (at + 1) // 3,",
     ),
     Mutation(
@@ -162,7 +162,7 @@ MUTATIONS = (
         "parts.square + (parts.lean + lean) * offset", "parts.square",
     ),
     Mutation(
-        "both: means of parts not centred before they are added", REGIONS, "sums.py",
+        "both: means of parts not centered before they are added", REGIONS, "sums.py",
         "rough + (rest - eps * rough) / weight", "rough",
     ),
     Mutation(
@@ -251,7 +251,7 @@ MUTATIONS = (
     ),
     Mutation(
         "GPU: sums around zero, E[x^2] - E[x]^2", REGIONS, "pallas_triton.py",
-        "centre = jnp.sum(x * m, 0) * inverse", "centre = jnp.sum(x * m, 0) * 0",
+        "center = jnp.sum(x * m, 0) * inverse", "center = jnp.sum(x * m, 0) * 0",
     ),
     Mutation(
         "GPU: unaccumulated strips", REGIONS, "pallas_triton.py",

@@ -49,7 +49,7 @@ def get_config() -> TrainConfig:
             batch_size=16,
             image_size=64,
             image_resize="linear_aa",
-            # Recolouring pairs alike keeps the net from learning the few photographs by heart (ours).
+            # Recoloring pairs alike keeps the net from learning the few photographs by heart (ours).
             augment=AugmentConfig(flip=0.5, crop_scale=(0.5, 1.0), recolor=0.8),
             synthesis=SynthesisConfig(probability=0.8),
         ),

@@ -9,7 +9,7 @@ Hardware: 2 CPU cores.
 Published: nothing on this data. Baselines (val, default_64): identity fMSE 1000.9 / MSE 115.4 / PSNR 30.15.
 Ours: val fMSE 993.1 ± 9.1 / MSE 112.6 ± 1.9 / PSNR 30.23 ± 0.06 over seeds 0, 1, 2 (study_minibsds.py of configs/giftnet):
 400 steps gain little over the untouched composite.
-Trained and measured at 64x64: a convolutional network that learnt at one size sees less context at a larger one.
+Trained and measured at 64x64: a convolutional network that learned at one size sees less context at a larger one.
 """
 
 from jaxharm.config import (
@@ -42,7 +42,7 @@ def get_config() -> TrainConfig:
             image_size=64,
             image_resize="linear_aa",
             mask_resize="linear",
-            # Recolouring pairs alike keeps the net from learning the few photographs by heart (ours).
+            # Recoloring pairs alike keeps the net from learning the few photographs by heart (ours).
             augment=AugmentConfig(flip=0.5, crop_scale=(0.5, 1.0), recolor=0.8),
             synthesis=SynthesisConfig(probability=0.8),
         ),

@@ -42,7 +42,7 @@ def get_config() -> TrainConfig:
             augment=AugmentConfig(flip=0.0),
             unpaired=UnpairedConfig(enabled=True),
         ),
-        # One optimiser each for the model and the discriminator.
+        # One optimizer each for the model and the discriminator.
         optim=OptimConfig(
             name="adam",
             lr=4e-5,

@@ -6,7 +6,7 @@ Command:
     (or: python -m data_pipelines.build demo --data-dir DATA
          python train.py --config configs/pih/demo.py --workdir demo/run --set data.data_dir=DATA)
 Hardware: 2 CPU cores.
-Published: nothing. Held back: framings and recolourings; the photographs are those of training.
+Published: nothing. Held back: framings and recolorings; the photographs are those of training.
 Ours: test fMSE 186.1 / PSNR 32.74, identity 1014.8 / 26.32 (seed 0; `make demo` took 6 min 13 s on a fresh
 clone with a fresh environment, beside a running test suite).
 """

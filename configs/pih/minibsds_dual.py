@@ -38,7 +38,7 @@ def get_config() -> TrainConfig:
                 composites="le_composites",
                 composites_share=0.5,
                 translate=2,  # ours: of 64 pixels
-                jitter_pairs=False,  # ours: most pairs are recoloured already
+                jitter_pairs=False,  # ours: most pairs are recolored already
             ),
         ),
     )

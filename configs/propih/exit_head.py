@@ -4,7 +4,7 @@ Paper: arXiv 2312.10264 has one, its release does not: the recipe is that of spe
 Command:
     python train.py --config configs/propih/exit_head.py --workdir runs/propih_exit --set data.data_dir=DATA \
         --set objective.generator=runs/propih [--set objective.labels=labels.csv]
-The labelled composites are one ordered pass over `eval`; labels are made from the results themselves, or read from a
+The labeled composites are one ordered pass over `eval`; labels are made from the results themselves, or read from a
 csv file of the columns id,stage, which people have written. labels.csv, report.json and weights/ are left in the
 work folder; weights/ is the whole model, for: jaxharm harmonize --stage auto.
 Hardware: not yet run.

@@ -31,7 +31,7 @@ Examples = Iterator[tuple[str, dict[str, Any]]]
 class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Base of the builders: scan a tree, check all of it, write the records.
 
-    Subclasses set `kind`, `subsets` and `licence`, and define `scan`. `report` and `held_out` can
+    Subclasses set `kind`, `subsets` and `license`, and define `scan`. `report` and `held_out` can
     be read after a build.
 
     Args:
@@ -51,7 +51,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
     # Nothing is downloaded. TFDS would look for checksums beside the code with a package
     # (importlib_resources) that it does not declare.
     url_infos: ClassVar = None
-    licence: ClassVar[str] = "unknown: see where you got the files from"
+    license: ClassVar[str] = "unknown: see where you got the files from"
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
             description=(self.__doc__ or "").strip(),
             features=record_features(self.kind, self.subsets, plates=self._plates),
             metadata=tfds.core.MetadataDict(),
-            license=self.licence,
+            license=self.license,
             disable_shuffling=True,
         )
 
@@ -115,7 +115,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
                 "builder": type(self).builder_name(),
                 "max_side": self._limits.max_side,
                 "on_error": self._on_error,
-                "licence": self.licence,
+                "license": self.license,
                 "held_out": tree.held_out,
                 "signature": self.signature(source_dir),
             }

@@ -91,7 +91,7 @@ KINDS = {
         skippable=True,
     ),
     "bad_channels": Kind(
-        "an image is not 8-bit RGB or grey",
+        "an image is not 8-bit RGB or gray",
         "convert it to 8-bit RGB, or leave such items out with --on-error skip",
         skippable=True,
     ),
@@ -123,24 +123,24 @@ KINDS = {
         "an image has more pixels than the limit", "raise --max-megapixels if this is meant"
     ),
     "missing_chart": Kind(
-        "a listed image has no colour chart reading",
-        "add charts/<image>.json (the place of the chart) or charts/<image>.csv (its 24 colours), "
+        "a listed image has no color chart reading",
+        "add charts/<image>.json (the place of the chart) or charts/<image>.csv (its 24 colors), "
         "or leave such images out with --on-error skip",
         skippable=True,
     ),
     "bad_chart": Kind(
-        "a colour chart cannot be read: a patch is missing or the colours are not a chart's",
-        "correct the chart's corners (dark skin first, then clockwise) or its 24 colours, or leave "
+        "a color chart cannot be read: a patch is missing or the colors are not a chart's",
+        "correct the chart's corners (dark skin first, then clockwise) or its 24 colors, or leave "
         "such images out with --on-error skip",
         skippable=True,
     ),
     "saturated_chart": Kind(
-        "a patch of a colour chart is saturated, so its colour is not known",
+        "a patch of a color chart is saturated, so its color is not known",
         "use a darker exposure, or leave such images out with --on-error skip",
         skippable=True,
     ),
     "chart_in_view": Kind(
-        "the colour chart can be seen in the part of the photograph that is used",
+        "the color chart can be seen in the part of the photograph that is used",
         "give a crop without the chart",
     ),
     "few_targets": Kind(

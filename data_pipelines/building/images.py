@@ -41,7 +41,7 @@ class Header:
     Attributes:
         size: stored (height, width), before the EXIF orientation.
         orientation: EXIF orientation, 1 if there is none.
-        plain: an 8-bit image with exactly the channels that a record stores (RGB, or grey for a
+        plain: an 8-bit image with exactly the channels that a record stores (RGB, or gray for a
             mask), so that its bytes can be copied.
     """
 
@@ -100,7 +100,7 @@ def _checked_header(path: Path, image: Image.Image, is_mask: bool) -> Header:
 
 
 def _png_bit_depth(path: Path) -> int:
-    """Pillow reduces 16-bit colour to 8 bits on its own; the header still tells."""
+    """Pillow reduces 16-bit color to 8 bits on its own; the header still tells."""
     with path.open("rb") as file:
         return file.read(25)[24]
 
@@ -165,7 +165,7 @@ def decode_rgb(path: Path, data: bytes, *, orientation: int = 1, reduce: int = 1
 def decode_mask(path: Path, data: bytes, *, orientation: int = 1) -> tuple[np.ndarray, bool]:
     """Decodes a mask of any accepted kind to one 8-bit channel.
 
-    Colour masks give their first channel, alpha is ignored, 16 bits are divided by 257, values
+    Color masks give their first channel, alpha is ignored, 16 bits are divided by 257, values
     {0, 1} are scaled to {0, 255}.
 
     Returns:

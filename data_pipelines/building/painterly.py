@@ -1,6 +1,6 @@
 """From the files of an object or a painting to the record of a painterly set.
 
-Objects keep the grey levels of their masks: a level is an object, whatever its value.
+Objects keep the gray levels of their masks: a level is an object, whatever its value.
 """
 
 import io

@@ -58,13 +58,13 @@ class ArtistRetouched(TreeBuilder):
     The data set of PIH is not public; give your own files in its layout. manual_dir is the folder
     of the splits, holds it as artist_retouched/, or is the one split train itself:
       train/  (and val/, test/)
-        masks/<id>_before_mask.png        masks/<id>_after_mask.png       8-bit grey, may be soft
+        masks/<id>_before_mask.png        masks/<id>_after_mask.png       8-bit gray, may be soft
         bg/<id>_before_mask.png           bg/<id>_after_mask.png          photograph, object removed
         real_images/<id>_before.png       real_images/<id>_after.png      photograph, artist's edit
     The suffix _mask may be missing in masks/ and bg/.
     """
     BUILDER_CONFIGS: ClassVar = [config_for(targets, 0) for targets in TARGETS]
-    licence: ClassVar[str] = "the owner's; the data set of PIH is not public"
+    license: ClassVar[str] = "the owner's; the data set of PIH is not public"
     soft_masks: ClassVar[bool] = True
     always_plates: ClassVar[bool] = True
 

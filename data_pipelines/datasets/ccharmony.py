@@ -36,7 +36,7 @@ class Ccharmony(TreeBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     Download ccHarmony by hand from the links of
     github.com/bcmi/Image-Harmonization-Dataset-ccHarmony, or make such a set from photographs with
-    a colour chart with python -m data_pipelines.making.ccharmony.__main__:
+    a color chart with python -m data_pipelines.making.ccharmony.__main__:
       <manual_dir>/ccHarmony/  train_list.txt  test_list.txt  (or ccHarmony_train.txt ...)
           composite_images/8D5U5531_a_1.jpg ... _10.jpg   masks/8D5U5531_a.png
           real_images/8D5U5531.jpg
@@ -45,7 +45,7 @@ class Ccharmony(TreeBuilder):
     in one folder per foreground (composite_images/8D5U5531_a/8D5U5531_a_1.jpg).
     For non-commercial research only.
     """
-    licence: ClassVar[str] = (
+    license: ClassVar[str] = (
         "repository: MIT; photographs of the NUS and Gehler sets: research only"
     )
 

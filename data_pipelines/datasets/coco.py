@@ -39,7 +39,7 @@ class Drawing:
     segmentations: tuple[Segmentation, ...]
 
     def levels(self) -> np.ndarray:
-        """u8[h,w]: object i has the grey level i + 1; where objects overlap, the last one's."""
+        """u8[h,w]: object i has the gray level i + 1; where objects overlap, the last one's."""
         levels = np.zeros(self.size, np.uint8)
         for level, segmentation in enumerate(self.segmentations, 1):
             levels[draw(segmentation, self.size)] = level
@@ -96,7 +96,7 @@ def read_annotations(path: Path, report: Report) -> list[tuple[str, Drawing]]:
 def draw(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
     """The mask bool[h,w] of an instance.
 
-    A pixel belongs to it where its centre lies inside one of the polygons (to an eighth of a
+    A pixel belongs to it where its center lies inside one of the polygons (to an eighth of a
     pixel), or where the run-length code says so.
     """
     if isinstance(segmentation, Mapping):
@@ -110,7 +110,7 @@ def draw(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
         if right <= left or bottom <= top:
             continue
         fine = np.zeros(((bottom - top) * _FINE, (right - left) * _FINE), np.uint8)
-        # Sample k of the fine grid lies at (k + 0.5) / _FINE; the centre of a pixel between two.
+        # Sample k of the fine grid lies at (k + 0.5) / _FINE; the center of a pixel between two.
         corners = np.rint((points - (left, top)) * _FINE - 0.5).astype(np.int32)
         cv2.fillPoly(fine, [corners], 1)
         middle = _FINE // 2

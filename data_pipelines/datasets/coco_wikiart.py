@@ -27,7 +27,7 @@ class CocoWikiart(TreeBuilder):
     """Objects of COCO 2014 and 57025 + 24421 paintings of WikiArt; composites are made on the fly.
 
     Splits: `train` and `test` hold photographs with the objects that cover 5 to 30 % of them (a
-    mask with one grey level for each), `train_paintings` and `test_paintings` the paintings, in the
+    mask with one gray level for each), `train_paintings` and `test_paintings` the paintings, in the
     order of the lists. A record has `content` and `mask_levels`, or `style`.
 
     Source: specs/propih 5.1, specs/datasets 6.
@@ -39,7 +39,7 @@ class CocoWikiart(TreeBuilder):
       <manual_dir>/MS-COCO/  train2014/COCO_train2014_000000000009.jpg ...  val2014/...
           annotations/instances_train2014.json  instances_val2014.json
           SegmentationClass_select/COCO_train2014_000000000009.png   instead of the annotations, if
-              you have the masks prepared by the authors: a grey level above 0 for every object
+              you have the masks prepared by the authors: a gray level above 0 for every object
       <manual_dir>/wikiart/  WikiArt_Split/style_train.csv  style_val.csv  (or beside the folders)
           <Style_folder>/<file>.jpg
     A list line is <Style_folder>/<file>.jpg,<class>. One of the splits may be absent whole. Disk:
@@ -49,7 +49,7 @@ class CocoWikiart(TreeBuilder):
     research only.
     """
     kind: ClassVar[Kind] = "painterly"
-    licence: ClassVar[str] = (
+    license: ClassVar[str] = (
         "COCO: annotations CC BY 4.0, photographs under Flickr's terms; WikiArt: non-commercial "
         "research only"
     )

@@ -1,8 +1,8 @@
 """`demo`: a small set made on the user's machine from freely licensed photographs.
 
-No download: the photographs arrive with scikit-image and scikit-learn (licences in
+No download: the photographs arrive with scikit-image and scikit-learn (licenses in
 `demo_photos.py` and in the built data set). Objects are cut out with GrabCut from rough outlines;
-each is framed several times and recoloured with seeded changes of `data_pipelines.samples.recoloring`. The
+each is framed several times and recolored with seeded changes of `data_pipelines.samples.recoloring`. The
 result is written as a tree in iHarmony4 layout and built as any other.
 """
 
@@ -27,10 +27,10 @@ from data_pipelines.samples import recoloring as synthesis
 
 SEED = 2024
 MAX_SIDE = 256
-# split -> (framings of an object, recolourings of each)
+# split -> (framings of an object, recolorings of each)
 PLAN = {"train": (10, 4), "test": (2, 3)}
 HELD_OUT = (
-    "test: framings and recolourings that are not in train; the photographs and the objects are "
+    "test: framings and recolorings that are not in train; the photographs and the objects are "
     "those of train"
 )
 _SHARE = (0.02, 0.75)  # foreground ratio of a framing
@@ -40,13 +40,13 @@ _TRIES = 100
 
 
 class Demo(TreeBuilder):
-    """Recoloured objects in six freely licensed photographs, at most 256 pixels wide or high.
+    """Recolored objects in six freely licensed photographs, at most 256 pixels wide or high.
 
-    Splits: `train` and `test`; `test` holds framings and recolourings that `train` does not, of
+    Splits: `train` and `test`; `test` holds framings and recolorings that `train` does not, of
     the same photographs and objects, so results on it say nothing about other photographs.
     """
 
-    licence: ClassVar[str] = "; ".join(f"{p.file}: {p.licence}" for p in PHOTOS.values())
+    license: ClassVar[str] = "; ".join(f"{p.file}: {p.license}" for p in PHOTOS.values())
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
         """See TreeBuilder. `manual_dir` is a tree written by `write_tree`."""
@@ -91,13 +91,13 @@ def write_tree(out: Path) -> None:
         others = [other for key, other in photos.items() if key != name]
         for thing, outline in PHOTOS[name].objects.items():
             mask = cut_out(photo, outline)
-            for split, (framings, recolourings) in PLAN.items():
+            for split, (framings, recolorings) in PLAN.items():
                 for number in range(framings):
                     real_id = f"{name}-{thing}-{split}{number:02d}"
                     rng = np.random.default_rng([SEED, zlib.crc32(real_id.encode())])
                     real, framed = frame(photo, mask, rng)
                     reference = others[int(rng.integers(len(others)))]
-                    lists[split] += _write(out, real_id, real, framed, reference, recolourings, rng)
+                    lists[split] += _write(out, real_id, real, framed, reference, recolorings, rng)
     for split, files in lists.items():
         (out / f"demo_{split}.txt").write_text("".join(f"{file}\n" for file in files))
 
@@ -120,14 +120,14 @@ def cut_out(photo: np.ndarray, outline: Outline) -> np.ndarray:
     labels[rough > 0] = cv2.GC_PR_FGD
     labels[core > 0] = cv2.GC_FGD
     x, y, width, height = cv2.boundingRect(rough)
-    pad = 4 * _MARGIN  # the colours of the surroundings are learned from this border
+    pad = 4 * _MARGIN  # the colors of the surroundings are learned from this border
     box = np.s_[max(0, y - pad) : y + height + pad, max(0, x - pad) : x + width + pad]
     inner = labels[box].copy()
     cv2.setRNGSeed(SEED)
-    colours, surroundings = np.zeros((1, 65)), np.zeros((1, 65))
+    colors, surroundings = np.zeros((1, 65)), np.zeros((1, 65))
     whole = (0, 0, 0, 0)  # not used: the labels say where the object is
     bgr = np.ascontiguousarray(photo[box][..., ::-1])
-    cv2.grabCut(bgr, inner, whole, surroundings, colours, 4, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(bgr, inner, whole, surroundings, colors, 4, cv2.GC_INIT_WITH_MASK)
     mask = np.zeros_like(rough)
     mask[box] = np.isin(inner, (cv2.GC_FGD, cv2.GC_PR_FGD))
     opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(3))
@@ -190,14 +190,14 @@ def _write(
     real: np.ndarray,
     mask: np.ndarray,
     reference: np.ndarray,
-    recolourings: int,
+    recolorings: int,
     rng: np.random.Generator,
 ) -> list[str]:
     """Writes a photograph, its mask and its composites; returns the composites' file names."""
     _save(out / "real_images" / f"{real_id}.jpg", real)
     (out / "masks" / f"{real_id}_1.png").write_bytes(cv2.imencode(".png", mask)[1].tobytes())
     names = []
-    for k in range(1, recolourings + 1):
+    for k in range(1, recolorings + 1):
         inside = (mask > 0).astype(np.float32)
         composite = synthesis.recolor(real, inside, rng, reference=reference)
         names.append(f"{real_id}_1_{k}.jpg")

@@ -15,7 +15,7 @@ Outline = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class DemoPhoto:
-    """A photograph: the package and file that hold it, its licence, its objects.
+    """A photograph: the package and file that hold it, its license, its objects.
 
     Attributes:
         objects: name -> outline in (x, y) pixels.
@@ -23,7 +23,7 @@ class DemoPhoto:
 
     package: str
     file: str
-    licence: str
+    license: str
     objects: dict[str, Outline]
 
     def path(self) -> Path:

@@ -1,4 +1,4 @@
-"""`ffhqh`: portraits of FFHQ with recoloured persons (the set of PHNet)."""
+"""`ffhqh`: portraits of FFHQ with recolored persons (the set of PHNet)."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ IMAGES = "images1024x1024"
 
 
 class Ffhqh(TreeBuilder):
-    """FFHQH: one composite per FFHQ photograph (70000 in all), the person recoloured.
+    """FFHQH: one composite per FFHQ photograph (70000 in all), the person recolored.
 
     Splits are those of the lists; without any list, FFHQ indices 0-59999 train, 60000-62999 val,
     63000-69999 test.
@@ -29,7 +29,7 @@ class Ffhqh(TreeBuilder):
                            train_split.txt  val_split.txt  test_split.txt
       <manual_dir>/ffhq/images1024x1024/  00609.png or 00000/00609.png
     """
-    licence: ClassVar[str] = "FFHQ: CC BY-NC-SA 4.0; FFHQH: a variant of CC BY-SA 4.0"
+    license: ClassVar[str] = "FFHQ: CC BY-NC-SA 4.0; FFHQH: a variant of CC BY-SA 4.0"
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
         """See TreeBuilder."""

@@ -88,7 +88,7 @@ class Iharmony4(TreeBuilder):
         for max_side in (0, 1024)
         for part in ("all", *(subset.lower() for subset in SUBSETS))
     ]
-    licence = "images of COCO, MIT-Adobe FiveK, Flickr and day2night: research only"
+    license = "images of COCO, MIT-Adobe FiveK, Flickr and day2night: research only"
 
     def __init__(self, *, config: Any = None, **kwargs: Any) -> None:
         chosen = next((c for c in self.BUILDER_CONFIGS if c.name == config), config)

@@ -27,7 +27,7 @@ class Realhm(TreeBuilder):
     or holds it as RealHM/, with four files for every composite:
       <id>_bg.jpg  <id>_composite.jpg  <id>_mask.jpg  <id>_real.jpg (or <id>_gt.jpg)
     """
-    licence: ClassVar[str] = "research only: see the SSHarmonization repository"
+    license: ClassVar[str] = "research only: see the SSHarmonization repository"
     always_plates: ClassVar[bool] = True
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:

@@ -1,8 +1,8 @@
 """Makes FFHQH from FFHQ and portrait masks: `python -m data_pipelines.making.ffhqh`.
 
-The published set was made with recolourings whose list and ranges are not public. The recipe here
+The published set was made with recolorings whose list and ranges are not public. The recipe here
 is this project's own: on the person only, in random order, each with probability 0.5 and at least
-two of: brightness, contrast, saturation, hue, gamma, colour temperature. Composites whose
+two of: brightness, contrast, saturation, hue, gamma, color temperature. Composites whose
 foreground differs too little or too much from the photograph are drawn again.
 
 Source: specs, phnet.md 3.3.
@@ -50,8 +50,8 @@ def _contrast(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _saturation(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    grey = (rgb @ _LUMA)[:, None]
-    return grey + (rgb - grey) * rng.uniform(0.5, 1.5)
+    gray = (rgb @ _LUMA)[:, None]
+    return gray + (rgb - gray) * rng.uniform(0.5, 1.5)
 
 
 def _hue(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -72,8 +72,8 @@ def _temperature(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 EDITS: tuple[Edit, ...] = (_brightness, _contrast, _saturation, _hue, _gamma, _temperature)
 
 
-def recolour(real: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A composite: the photograph with its foreground recoloured.
+def recolor(real: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A composite: the photograph with its foreground recolored.
 
     Args:
         real: u8[h,w,3].
@@ -84,7 +84,7 @@ def recolour(real: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np
         u8[h,w,3], equal to `real` outside the mask, with a foreground MSE within FMSE_RANGE.
 
     Raises:
-        DatasetValidationError: if no draw falls into the range (a foreground of one flat colour
+        DatasetValidationError: if no draw falls into the range (a foreground of one flat color
             at the end of the scale).
     """
     before = real[mask]
@@ -101,7 +101,7 @@ def recolour(real: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np
             composite = real.copy()
             composite[mask] = after
             return composite
-    raise DatasetValidationError(f"no recolouring in {_MAX_DRAWS} draws changes the foreground")
+    raise DatasetValidationError(f"no recoloring in {_MAX_DRAWS} draws changes the foreground")
 
 
 def make(
@@ -115,7 +115,7 @@ def make(
     Args:
         ffhq: the folder images1024x1024 of FFHQ, or its parent.
         masks: 8-bit portrait masks `<id>.png`; 128 and more is the person.
-        seed: together with a photograph's id it decides its recolouring.
+        seed: together with a photograph's id it decides its recoloring.
         on_error: "skip" leaves unusable photographs and masks out.
 
     Returns:
@@ -191,7 +191,7 @@ def _make_one(name: str, photo: Path, mask_path: Path, out: Path, seed: int) -> 
     check_mask(mask_path, mask)
     person = mask >= FOREGROUND
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    composite = recolour(real, person, rng)
+    composite = recolor(real, person, rng)
     images = (np.where(person, np.uint8(255), np.uint8(0)), composite[..., ::-1])
     for path, image in zip(targets, images, strict=True):
         partial = path.with_suffix(".partial")

@@ -42,10 +42,10 @@ def decode_image(record: Mapping[str, Any], key: str, *, reduce: int = 1) -> np.
 
 
 def decode_mask(record: Mapping[str, Any], key: str = "mask") -> np.ndarray:
-    """Decodes the mask of a record: u8[h,w], 0..255, not binarised; errors as `decode_image`.
+    """Decodes the mask of a record: u8[h,w], 0..255, not binarized; errors as `decode_image`.
 
     Args:
-        key: "mask", or "mask_levels" of a painterly set: every object has its own grey level.
+        key: "mask", or "mask_levels" of a painterly set: every object has its own gray level.
     """
     return _decode(record, key, cv2.IMREAD_GRAYSCALE)
 

@@ -1,4 +1,4 @@
-"""What all images of a record share: one drawn crop and flip, the resize, a change of colours.
+"""What all images of a record share: one drawn crop and flip, the resize, a change of colors.
 
 Source: specs/datasets 9.4; the crop of the iSSAM family (specs/gknet 5, specs/giftnet 4).
 """
@@ -81,7 +81,7 @@ def draw_crop(
         ratio: range of width / height, log-uniform.
 
     Returns:
-        (top, left, height, width) inside the image. If ten draws do not fit, the largest centred
+        (top, left, height, width) inside the image. If ten draws do not fit, the largest centered
         box whose aspect is in range.
     """
     height, width = size
@@ -127,10 +127,10 @@ def apply_geometry(
 def recolor_alike(
     images: Mapping[str, np.ndarray], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Gives every photograph of a sample the same drawn change of colours; the mask stays.
+    """Gives every photograph of a sample the same drawn change of colors; the mask stays.
 
-    The relation of foreground to background is kept, but a photograph's own colours cannot be
-    learnt by heart: what a small data set needs.
+    The relation of foreground to background is kept, but a photograph's own colors cannot be
+    learned by heart: what a small data set needs.
 
     Args:
         images: u8[h,w,3] each, but for "mask".
@@ -141,6 +141,6 @@ def recolor_alike(
     return {
         key: image
         if key == "mask"
-        else color.quantise(change(image.reshape(-1, 3))).reshape(image.shape)
+        else color.quantize(change(image.reshape(-1, 3))).reshape(image.shape)
         for key, image in images.items()
     }

@@ -45,8 +45,8 @@ def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
     return _blend_from(int(luma.mean() + 0.5), image, factor)
 
 
-def _blend_from(grey: int, image: np.ndarray, factor: float) -> np.ndarray:
-    """From a constant grey (factor 0) to the image (factor 1) and beyond, by table."""
-    values = np.arange(256, dtype=np.float32) - np.float32(grey)
-    table = np.float32(grey) + np.float32(factor) * values
+def _blend_from(gray: int, image: np.ndarray, factor: float) -> np.ndarray:
+    """From a constant gray (factor 0) to the image (factor 1) and beyond, by table."""
+    values = np.arange(256, dtype=np.float32) - np.float32(gray)
+    table = np.float32(gray) + np.float32(factor) * values
     return cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8))

@@ -17,7 +17,7 @@ Sample = dict[str, Any]
 # Keep the generators of a seed apart.
 _ORDER_TAG, _SAMPLE_TAG, _EVAL_TAG, _UNPAIRED_TAG = 0, 1, 2, 3
 _ENDLESS = 2**62  # samples; the readers add to it
-_REFERENCE_SIDE = 128  # pixels of a reference photograph that suffice for colour statistics
+_REFERENCE_SIDE = 128  # pixels of a reference photograph that suffice for color statistics
 
 
 class RecordSource(Protocol):
@@ -100,7 +100,7 @@ class TrainSamples:
         if rng.random() < augment.recolor:
             arrays = recolor_alike(arrays, rng)
         if made:
-            # A soft edge, as if the recoloured photograph had been resized, whatever the mask mode.
+            # A soft edge, as if the recolored photograph had been resized, whatever the mask mode.
             edge = {"image_resize": data.image_resize, "mask_resize": "linear"}
             soft = apply_geometry({"mask": images["mask"]}, geometry, size, **edge)["mask"]
             reference = reference_pixels(source[int(rng.integers(len(source)))])
@@ -157,7 +157,7 @@ class EvalSamples:
 
 
 def reference_pixels(record: Mapping[str, Any]) -> np.ndarray:
-    """Foreground pixels of a photograph at reduced size, u8[n,3], as a colour reference."""
+    """Foreground pixels of a photograph at reduced size, u8[n,3], as a color reference."""
     side = min(record["height"], record["width"])
     reduce = next((r for r in (8, 4, 2) if side // r >= _REFERENCE_SIDE), 1)
     image, mask = decode_image(record, "real", reduce=reduce), decode_mask(record)

@@ -13,8 +13,8 @@ def place(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Moves a foreground into the bounding box of another one.
 
-    It is scaled about the image's centre so that its box fits into the other one, then moved so
-    that the boxes share their centre, then by `shift`. Where scaling carries it out of the
+    It is scaled about the image's center so that its box fits into the other one, then moved so
+    that the boxes share their center, then by `shift`. Where scaling carries it out of the
     picture it keeps its size, and where `shift` would, the shift is left out. Without any
     foreground in one of the masks it is shifted only.
 
@@ -36,11 +36,11 @@ def place(
         scale, scaled = 1.0, mask
     box = bounding_box(scaled)
     assert box is not None
-    centred = tuple((goal[i] + goal[i + 2] - box[i] - box[i + 2]) / 2 for i in (0, 1))
-    moved = (centred[0] + shift[0], centred[1] + shift[1])
+    centered = tuple((goal[i] + goal[i + 2] - box[i] - box[i + 2]) / 2 for i in (0, 1))
+    moved = (centered[0] + shift[0], centered[1] + shift[1])
     placed = move(scaled, shift=moved)
     if not placed.any():
-        moved = (centred[0], centred[1])
+        moved = (centered[0], centered[1])
         placed = move(scaled, shift=moved)
     return move(move(image, scale=scale), shift=moved), placed
 
@@ -54,7 +54,7 @@ def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
 
 
 def move(image: np.ndarray, *, scale: float = 1.0, shift: Shift = (0.0, 0.0)) -> np.ndarray:
-    """Scales about the centre, then shifts: nearest neighbour, zero outside.
+    """Scales about the center, then shifts: nearest neighbor, zero outside.
 
     Args:
         image: u8[h,w] or u8[h,w,3].
@@ -65,8 +65,8 @@ def move(image: np.ndarray, *, scale: float = 1.0, shift: Shift = (0.0, 0.0)) ->
     sides = image.shape[1], image.shape[0]
     places, inside = [], []
     for side, offset in zip(sides, shift, strict=True):
-        centre = side / 2
-        at = np.floor((np.arange(side) + 0.5 - centre - offset) / scale + centre).astype(np.int64)
+        center = side / 2
+        at = np.floor((np.arange(side) + 0.5 - center - offset) / scale + center).astype(np.int64)
         places.append(np.clip(at, 0, side - 1))
         inside.append((at >= 0) & (at < side))
     moved = image.take(places[1], 0).take(places[0], 1)

@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 
 FILLS = ("diffusion", "mean")
-_GROW = 2  # pixels around the foreground whose colours are not trusted: halos of resizing
+_GROW = 2  # pixels around the foreground whose colors are not trusted: halos of resizing
 _OPAQUE = 0.1  # from this mask value on a pixel shows too much foreground to be kept
 
 
 def fill_plate(image: np.ndarray, mask: np.ndarray, fill: str = "diffusion") -> np.ndarray:
-    """Replaces the foreground by colours of its surroundings.
+    """Replaces the foreground by colors of its surroundings.
 
     Args:
         image: u8[h,w,3].
         mask: f32[h,w,1] in [0,1], 1 = foreground.
         fill: "diffusion": a smooth continuation (a pyramid of means of the known pixels);
-            "mean": the mean colour of the background.
+            "mean": the mean color of the background.
 
     Returns:
         u8[h,w,3]: the image where the mask is 0, the fill where it is 0.1 or more, a mixture

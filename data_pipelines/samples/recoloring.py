@@ -1,4 +1,4 @@
-"""Composites made from photographs: the masked object gets other colours, the photograph is the target.
+"""Composites made from photographs: the masked object gets other colors, the photograph is the target.
 
 Used while training: `recolor` is seeded, takes a few milliseconds for 256x256, and changes nothing
 outside the mask. A drawn change is kept only if it is plausible (see `_violation`).
@@ -25,7 +25,7 @@ _SAMPLE = 1500  # pixels on which a change is drawn and judged
 _MSE = (150.0, 4500.0)
 _DEVIATION_RATIO = (0.45, 2.2)  # of the luminance
 _LUMINANCE = (18.0, 238.0)  # mean
-_TINT = (0.0, 75.0)  # length of the change of the mean colour, its luminance taken out
+_TINT = (0.0, 75.0)  # length of the change of the mean color, its luminance taken out
 _CLIPPED = 0.12  # share of channel values that become 0 or 255
 
 
@@ -44,7 +44,7 @@ def recolor(
         mask: f32[h,w,1] or [h,w] in [0,1]; soft values blend.
         rng: decides everything; equal states give equal composites.
         reference: u8[...,3], pixels of another photograph, for the families that imitate one;
-            None, or no pixel, draws colour statistics instead.
+            None, or no pixel, draws color statistics instead.
         families: names to draw from, each equally likely.
 
     Returns:
@@ -65,7 +65,7 @@ def recolor(
     change = _draw(sample, reference, FAMILIES[families[int(rng.integers(len(families)))]], rng)
     before = pixels.take(inside, axis=0)
     after = np.clip(change(before), 0, 255)
-    composite.reshape(-1, 3)[inside] = color.quantise(before + weight[:, None] * (after - before))
+    composite.reshape(-1, 3)[inside] = color.quantize(before + weight[:, None] * (after - before))
     return composite
 
 
@@ -93,7 +93,7 @@ def _draw(
     best: color.ColorChange = color.unchanged
     least = np.inf
     for attempt in range(_TRIES):
-        # A reference of too different colours never fits: drawn statistics take over half way.
+        # A reference of too different colors never fits: drawn statistics take over half way.
         if reference is None or attempt >= _TRIES // 2:
             goal = color.random_reference(sample, rng)
         else:

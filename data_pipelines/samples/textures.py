@@ -1,4 +1,4 @@
-"""Generated pictures with colours, patches and brush strokes, where no paintings are at hand."""
+"""Generated pictures with colors, patches and brush strokes, where no paintings are at hand."""
 
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def texture(number: int, side: int) -> np.ndarray:
 
 
 def _paint(image: np.ndarray, rng: np.random.Generator, side: int) -> np.ndarray:
-    """Strokes in the colour of the place they start at, a little off."""
+    """Strokes in the color of the place they start at, a little off."""
     angle = 2 * np.pi * _noise(rng, side, 3)
     count = int(rng.integers(200, 900))
     length, width = rng.uniform(0.03, 0.12) * side, max(1, round(rng.uniform(0.004, 0.02) * side))

@@ -6,7 +6,7 @@ released weights that the file does not hold (PIH: mask_offset 0.6) are filled i
 
 NAME vgg19 makes the frozen encoder that training ProPIH needs out of any ImageNet VGG-19:
   python -m jaxharm convert vgg19 vgg19.pth OUT_DIR --images PHOTOGRAPHS
-It is normalised on the images of PHOTOGRAPHS (some hundred various ones) and becomes
+It is normalized on the images of PHOTOGRAPHS (some hundred various ones) and becomes
 OUT_DIR/vgg_normalised.safetensors, to be named in objective.encoder. --preprocessing caffe is for
 weights that were trained on BGR pixels from 0 to 255.
 """
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a field of the model"
     )
     encoder = parser.add_argument_group("vgg19")
-    encoder.add_argument("--images", type=Path, help="folder of images to normalise on")
+    encoder.add_argument("--images", type=Path, help="folder of images to normalize on")
     encoder.add_argument("--preprocessing", metavar="torchvision|caffe", help="default torchvision")
 
 

@@ -4,7 +4,7 @@ One image:  python -m jaxharm harmonize composite.png mask.png -o out.png --chec
 Cut-out:    python -m jaxharm harmonize cutout_rgba.png --background plate.png -o out.png ...
 Folder:     python -m jaxharm harmonize --folder DIR -o OUT_DIR --checkpoint WEIGHTS
 
-The output has the size, bit depth, alpha and colour profile of the composite; outside the mask its
+The output has the size, bit depth, alpha and color profile of the composite; outside the mask its
 pixels are those of the composite (bit for bit in PNG, TIFF, WebP and BMP; JPEG is lossy).
 
 Folder: composites are the images of DIR (of DIR/composite_images, if there is one). The files of
@@ -26,7 +26,7 @@ without the network and without weights (with --folder: one file for all, or a f
 LUT, --export-shading the shading map as a 16-bit gray image, to be laid over in the mode Multiply.
 
 ProPIH paints the object of a composite, pasted on the painting --background, in stages: --stage 1
-changes its colours, 4 (default) paints strokes as well, auto leaves the choice to the exit head, if
+changes its colors, 4 (default) paints strokes as well, auto leaves the choice to the exit head, if
 it has been trained. --stage all writes a strip of composite, mask, painting and the four results to
 OUT, and each result to OUT_stage1 ... OUT_stage4. Outside of the mask pixels are those of the painting.
 

@@ -1,7 +1,7 @@
-"""Reading and writing images: bit depth, alpha and colour profile survive the round trip.
+"""Reading and writing images: bit depth, alpha and color profile survive the round trip.
 
 8-bit files go through Pillow, 16-bit PNG and TIFF through `jaxharm.images.deep`. Pixels are never
-converted between colour spaces: an embedded ICC profile is returned and embedded again on writing.
+converted between color spaces: an embedded ICC profile is returned and embedded again on writing.
 """
 
 import io
@@ -48,7 +48,7 @@ def read_image(path: str | os.PathLike) -> ImageFile:
     """Reads gray, palette, RGB or RGBA in 8 or 16 bits; gray and palette become RGB.
 
     Raises:
-        InputError: no such file, truncated, not an image, or an encoding that would need a colour
+        InputError: no such file, truncated, not an image, or an encoding that would need a color
             conversion (CMYK, Lab, floating point).
     """
     pixels, icc = _decode(Path(path))

@@ -1,4 +1,4 @@
-"""Random colour changes of a set of pixels: the recolouring families of `synthesis`.
+"""Random color changes of a set of pixels: the recoloring families of `synthesis`.
 
 A family draws one change for given foreground pixels and returns it as a function on pixels
 (u8[n,3] -> f32[n,3] on the 0-255 scale, not rounded), so that it can be judged on a few pixels
@@ -6,7 +6,7 @@ before it is applied to all of them. Everything is a table look-up, a 3x3 matrix
 polynomial or a per-channel map in CIE Lab.
 
 Source: Reinhard et al., Color Transfer between Images (2001); Pitie and Kokaram, The Linear
-Monge-Kantorovitch Linear Colour Mapping (2007); the data sets of specs/datasets 2 and 3 were made
+Monge-Kantorovitch Linear Color Mapping (2007); the data sets of specs/datasets 2 and 3 were made
 with such transfers.
 """
 
@@ -20,7 +20,7 @@ ColorChange = Callable[[np.ndarray], np.ndarray]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LEVELS = np.arange(256, dtype=np.float64) / 255
 _LINEAR_LEVELS = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4)
-# The 24 patches of the ColorChecker chart as published, sRGB: colours that objects have.
+# The 24 patches of the ColorChecker chart as published, sRGB: colors that objects have.
 _CHART = np.array(
     [
         *([115, 82, 68], [194, 150, 130], [98, 122, 157], [87, 108, 67], [133, 128, 177]),
@@ -106,7 +106,7 @@ def curves(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) 
     table = np.stack([_smooth(np.interp(_LEVELS, knots, heights[:, c])) for c in range(3)], 1)
     mix = rng.uniform(-0.08, 0.08, (3, 3))
     np.fill_diagonal(mix, 0)
-    np.fill_diagonal(mix, 1 - mix.sum(1))  # rows sum to one: greys stay as the curves made them
+    np.fill_diagonal(mix, 1 - mix.sum(1))  # rows sum to one: grays stay as the curves made them
     return _lookup_then_affine(table * 255, mix, np.zeros(3))
 
 
@@ -140,7 +140,7 @@ def _photometric(pixels: np.ndarray, rng: np.random.Generator, strength: float) 
 
 
 def polynomial(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
-    """An 11-term polynomial between a colour chart and the chart under a drawn light and camera.
+    """An 11-term polynomial between a color chart and the chart under a drawn light and camera.
 
     The chart's patches are carried through a drawn illuminant, camera matrix and tone curve; the
     matrix of the terms r g b rg rb gb r2 g2 b2 rgb 1 is fitted to them with a ridge towards the
@@ -171,11 +171,11 @@ def random_reference(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray
     mean = lab.mean(0)
     scale = np.exp(rng.normal(0, [0.25, 0.3, 0.3]))
     goal = np.clip(mean[0] + rng.normal(0, 16), 15, 90), *(mean[1:] + rng.normal(0, 11, 2))
-    return quantise(from_lab(((lab - mean) * scale + goal).astype(np.float32)))
+    return quantize(from_lab(((lab - mean) * scale + goal).astype(np.float32)))
 
 
 def unchanged(rgb: np.ndarray) -> np.ndarray:
-    """The identity as a colour change."""
+    """The identity as a color change."""
     return rgb.astype(np.float32)
 
 
@@ -191,7 +191,7 @@ def from_lab(lab: np.ndarray) -> np.ndarray:
     return rgb * np.float32(255)
 
 
-def quantise(rgb_255: np.ndarray) -> np.ndarray:
+def quantize(rgb_255: np.ndarray) -> np.ndarray:
     """Rounds and clips to uint8."""
     return np.rint(np.clip(rgb_255, 0, 255)).astype(np.uint8)
 

@@ -1,6 +1,6 @@
 """16-bit PNG and TIFF: what Pillow cannot hold is decoded by OpenCV, checked and tagged here.
 
-OpenCV neither reports a truncated file the same way in every version nor keeps colour profiles,
+OpenCV neither reports a truncated file the same way in every version nor keeps color profiles,
 so the few header fields that matter are parsed from the bytes.
 """
 
@@ -95,7 +95,7 @@ def _png_header(data: bytes) -> Header:
             try:
                 icc = zlib.decompress(rest[1:])
             except zlib.error:
-                raise DamagedError(f"its colour profile {name!r} is damaged") from None
+                raise DamagedError(f"its color profile {name!r} is damaged") from None
         position += 12 + length
 
 

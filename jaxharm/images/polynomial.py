@@ -1,6 +1,6 @@
-"""Polynomial colour matching between two lights, as ccHarmony was made.
+"""Polynomial color matching between two lights, as ccHarmony was made.
 
-Colours are on the 0..255 scale, float64 throughout: the smallest singular value of a chart's terms
+Colors are on the 0..255 scale, float64 throughout: the smallest singular value of a chart's terms
 is about 1.6e-8 of the largest, so float32, or a solver's usual cut-off, gives another matrix.
 
 Source: specs/giftnet 5.2.
@@ -21,10 +21,10 @@ def terms(colors: np.ndarray) -> np.ndarray:
 
 
 def fit(source: np.ndarray, target: np.ndarray, *, linear: bool = False) -> np.ndarray:
-    """The matrix that carries the colours `source` closest to `target` in the least-squares sense.
+    """The matrix that carries the colors `source` closest to `target` in the least-squares sense.
 
     Args:
-        source, target: [n,3] colours of the same patches.
+        source, target: [n,3] colors of the same patches.
         linear: use R, G, B and the constant only; the other columns are zero (a fallback for
             charts whose polynomial runs away between the patches).
 
@@ -43,7 +43,7 @@ def transform(colors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return terms(colors) @ matrix.T
 
 
-def quantise(colors: np.ndarray) -> np.ndarray:
+def quantize(colors: np.ndarray) -> np.ndarray:
     """Clips to 0..255 and truncates to u8, as the published data were."""
     return np.clip(colors, 0, 255).astype(np.uint8)
 
@@ -53,7 +53,7 @@ def transfer(
     to_standard: np.ndarray,
     from_standard: np.ndarray,
     *,
-    quantise_intermediate: bool = True,
+    quantize_intermediate: bool = True,
 ) -> tuple[np.ndarray, float]:
     """Carries pixels from their own light to the standard one and on to another photograph's.
 
@@ -61,17 +61,17 @@ def transfer(
         pixels: u8[n,3].
         to_standard: matrix of the photograph that the pixels are of.
         from_standard: reverse matrix of the photograph whose light they get.
-        quantise_intermediate: whether the colours under the standard light are u8, as published.
+        quantize_intermediate: whether the colors under the standard light are u8, as published.
 
     Returns:
         u8[n,3], and the share of values that the second step clips.
     """
     standard = np.clip(transform(pixels, to_standard), 0, 255)
-    if quantise_intermediate:
+    if quantize_intermediate:
         standard = standard.astype(np.uint8)
     raw = transform(standard, from_standard)
     clipped = float(((raw < 0) | (raw > 255)).mean()) if raw.size else 0.0
-    return quantise(raw), clipped
+    return quantize(raw), clipped
 
 
 def residual(source: np.ndarray, target: np.ndarray, matrix: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 Up to `NATIVE_FACTOR` times the size a model was trained at, the image is padded by reflection to a
 multiple that the network accepts and cut back. Beyond, the network sees the image squashed to its
 own size, and its *change* is carried to full size: in windows of the small image the change is
-fitted as an affine function of the composite's colour (a guided filter, He et al., arXiv
+fitted as an affine function of the composite's color (a guided filter, He et al., arXiv
 1505.00996, restricted to the foreground), and the coefficients, which are smooth, are enlarged.
 Grain and edges are those of the full-size composite.
 """
@@ -24,7 +24,7 @@ from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
 NATIVE_FACTOR = 2
 _BUCKET = 32  # padded sides are multiples of this: few shapes, few compilations
 _RADIUS = 4  # window of the local fit, in pixels of the small image
-_EPSILON = 3e-4  # variance below which the fit is a plain shift of colour
+_EPSILON = 3e-4  # variance below which the fit is a plain shift of color
 
 
 @partial(jax.jit, static_argnums=0)

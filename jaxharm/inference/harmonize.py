@@ -56,7 +56,7 @@ def harmonize(
         model, variables, checkpoint, size: as for `Harmonizer`.
         strength: 0 leaves the composite, 1 is the model's result.
         edit: what is taken over of a parametric model's result; None: all.
-        stage: of `propih`: 1 (colours) to 4 (strokes too, the default), "auto" (chosen by the exit
+        stage: of `propih`: 1 (colors) to 4 (strokes too, the default), "auto" (chosen by the exit
             head) or "all".
         restyle: the same with its other options; give one of the two.
 

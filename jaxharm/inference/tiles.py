@@ -25,7 +25,7 @@ def row_tiles(rows: slice, width: int, pixels: int = TILE_PIXELS) -> Iterator[sl
 def enlarge_rows(small: np.ndarray, size: tuple[int, int], rows: slice) -> np.ndarray:
     """Rows `rows` of `small` [h,w] or [h,w,c<=4] resized bilinearly to `size` (height, width).
 
-    Half-pixel centres, borders replicated, no antialiasing; the same numbers for any tiling.
+    Half-pixel centers, borders replicated, no antialiasing; the same numbers for any tiling.
     """
     height, width = size
     position = (np.arange(rows.start, rows.stop, dtype=np.float64) + 0.5) * small.shape[0] / height

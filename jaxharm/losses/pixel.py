@@ -92,7 +92,7 @@ def psnr_loss(mean_squared_error: Array) -> Array:
 
 
 def gray_world_error(images: Array) -> Ratio:
-    """How far the mean colours of images are from gray, summed over them, and their number.
+    """How far the mean colors of images are from gray, summed over them, and their number.
 
     Per image sqrt(Drg^2 + Drb^2 + Dgb^2) with Drg = (mean red - mean green)^2 and so on. The
     gradient of a gray image is 0.

@@ -1,4 +1,4 @@
-"""Colour differences per image: CIE 1976, CIE 1994 (graphic arts) and CIEDE2000.
+"""Color differences per image: CIE 1976, CIE 1994 (graphic arts) and CIEDE2000.
 
 sRGB (IEC 61966-2-1) -> XYZ, D65 white of the 2 degree observer -> CIELAB. CIEDE2000 follows Sharma,
 Wu and Dalal, "The CIEDE2000 color-difference formula: implementation notes", 2005.
@@ -29,7 +29,7 @@ def delta_e(
     formula: Formula = "2000",
     protocol: str | Protocol = "default_256",
 ) -> Images:
-    """Mean colour difference over all pixels, f32[b].
+    """Mean color difference over all pixels, f32[b].
 
     Args:
         prediction: f32[b,h,w,3] in [0,1]; clipped.
@@ -53,7 +53,7 @@ def fdelta_e(
     formula: Formula = "2000",
     protocol: str | Protocol = "default_256",
 ) -> Images:
-    """Mean colour difference of the foreground, f32[b]; NaN for an empty mask. As `delta_e`."""
+    """Mean color difference of the foreground, f32[b]; NaN for an empty mask. As `delta_e`."""
     pair = make_pair(prediction, target, mask, protocol)
     return pair_delta_e(pair, formula)[1].astype(np.float32)
 

@@ -96,7 +96,7 @@ def _map(pair: Pair, variant: _Variant) -> Images:
     if variant.blended:
         x = pair.weight * x + (1 - pair.weight) * y
     c1, c2 = variant.constants or _constants(pair, variant)
-    # Variances do not change with a shift, which keeps float32 from cancelling.
+    # Variances do not change with a shift, which keeps float32 from canceling.
     shift = 0.0 if variant.zero_padding else 127.5
     edge = variant.window // 2
     pads = ((0, 0), (edge, edge), (edge, edge), (0, 0))

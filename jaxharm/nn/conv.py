@@ -219,7 +219,7 @@ def _kernel_grad_products(
 ) -> Array:
     """dK[i,j] = sum_pq x[s*p+i, s*q+j] grad[p,q] as one matrix product per kernel row i.
 
-    Column j = s*v + r of the kernel: r selects one of s neighbouring columns of x, which are taken
+    Column j = s*v + r of the kernel: r selects one of s neighboring columns of x, which are taken
     as channels; v shifts the gradient, whose shifted copies are stacked as channels. The rows of
     large inputs run in a loop, so that only one shifted copy of x exists at a time; those of small
     ones do not, since XLA's loops multiply small matrices at a third of the speed.

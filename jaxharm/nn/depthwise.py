@@ -17,7 +17,7 @@ class DepthwiseConv(nn.Module):
     Attributes:
         kernel_size: odd k.
         stride: of both axes.
-        kernel_init: initialiser of the (k, k, 1, c) kernel.
+        kernel_init: initializer of the (k, k, 1, c) kernel.
         dtype: of the computation.
     """
 

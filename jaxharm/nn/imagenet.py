@@ -1,4 +1,4 @@
-"""The colour space in which networks pretrained on ImageNet, and iSSAM, see images."""
+"""The color space in which networks pretrained on ImageNet, and iSSAM, see images."""
 
 import jax.numpy as jnp
 import numpy as np

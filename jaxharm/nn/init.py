@@ -1,4 +1,4 @@
-"""Weight initialisers of the official (PyTorch) implementations.
+"""Weight initializers of the official (PyTorch) implementations.
 
 Values are drawn flat and reshaped: the numbers are the same, and XLA compiles the generator for CPU
 about five times faster than for four axes, which is most of a model's start-up time.
@@ -28,7 +28,7 @@ def uniform_fan_in(fan_in: int) -> Initializer:
 
 
 def he_normal_fan_out(kernel_size: int, features: int) -> Initializer:
-    """N(0, 2/(k*k*features)): He initialisation of a convolution by its outgoing connections."""
+    """N(0, 2/(k*k*features)): He initialization of a convolution by its outgoing connections."""
     std = math.sqrt(2.0 / (kernel_size * kernel_size * features))
 
     def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:

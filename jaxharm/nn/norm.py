@@ -1,4 +1,4 @@
-"""Normalisation layers with the numerics of the official (PyTorch) implementations."""
+"""Normalization layers with the numerics of the official (PyTorch) implementations."""
 
 import functools
 
@@ -11,7 +11,7 @@ from jaxharm.nn.init import Initializer
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over all axes but the last; statistics and arithmetic in float32.
+    """Batch normalization over all axes but the last; statistics and arithmetic in float32.
 
     Differs from flax's in two ways that official checkpoints and goldens show: the running
     variance is updated with the unbiased batch variance, and the variance is computed in two
@@ -19,7 +19,7 @@ class BatchNorm(nn.Module):
 
     Attributes:
         axis_name: mapped axis to reduce over in training, None for the local batch.
-        sync: if False, each device normalises by its own batch, and only the running statistics
+        sync: if False, each device normalizes by its own batch, and only the running statistics
             are averaged over the axis, so that they stay the same everywhere.
         momentum: share of the old running statistics (1 - the momentum of PyTorch).
         epsilon: added to the variance.

@@ -2,7 +2,7 @@
 
 Autodiff of a maximum compares the input with the result and divides by the number of hits. Where a
 compiler computes the input anew with another rounding there may be no hit, and 0/0 gives NaN
-(seen on CPU without optimisation). Here nothing is divided by a count that can be zero.
+(seen on CPU without optimization). Here nothing is divided by a count that can be zero.
 """
 
 import jax

@@ -1,6 +1,6 @@
 """Resizing with the numerics of PyTorch's `interpolate` (without antialiasing).
 
-"bilinear" and "bicubic" have half-pixel centres; "aligned" is bilinear with the corner pixels of
+"bilinear" and "bicubic" have half-pixel centers; "aligned" is bilinear with the corner pixels of
 both sizes in the same place (align_corners).
 
 A resize is two small matrices, one per axis, built in float64 when the shape is known.
@@ -56,7 +56,7 @@ def double(x: Array) -> Array:
 
 
 def _double(x: Array, axis: int) -> Array:
-    """`double` along one axis: every pixel becomes two, a quarter of the way to its neighbours."""
+    """`double` along one axis: every pixel becomes two, a quarter of the way to its neighbors."""
     first, last = (jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, x.shape[axis] - 1))
     before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, -1, axis=axis)], axis)
     after = jnp.concatenate([jax.lax.slice_in_dim(x, 1, None, axis=axis), last], axis)

@@ -99,7 +99,7 @@ def choose(
     Args:
         op: name of the operation, for messages.
         implementation: a name of `IMPLEMENTATIONS`; None takes that of `override`, else what
-            `MEASURED` favours on this platform, else the reference.
+            `MEASURED` favors on this platform, else the reference.
         offered: what the operation offers, by name; "reference" is always among it.
         arguments: what the implementations' `refusal` is asked about.
 

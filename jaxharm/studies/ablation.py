@@ -69,7 +69,7 @@ class Job:
         seed: its seed.
         folder: its work folder.
         sets: the settings, folders filled in.
-        record: the resolved config with {NAME} left as it is, to recognise the run again.
+        record: the resolved config with {NAME} left as it is, to recognize the run again.
     """
 
     run: Run
@@ -136,11 +136,11 @@ def plan(study: Study, workdir: Path, sets: Sequence[str] = ()) -> list[Job]:
             given = [*run.sets, *sets, f"seed={seed}"]
             config = load_config(run.config, run.overlays, given)
             filled = tuple(item.format(**known) if item in run.sets else item for item in given)
-            jobs.append(Job(run, seed, folder, filled, _recognisable(config)))
+            jobs.append(Job(run, seed, folder, filled, _recognizable(config)))
     return jobs
 
 
-def summarise(study: Study, results: Results) -> dict[str, Any]:
+def summarize(study: Study, results: Results) -> dict[str, Any]:
     """Mean and deviation per row, and paired differences to the first row.
 
     Returns:
@@ -247,7 +247,7 @@ def _with_needs(runs: Sequence[Run], chosen: set[str]) -> tuple[Run, ...]:
     return tuple(reversed(kept))
 
 
-def _recognisable(config: TrainConfig) -> dict[str, Any]:
+def _recognizable(config: TrainConfig) -> dict[str, Any]:
     """What decides a run's numbers, as plain JSON values: not where the data lie."""
     data = dataclasses.replace(config.data, data_dir=None, num_workers=0, num_threads=0)
     return json.loads(json.dumps(dataclasses.asdict(dataclasses.replace(config, data=data))))

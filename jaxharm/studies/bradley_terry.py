@@ -1,7 +1,7 @@
 """Bradley-Terry scores of a user study: which method do people prefer, from pairwise votes.
 
 P(i preferred to j) = e^si / (e^si + e^sj) (Bradley and Terry, 1952). The scores are the maximum
-likelihood ones, found by minorise-maximise steps (Hunter, 2004) and centred to sum 0. For real
+likelihood ones, found by minorise-maximize steps (Hunter, 2004) and centered to sum 0. For real
 composites there is no ground truth, so this is how methods are ranked on them.
 
     python -m jaxharm votes votes.csv

@@ -23,7 +23,7 @@ class AdversarialSystem(SupervisedSystem):
     """Trains the model under `generator_loss` and, where there is one, a discriminator.
 
     A step is: the model's forward pass; an update of the discriminator; an update of the model by
-    the same pass, judged by the updated discriminator. Both networks use the optimiser of the
+    the same pass, judged by the updated discriminator. Both networks use the optimizer of the
     config, each with its own state. Without a discriminator this is a `SupervisedSystem`.
     """
 
@@ -47,7 +47,7 @@ class AdversarialSystem(SupervisedSystem):
         *,
         axis_name: str | None,
     ) -> tuple[Array, tuple[Params, Metrics]]:
-        """What the discriminator minimises.
+        """What the discriminator minimizes.
 
         Args:
             judge: the discriminator; its gradients are taken.
@@ -70,7 +70,7 @@ class AdversarialSystem(SupervisedSystem):
         *,
         axis_name: str | None,
     ) -> tuple[Array, tuple[Params, Metrics]]:
-        """What the model minimises; as `discriminator_loss`, but only `output` has gradients."""
+        """What the model minimizes; as `discriminator_loss`, but only `output` has gradients."""
         raise NotImplementedError(f"{type(self).__name__} defines no generator_loss")
 
     def choose(self, state: TrainState, batch: Batch) -> dict[str, Array]:

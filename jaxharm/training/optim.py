@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules, from an `OptimConfig`."""
+"""Optimizers and learning-rate schedules, from an `OptimConfig`."""
 
 import jax.numpy as jnp
 import optax
@@ -9,7 +9,7 @@ from jaxharm.interfaces import Array
 
 
 def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
-    """Learning rate as a function of the optimisation step (0 is the first).
+    """Learning rate as a function of the optimization step (0 is the first).
 
     Warm-up multiplies by (step + 1) / warmup_steps until it reaches 1. After it, "cosine" falls
     from lr to final_lr over the rest of the run; "step" multiplies by gamma at each milestone,
@@ -46,7 +46,7 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
-    """The optimiser of `config`, with its schedule and, where set, gradient clipping.
+    """The optimizer of `config`, with its schedule and, where set, gradient clipping.
 
     `b1` is the momentum of "sgd". Weight decay is decoupled for "adamw" and "lion" and added to
     the gradient for "adam" and "sgd", as in PyTorch.

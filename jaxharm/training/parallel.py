@@ -55,7 +55,7 @@ def initialize_distributed(
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """All devices of all processes (or the given ones) along the axis "data".
 
-    The devices of one process are neighbours, so that its slice of a batch is contiguous.
+    The devices of one process are neighbors, so that its slice of a batch is contiguous.
     """
     devices = sorted(devices or jax.devices(), key=lambda d: (d.process_index, d.id))
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))

@@ -1,4 +1,4 @@
-"""The system of one network and one optimiser; papers add their loss by subclassing."""
+"""The system of one network and one optimizer; papers add their loss by subclassing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class SupervisedSystem:
         name: registry name of the model.
         config: the whole run configuration; `config.objective` holds the loss weights.
         optimizer: optax transformation of the model's parameters.
-        total_steps: optimisation steps of the run.
+        total_steps: optimization steps of the run.
     """
 
     MODEL: ClassVar[Callable[..., nn.Module]]  # the paper's module, set by the subclass
@@ -70,7 +70,7 @@ class SupervisedSystem:
             axis_name: mapped data axis; sums, counts and means are reduced over it here.
 
         Returns:
-            The scalar to minimise, already global (the same on every device), and its terms as
+            The scalar to minimize, already global (the same on every device), and its terms as
             name -> (sum, count), already summed over the axis.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no loss")
@@ -114,7 +114,7 @@ class SupervisedSystem:
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
-        """One optimisation step; see `interfaces.System`.
+        """One optimization step; see `interfaces.System`.
 
         With `config.accumulate` = a, gradients are averaged over a micro-batches (see
         `updates.mean_gradient`), metrics summed, batch statistics updated once per micro-batch. For

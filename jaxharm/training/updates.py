@@ -31,7 +31,7 @@ def step_key(state: TrainState, tag: Tag = Tag.STEPS) -> Array:
 
 
 class Network(struct.PyTreeNode):
-    """One network of a `TrainState`: parameters, other collections, optimiser state."""
+    """One network of a `TrainState`: parameters, other collections, optimizer state."""
 
     params: Params
     collections: Params
@@ -57,7 +57,7 @@ class Network(struct.PyTreeNode):
         axis_name: str | None,
         prefix: str = "",
     ) -> tuple["Network", Metrics]:
-        """The network after one optimiser step, and the norms of what happened.
+        """The network after one optimizer step, and the norms of what happened.
 
         Args:
             grads: this device's gradient of the global loss.

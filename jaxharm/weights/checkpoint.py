@@ -178,7 +178,7 @@ def disk_full_cause(error: BaseException | None) -> str | None:
 def load_for_eval(
     path: str | Path, system: System, sample_batch: Mapping[str, np.ndarray]
 ) -> TrainState:
-    """The networks of a checkpoint as a state that `system.predict` can use; no optimiser.
+    """The networks of a checkpoint as a state that `system.predict` can use; no optimizer.
 
     Args:
         path: a run's folder (its best checkpoint, else its last, else its weights), a folder of
@@ -217,7 +217,7 @@ def load_for_eval(
 def init_from(
     path: str | Path, system: System, state: TrainState, batch: Mapping[str, np.ndarray], mesh: Mesh
 ) -> TrainState:
-    """`state` with the weights of another run or a weights folder; step and optimiser stay new."""
+    """`state` with the weights of another run or a weights folder; step and optimizer stay new."""
     variables = system.variables(load_for_eval(path, system, batch))
     state = system.with_variables(state, variables)
     return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
@@ -248,7 +248,7 @@ def _options(keep: int | None, *, read_only: bool = False) -> ocp.CheckpointMana
 
 
 def _read_networks(folder: Path) -> dict[str, Any]:
-    """Parameters, collections and averages as numpy arrays; the optimiser is not read."""
+    """Parameters, collections and averages as numpy arrays; the optimizer is not read."""
     tree = {name: value for name, value in saved_tree(folder).items() if name in _NETWORKS}
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)

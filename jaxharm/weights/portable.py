@@ -38,7 +38,7 @@ def save_weights(
         name: registry name of the model.
         config: its Config dataclass.
         variables: {"params": ..., "batch_stats": ...} of arrays.
-        extra: further manifest entries, such as "source", "licence" or "training".
+        extra: further manifest entries, such as "source", "license" or "training".
 
     Returns:
         The manifest: format, model, config, sha256, parameters, and `extra`.

@@ -48,7 +48,7 @@ def assert_equal(left, right) -> None:
 
 
 def records(batch) -> list[int]:
-    """The records of a batch, by the blue channel of the target (no colour change)."""
+    """The records of a batch, by the blue channel of the target (no color change)."""
     return [int(value) for value in batch["target"][:, 0, 0, 2]]
 
 
@@ -140,7 +140,7 @@ def test_images_and_mask_stay_aligned_under_augmentation() -> None:
     assert cropped > 12
 
 
-def test_photographs_are_always_recoloured_and_pairs_by_probability() -> None:
+def test_photographs_are_always_recolored_and_pairs_by_probability() -> None:
     def share_remade(source: MemorySource, probability: float) -> float:
         synthesis = SynthesisConfig(probability=probability, families=("photometric", "curves"))
         batches = take([source], dataclasses.replace(PLAIN, synthesis=synthesis), 10)

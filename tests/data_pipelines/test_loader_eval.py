@@ -51,7 +51,7 @@ def test_native_sizes_come_one_by_one_and_unchanged() -> None:
         np.testing.assert_array_equal(batch["mask"][0, ..., 0], images["mask"] // 255)
 
 
-def test_photographs_are_recoloured_in_the_same_way_each_time() -> None:
+def test_photographs_are_recolored_in_the_same_way_each_time() -> None:
     source = MemorySource(4, photos=True)
     first = read(source)
     again = read(source, batch_size=2)

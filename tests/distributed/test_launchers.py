@@ -16,7 +16,7 @@ CASES = ["toy", *(name for name in NAMES if name not in ("pih_light", "giftnet_t
 pytestmark = pytest.mark.dist
 
 
-# Compiling is nearly all of the time here, and its optimisations are not what is tested.
+# Compiling is nearly all of the time here, and its optimizations are not what is tested.
 QUICK_COMPILE = {"xla_backend_optimization_level": 0}
 
 

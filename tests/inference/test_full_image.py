@@ -17,7 +17,7 @@ def test_tiles_of_an_enlarged_map_equal_the_whole(shape):
     np.testing.assert_array_equal(np.concatenate(parts), whole[:35])
 
 
-def test_enlarging_interpolates_between_pixel_centres():
+def test_enlarging_interpolates_between_pixel_centers():
     ramp = np.arange(4, dtype=np.float32)[:, None] * np.ones((1, 2), np.float32)
     expected = np.clip((np.arange(8) + 0.5) / 2 - 0.5, 0, 3)
     np.testing.assert_allclose(enlarge_rows(ramp, (8, 4), slice(0, 8))[:, 1], expected, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Every registered model, small and randomly initialised, on images that are not its size."""
+"""Every registered model, small and randomly initialized, on images that are not its size."""
 
 import functools
 import threading

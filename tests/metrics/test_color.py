@@ -1,4 +1,4 @@
-"""The three colour-difference formulas against the golden values, binary and soft weights."""
+"""The three color-difference formulas against the golden values, binary and soft weights."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Batch and instance normalisation: values, gradients, running statistics, devices."""
+"""Batch and instance normalization: values, gradients, running statistics, devices."""
 
 import functools
 
@@ -145,7 +145,7 @@ def test_devices_share_statistics_and_gradients(launcher):
 
 
 @pytest.mark.dist
-def test_devices_without_sync_normalise_alone_and_agree_on_the_running_statistics():
+def test_devices_without_sync_normalize_alone_and_agree_on_the_running_statistics():
     x, variables, _ = draw((8, 3, 4, 5))
     alone = [
         BatchNorm().apply(variables, part, train=True, mutable=["batch_stats"])

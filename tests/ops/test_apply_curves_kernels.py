@@ -88,7 +88,7 @@ def upstream_of(arrays, seed=5):
 def test_values_and_gradients_are_those_of_float64(lowering, case):
     shape, knots, kind = CASES[case]
     arrays = only(draw(shape, knots, seed=3), kind)
-    # At a distance from the knots: float32 may put a pixel into the neighbouring interval.
+    # At a distance from the knots: float32 may put a pixel into the neighboring interval.
     position = knots * arrays["image"] - 0.5
     near = np.abs(position - np.round(position)) < 0.01
     arrays["image"] = np.where(near, arrays["image"] + 0.1 / knots, arrays["image"])

@@ -85,7 +85,7 @@ CASES = {
     "blocks": ((2, 11, 9, 5), 5, 3, "zero", 1),
     "mirrored blocks": ((1, 13, 10, 4), 2, 5, "reflect", 2),
     "dilated": ((1, 9, 12, 6), 3, 3, "zero", 3),
-    "no neighbours": ((1, 4, 5, 3), 1, 1, "zero", 1),
+    "no neighbors": ((1, 4, 5, 3), 1, 1, "zero", 1),
     "lower than the kernel": ((1, 2, 3, 2), 2, 5, "zero", 1),
 }
 

@@ -28,7 +28,7 @@ def golden(shared):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def run_equalised(demodulate, x, stored, scales):
+def run_equalized(demodulate, x, stored, scales):
     """The official layer: a stored OIHW kernel, divided by the root of its fan-in."""
 
     def apply(x, scales, stored):
@@ -47,7 +47,7 @@ def run_equalised(demodulate, x, stored, scales):
 def test_golden_values_and_gradients(golden, case):
     side = 1 if case == "modconv_1x1" else 3
     stored = fill(f"{case}.weight.weight", (5, 6, side, side))
-    y, dx, ds, dw = run_equalised(
+    y, dx, ds, dw = run_equalized(
         case != "modconv_nodemod", nhwc(golden["x"]), stored, jnp.asarray(golden["s"])
     )
     np.testing.assert_allclose(y, nhwc(golden[f"{case}_y"]), rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Patch normalisation: goldens, definition, gradients, degenerate cases."""
+"""Patch normalization: goldens, definition, gradients, degenerate cases."""
 
 import functools
 

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import ablate
 from jaxharm.errors import InputError
-from jaxharm.studies.ablation import Run, Study, load_study, plan, summarise, table
+from jaxharm.studies.ablation import Run, Study, load_study, plan, summarize, table
 
 TESTS = Path(__file__).resolve().parents[1]
 CONFIG = "import toy_system\n\ndef get_config():\n    return toy_system.toy_config()\n"
@@ -178,7 +178,7 @@ def test_differences_are_paired_by_seed():
         "a": {0: result(10.0), 1: result(20.0), 2: result(30.0)},
         "b": {0: result(9.0), 1: result(18.0)},
     }
-    summary = summarise(study, results)
+    summary = summarize(study, results)
     first, second = (summary["rows"][name]["metrics"]["fmse"] for name in "ab")
     assert (first["mean"], first["std"]) == (20.0, 10.0)
     assert "difference" not in first
@@ -189,11 +189,11 @@ def test_differences_are_paired_by_seed():
     assert "| a | 3 | 20.00 ± 10.00 | 30.00 ± 0.00 |" in text
     assert "| b | 2 | -1.50 ± 0.71 | +0.00 ± 0.00 |" in text
     assert "| composite | | 50.00 | 29.00 |" in text
-    alone = summarise(study, {"b": {0: result(9.0)}})
+    alone = summarize(study, {"b": {0: result(9.0)}})
     assert "| b | 1 | 9.00 | 30.00 |" in table(alone)
 
 
 def test_results_of_different_data_are_not_compared():
     study = Study((Run("a", "x"), Run("b", "x")))
     with pytest.raises(InputError, match="cannot be compared"):
-        summarise(study, {"a": {0: result(1.0)}, "b": {0: result(1.0, "other val")}})
+        summarize(study, {"a": {0: result(1.0)}, "b": {0: result(1.0, "other val")}})

@@ -32,7 +32,7 @@ def box_mask(height: int = 40, width: int = 48) -> np.ndarray:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Writes an RGB or grey image in the format of the path's ending."""
+    """Writes an RGB or gray image in the format of the path's ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(path.suffix, image[..., ::-1] if image.ndim == 3 else image)[1])
 

@@ -71,7 +71,7 @@ def _common(name: str, shape: tuple[int, ...], rng: np.random.Generator, gain: f
 def phnet_override(
     name: str, shape: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray | None:
-    """PHNet's own rules: normalisation scales, mixing weights and patch weights of useful size."""
+    """PHNet's own rules: normalization scales, mixing weights and patch weights of useful size."""
     last = name.rsplit(".", 1)[-1]
     if last in ("fg_var", "bg_var", "patched_fg_var"):
         return 0.8 + 0.1 * rng.standard_normal(shape)
@@ -87,7 +87,7 @@ def phnet_override(
 def giftnet_override(
     name: str, shape: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray | None:
-    """iSSAM's and GiftNet's own rules: a Gaussian blur; equalised layers of unit variance."""
+    """iSSAM's and GiftNet's own rules: a Gaussian blur; equalized layers of unit variance."""
     if name.endswith("mask_blurring.weight"):
         line = np.exp(-(np.arange(-3, 4) ** 2) / 2)
         kernel = np.outer(line, line)

@@ -11,7 +11,7 @@ class MemorySource:
 
     Red is 4 * row + 1, green 4 * column + 1 and blue the record's number, in composite and real
     alike, stored without loss; the composite's green is 2 higher inside the mask, so that it can be told
-    from a recoloured one. The mask is a rectangle that depends on the record.
+    from a recolored one. The mask is a rectangle that depends on the record.
     """
 
     def __init__(

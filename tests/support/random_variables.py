@@ -1,4 +1,4 @@
-"""Variables of a model without compiling its initialiser, which takes most of a small test's time."""
+"""Variables of a model without compiling its initializer, which takes most of a small test's time."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Random weights of a model, without compiling its initialisation."""
+"""Random weights of a model, without compiling its initialization."""
 
 import numpy as np
 

@@ -108,7 +108,7 @@ def tiny_system(name, **changes):
 
 
 def tiny_batch(config, step=0):
-    """A batch of smooth images with one blob of changed colour each; a function of `step`."""
+    """A batch of smooth images with one blob of changed color each; a function of `step`."""
     rng = np.random.default_rng([11, step])
     count, side = config.data.batch_size, config.data.image_size
     coarse = rng.uniform(0.1, 0.9, (count, 4, 4, 3)).astype(np.float32)

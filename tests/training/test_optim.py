@@ -1,4 +1,4 @@
-"""Schedules and optimisers against their formulas."""
+"""Schedules and optimizers against their formulas."""
 
 import jax.numpy as jnp
 import numpy as np

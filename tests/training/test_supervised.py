@@ -1,4 +1,4 @@
-"""One network, one optimiser: accumulation, averaging, precision."""
+"""One network, one optimizer: accumulation, averaging, precision."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Checkpoints: other topologies, other models, damage, and use without the optimiser."""
+"""Checkpoints: other topologies, other models, damage, and use without the optimizer."""
 
 import dataclasses
 import shutil

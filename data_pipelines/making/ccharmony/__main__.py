@@ -1,11 +1,11 @@
-"""Makes a set like ccHarmony from photographs with a colour chart.
+"""Makes a set like ccHarmony from photographs with a color chart.
 
     python -m data_pipelines.making.ccharmony.__main__ make --source PHOTOGRAPHS --out ccHarmony
     python -m data_pipelines.making.ccharmony.__main__ check --patch-colors COLORS --coefficients MATRICES
 
 A composite is a photograph whose foreground was carried to the standard light and on to the light
 of another photograph, by polynomial matching of their charts. What a source folder holds:
-data_pipelines/making/ccharmony/photos.py. `check` refits published matrices from published patch colours.
+data_pipelines/making/ccharmony/photos.py. `check` refits published matrices from published patch colors.
 
 Source: specs/giftnet 5.
 """

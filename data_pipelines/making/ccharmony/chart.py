@@ -1,10 +1,10 @@
-"""The 24-patch colour chart: its standard colours, and reading them from a photograph or a file.
+"""The 24-patch color chart: its standard colors, and reading them from a photograph or a file.
 
-Rows of every array of patch colours are in the order of `PATCHES`: the grey row of the chart from
+Rows of every array of patch colors are in the order of `PATCHES`: the gray row of the chart from
 white to black, then the rows above it, each from left to right, for a chart that is held with
 dark skin at the top left and white at the bottom left.
 
-Source: specs/giftnet 5; the standard colours are those that the published ccHarmony matrices
+Source: specs/giftnet 5; the standard colors are those that the published ccHarmony matrices
 were fitted to.
 """
 
@@ -25,7 +25,7 @@ PATCHES = (
     *("orange", "purplish blue", "moderate red", "purple", "yellow green", "orange yellow"),
     *("dark skin", "light skin", "blue sky", "foliage", "blue flower", "bluish green"),
 )
-# Standard illumination: the chart's sRGB colours, 0..255.
+# Standard illumination: the chart's sRGB colors, 0..255.
 STANDARD = np.array(
     [
         *([245, 245, 243], [200, 202, 202], [161, 163, 163]),
@@ -80,7 +80,7 @@ def parse_place(text: bytes, where: str) -> ChartPlace:
 
 
 def parse_colors(text: bytes, where: str) -> np.ndarray:
-    """Reads measured patch colours: 24 lines of three comma-separated numbers, 0..255.
+    """Reads measured patch colors: 24 lines of three comma-separated numbers, 0..255.
 
     Returns:
         f64[24,3].
@@ -101,12 +101,12 @@ def parse_colors(text: bytes, where: str) -> np.ndarray:
     if missing.size:
         raise ImageProblem("bad_chart", f"{where}: patch {PATCHES[missing[0]]!r} is missing")
     if colors.min() < 0 or colors.max() > 255:
-        raise ImageProblem("bad_chart", f"{where}: colours outside 0..255")
+        raise ImageProblem("bad_chart", f"{where}: colors outside 0..255")
     return colors
 
 
 def check_colors(colors: np.ndarray, where: str) -> None:
-    """Refuses patch colours at the end of the scale: what lies behind it cannot be known.
+    """Refuses patch colors at the end of the scale: what lies behind it cannot be known.
 
     Raises:
         ImageProblem: saturated_chart, naming the patch.
@@ -118,7 +118,7 @@ def check_colors(colors: np.ndarray, where: str) -> None:
 
 
 def measure(photo: np.ndarray, place: ChartPlace, where: str) -> np.ndarray:
-    """Mean colours of the middle of every patch.
+    """Mean colors of the middle of every patch.
 
     Args:
         photo: u8[h,w,3].

@@ -36,13 +36,13 @@ class Options:
     Attributes:
         seed: together with a foreground's id it decides its targets.
         max_clip: largest share of a foreground's values that the step to the target may clip.
-        quantise_intermediate: u8 colours under the standard light, as published.
+        quantize_intermediate: u8 colors under the standard light, as published.
         ending: "jpg" (the published layout) or "png" (no loss).
     """
 
     seed: int = 0
     max_clip: float = 0.05
-    quantise_intermediate: bool = True
+    quantize_intermediate: bool = True
     ending: str = "jpg"
 
 
@@ -72,7 +72,7 @@ def choose_targets(
             pixels,
             lights[foreground.image].to_standard,
             lights[others[index]].from_standard,
-            quantise_intermediate=options.quantise_intermediate,
+            quantize_intermediate=options.quantize_intermediate,
         )
         if clipped <= options.max_clip:
             chosen.append((others[index], carried, clipped))

@@ -1,4 +1,4 @@
-"""The published patch colours and matrices of ccHarmony, and whether ours agree with them."""
+"""The published patch colors and matrices of ccHarmony, and whether ours agree with them."""
 
 import io
 import zipfile
@@ -62,7 +62,7 @@ def load_matrices(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def compare(colors_path: Path, matrices_path: Path) -> Comparison:
-    """Refits every matrix from its patch colours.
+    """Refits every matrix from its patch colors.
 
     Raises:
         DatasetValidationError: unreadable files, or ids that only one of the two has.

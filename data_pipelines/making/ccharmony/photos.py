@@ -1,10 +1,10 @@
-"""Photographs with a colour chart in view: what a set to make ccHarmony from holds.
+"""Photographs with a color chart in view: what a set to make ccHarmony from holds.
 
     <source>/photographs/<image>.jpg      charts/<image>.json or .csv      masks/<image>_<letter>.png
              train_list.txt  test_list.txt   one foreground id `<image>_<letter>` per line
 
 A chart's .json says where the chart lies and which part of the photograph is used
-(color_chart.parse_place); a .csv holds the 24 measured colours of a chart that was cropped away.
+(color_chart.parse_place); a .csv holds the 24 measured colors of a chart that was cropped away.
 Masks have the size of the used part.
 """
 
@@ -57,7 +57,7 @@ class Light:
 
     Attributes:
         to_standard, from_standard: f64[3,11] matrices.
-        residuals: root mean square patch error of either, in levels; NaN where no colours were
+        residuals: root mean square patch error of either, in levels; NaN where no colors were
             measured because the matrices were given.
         how: "polynomial", "linear" or "given".
         place: where the chart lies, if it was read from the photograph.
@@ -143,7 +143,7 @@ def _light(source: Path, image: str, photograph: Path, given: Matrices, linear: 
     measured = _residuals(colors, forward, reverse)
     if max(measured) > MAX_RESIDUAL:
         raise ImageProblem(
-            "bad_chart", f"{where}: its colours miss a chart's by {max(measured):.0f} levels"
+            "bad_chart", f"{where}: its colors miss a chart's by {max(measured):.0f} levels"
         )
     return Light(forward, reverse, measured, "linear" if linear else "polynomial", place)
 

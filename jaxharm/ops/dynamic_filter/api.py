@@ -41,7 +41,7 @@ def dynamic_filter(
     Args:
         x: f[b,h,w,c].
         kernels: f[b,h,w,g,k,k], k odd, u the vertical tap; the c channels fall into g equal groups
-            of neighbours, which share a kernel: g = c is a kernel per channel, g = 1 one for all.
+            of neighbors, which share a kernel: g = c is a kernel per channel, g = 1 one for all.
         dilation: distance of the taps, in pixels.
         padding: what lies outside the image: zeros, or its mirror image without the border pixel
             (mirrored again where the kernel reaches further than the image).

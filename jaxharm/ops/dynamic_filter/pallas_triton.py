@@ -1,6 +1,6 @@
 """Kernels for GPU through Triton: a block is consecutive numbers of the image as it lies in memory.
 
-Neighbouring threads take neighbouring channels, so that pixels are read in whole sectors; the K*K
+Neighboring threads take neighboring channels, so that pixels are read in whole sectors; the K*K
 weights of a thread are adjacent, and the cache serves all but the first. The border is a condition
 on the index (zero) or a mirrored index. Three kernels, none of which has a sum across blocks.
 """

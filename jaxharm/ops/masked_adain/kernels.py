@@ -61,7 +61,7 @@ def backward(
 ) -> tuple[Array, Array, Array, Array | None]:
     """Gradients towards content, style, mask and style mask, given the one towards the result."""
     fg, bg = _regions(found)
-    totals = kernels.gradient_sums(grad, content, mask, (fg.centre,), interpret=interpret)
+    totals = kernels.gradient_sums(grad, content, mask, (fg.center,), interpret=interpret)
     d_shift, d_gain = totals[:, None, None, 0], totals[:, None, None, 1]
     mean, square, constant = pull(
         found.content, -fg.scale * d_shift, -fg.scale * d_gain / found.content.std, eps
@@ -69,7 +69,7 @@ def backward(
     table = body.table(fg._replace(mean=mean, square=square), bg)
     d_content, d_mask = kernels.gradient(grad, content, mask, table, interpret=interpret)
     mean, square, style_constant = pull(found.style, d_shift, d_gain / found.content.std, eps)
-    d_style, d_style_mask = kernels.centred_gradient(
+    d_style, d_style_mask = kernels.centered_gradient(
         style, style_mask, (found.style.mean, mean, square), interpret=interpret
     )
     if style_mask is not None:

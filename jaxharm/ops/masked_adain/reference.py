@@ -1,6 +1,6 @@
 """The definition in jax.numpy: statistics -> one multiply-add per image and channel -> blend.
 
-The content is read four times (sum, sum after centring, squared deviations, result) and written
+The content is read four times (sum, sum after centering, squared deviations, result) and written
 once, the style is read three times. The backward reads content, style and the upstream gradient
 twice.
 """
@@ -81,14 +81,14 @@ def _moments(x: Array, mask: Array, eps: float) -> tuple[Array, Array]:
     weight = jnp.sum(mask, (1, 2), keepdims=True) + eps
     rough = jnp.sum(x * mask, (1, 2), keepdims=True) / weight
     # A nearly constant region is divided by sqrt(eps): the rounding of a sum over many pixels would
-    # show. What is left after centring is summed again, and sum(m) = weight - eps.
+    # show. What is left after centering is summed again, and sum(m) = weight - eps.
     rest = jnp.sum((x - rough) * mask, (1, 2), keepdims=True)
     mean = rough + (rest - eps * rough) / weight
     return mean, deviation(x, mask, mean, weight, eps=eps)
 
 
 def _restyled(content: Array, s: Statistics) -> Array:
-    """The content with the style's moments. Centring first keeps the digits of a large gain."""
+    """The content with the style's moments. Centering first keeps the digits of a large gain."""
     return (content - s.mean) * (s.style_std / s.std) + s.style_mean
 
 

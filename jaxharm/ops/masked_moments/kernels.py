@@ -29,5 +29,7 @@ def backward(
 ) -> tuple[Array, Array]:
     """Gradients towards x and the mask, given those towards mean and deviation."""
     mean, square, constant = pull(found, *grads, eps)
-    d_x, d_mask = kernels.centred_gradient(x, mask, (found.mean, mean, square), interpret=interpret)
+    d_x, d_mask = kernels.centered_gradient(
+        x, mask, (found.mean, mean, square), interpret=interpret
+    )
     return d_x, (d_mask + constant).astype(mask.dtype)

@@ -1,4 +1,4 @@
-"""Patch-based normalisation of PHNet."""
+"""Patch-based normalization of PHNet."""
 
 from jaxharm.ops.patch_norm.api import patch_norm
 

@@ -30,7 +30,7 @@ def patch_norm(
     eps: float = 1e-7,
     implementation: str | None = None,
 ) -> Array:
-    """Normalises the foreground towards the background's statistics, and the background itself.
+    """Normalizes the foreground towards the background's statistics, and the background itself.
 
     With mean mu and standard deviation sigma of each region as in `masked_moments`, mu_p the
     background mean of patch p of the grid, and U = (x - mu_f)/sigma_f * sigma_b:

@@ -1,4 +1,4 @@
-"""Patch normalisation by kernels: one pass for all statistics, one that writes.
+"""Patch normalization by kernels: one pass for all statistics, one that writes.
 
 x is read twice and written once; the backward reads x and the upstream gradient twice and writes
 once. The coefficients are those of the reference.
@@ -69,8 +69,8 @@ def backward(
     """Gradients towards x, mask and the parameters, given the one towards the result."""
     coeffs, pullback = jax.vjp(coefficients, found.statistics, dict(params))
     fg, bg = _regions(found, coeffs)
-    centres = (fg.centre, bg.centre)
-    totals = kernels.gradient_sums(grad, x, mask, centres, interpret=interpret)
+    centers = (fg.center, bg.center)
+    totals = kernels.gradient_sums(grad, x, mask, centers, interpret=interpret)
     d_fg, d_fg_scale, d_bg, d_bg_scale = (totals[:, None, None, k] for k in range(4))
     d_stats, d_params = pullback(
         Coefficients(d_fg_scale, d_fg, d_bg_scale, jnp.sum(d_bg, 0, keepdims=True))

@@ -135,7 +135,7 @@ def backward(
 
 
 def _regions(x: Array, s: Statistics, c: Coefficients) -> tuple[Array, Array]:
-    """The normalised foreground and background. Centring first keeps the digits of a large scale."""
+    """The normalized foreground and background. Centering first keeps the digits of a large scale."""
     return (
         (x - s.fg_mean) * c.fg_scale + c.fg_shift,
         (x - s.bg_mean) * c.bg_scale + c.bg_shift,

@@ -6,7 +6,7 @@ arrays once:
 - `sums`: what means and deviations of regions and patches follow from (`sums.py` combines it);
 - `blend`: one affine map per region and channel, blended by the mask;
 - `gradient_sums`, `gradient`: the derivatives of the two, by sums and then by one pass that writes;
-  `centred_gradient` for moments alone.
+  `centered_gradient` for moments alone.
 
 `pallas_tpu.py`, `pallas_triton.py` and `pallas_mosaic_gpu.py` offer the same functions; `body.py` is
 the arithmetic that they share.

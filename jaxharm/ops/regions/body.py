@@ -8,30 +8,30 @@ import jax.numpy as jnp
 from jaxharm.interfaces import Array
 
 # Rows of the table of coefficients per image and channel that `gradient` reads; `blend` reads the
-# first six, `centred_gradient` three.
+# first six, `centered_gradient` three.
 BLEND_ROWS = 6
 GRADIENT_ROWS = 10
 
 
 class Region(NamedTuple):
-    """A region's map (x - centre) * scale + shift, and how its moments pull at its pixels:
+    """A region's map (x - center) * scale + shift, and how its moments pull at its pixels:
     `mean` per weight, `square` per weight and deviation.
     """
 
-    centre: Array
+    center: Array
     scale: Array
     shift: Array
     mean: Array | float = 0.0
     square: Array | float = 0.0
 
     def map(self, x: Array) -> Array:
-        """Centring first keeps the digits of a large scale."""
-        return (x - self.centre) * self.scale + self.shift
+        """Centering first keeps the digits of a large scale."""
+        return (x - self.center) * self.scale + self.shift
 
 
 def table(fg: Region, bg: Region) -> Array:
     """f32[b,10,c] from coefficients f32[b,1,1,c] (or broadcasting to that)."""
-    rows: list[Array | float] = [fg.centre, fg.scale, fg.shift, bg.centre, bg.scale, bg.shift]
+    rows: list[Array | float] = [fg.center, fg.scale, fg.shift, bg.center, bg.scale, bg.shift]
     rows += [fg.mean, fg.square, bg.mean, bg.square]
     shape = jnp.broadcast_shapes(*(jnp.shape(row) for row in rows))
     return jnp.concatenate([jnp.broadcast_to(row, shape) for row in rows], 1)[:, :, 0]
@@ -57,7 +57,7 @@ def gradient(
     gradient that do not depend on the pixel. `patch` adds to the background's `mean`.
     """
     rest = 1 - mask
-    fg_dev, bg_dev = x - fg.centre, x - bg.centre
+    fg_dev, bg_dev = x - fg.center, x - bg.center
     fg_pull = fg.mean + fg.square * fg_dev * mask
     bg_pull = bg.mean + patch + bg.square * bg_dev * rest
     d_x = mask * (fg.scale * g + fg_pull) + rest * (bg.scale * g + bg_pull)
@@ -65,10 +65,10 @@ def gradient(
     return d_x, g * maps + fg_dev * fg_pull - bg_dev * bg_pull
 
 
-def centred_gradient(
-    x: Array, mask: Array | float, centre: Array, mean: Array, square: Array
+def centered_gradient(
+    x: Array, mask: Array | float, center: Array, mean: Array, square: Array
 ) -> tuple[Array, Array]:
     """What the moments of one region pass on, as in `gradient`."""
-    dev = x - centre
+    dev = x - center
     pull = mean + square * dev * mask
     return mask * pull, dev * pull

@@ -1,6 +1,6 @@
 """Kernels for GPU through Mosaic GPU (Hopper and later).
 
-A program, one warpgroup, takes a tile of 64 neighbouring pixels of one patch and up to 64 channels,
+A program, one warpgroup, takes a tile of 64 neighboring pixels of one patch and up to 64 channels,
 in the layout of the tensor cores' results: in it Mosaic sums along either axis. Tiles must be whole;
 `refusal` says what has to be divisible. Sums leave the kernels per tile, and what concerns the mask
 alone is summed outside of them.
@@ -93,15 +93,15 @@ def blend(x: Array, mask: Array, table: Array, *, interpret: bool = False) -> Ar
 
 
 def gradient_sums(
-    grad: Array, x: Array, mask: Array, centres: Sequence[Array], *, interpret: bool = False
+    grad: Array, x: Array, mask: Array, centers: Sequence[Array], *, interpret: bool = False
 ) -> Array:
     """See `pallas_tpu.gradient_sums`."""
-    table = jnp.concatenate(centres, 1)[:, :, 0]
+    table = jnp.concatenate(centers, 1)[:, :, 0]
     arrays = [table, _flat(grad), _flat(x), _flat_mask(mask)]
     b, pixels, c = arrays[1].shape
-    shape = (b, pixels // PIXELS, 2 * len(centres), c)
+    shape = (b, pixels // PIXELS, 2 * len(centers), c)
     out = [out_like(shape, jnp.float32, *arrays)]
-    kernel = partial(_gradient_sums_body, regions=len(centres))
+    kernel = partial(_gradient_sums_body, regions=len(centers))
     return jnp.sum(_call(kernel, "gradient_sums", x, arrays, out, interpret)[0], 1)
 
 
@@ -124,17 +124,17 @@ def gradient(
     return d_x.reshape(x.shape), jnp.sum(d_mask, 1).reshape(mask.shape)
 
 
-def centred_gradient(
+def centered_gradient(
     x: Array, mask: Array | None, rows: Sequence[Array], *, interpret: bool = False
 ) -> tuple[Array, Array | None]:
-    """See `pallas_tpu.centred_gradient`."""
+    """See `pallas_tpu.centered_gradient`."""
     arrays = [jnp.concatenate(rows, 1)[:, :, 0], _flat(x)]
     out = [out_like(arrays[1].shape, x.dtype, *arrays)]
     if mask is not None:
         arrays.append(_flat_mask(mask))
         out.append(_mask_sums(x, arrays))
-    kernel = partial(_centred_body, masked=mask is not None)
-    found = _call(kernel, "centred_gradient", x, arrays, out, interpret)
+    kernel = partial(_centered_body, masked=mask is not None)
+    found = _call(kernel, "centered_gradient", x, arrays, out, interpret)
     d_mask = None if mask is None else jnp.sum(found[1], 1).reshape(mask.shape)
     return found[0].reshape(x.shape), d_mask
 
@@ -254,9 +254,9 @@ def _sums_body(tile: _Tile, factors: Ref, x: Ref, mask: Ref, out: Ref, *, region
     value, m = tile.load(x), tile.load_mask(mask)
     for region, weight in enumerate([m, 1 - m][:regions]):
         inverse = _load(factors, (tile.image, tile.number, region, tile.channels), _PER_CHANNEL)
-        centre = jnp.sum(value * weight, 0) * inverse
-        weighted = (value - tile.spread(centre)) * weight
-        tile.put(out, 4 * region, centre)
+        center = jnp.sum(value * weight, 0) * inverse
+        weighted = (value - tile.spread(center)) * weight
+        tile.put(out, 4 * region, center)
         tile.put(out, 4 * region + 1, jnp.sum(weighted, 0))
         tile.put(out, 4 * region + 2, jnp.sum(weighted * weight, 0))
         tile.put(out, 4 * region + 3, jnp.sum(weighted * weighted, 0))
@@ -286,11 +286,11 @@ def _gradient_body(tile: _Tile, table: Ref, grad: Ref, x: Ref, mask: Ref, *refs:
     tile.store_mask(d_mask, dm)
 
 
-def _centred_body(tile: _Tile, table: Ref, x: Ref, *refs: Ref, masked: bool) -> None:
+def _centered_body(tile: _Tile, table: Ref, x: Ref, *refs: Ref, masked: bool) -> None:
     mask: Any = tile.load_mask(refs[0]) if masked else 1.0
     outs = refs[masked:]
     rows = [tile.row(table, k) for k in range(3)]
-    found, dm = body.centred_gradient(tile.load(x), mask, *rows)
+    found, dm = body.centered_gradient(tile.load(x), mask, *rows)
     tile.store(outs[0], found)
     if masked:
         tile.store_mask(outs[1], dm)

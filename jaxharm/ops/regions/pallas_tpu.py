@@ -23,7 +23,7 @@ from jaxharm.ops.regions.tpu_tiles import (
     tile,
 )
 
-__all__ = ["blend", "centred_gradient", "gradient", "gradient_sums", "refusal", "sums"]
+__all__ = ["blend", "centered_gradient", "gradient", "gradient_sums", "refusal", "sums"]
 
 
 def refusal(*images: Array | None) -> str | None:
@@ -46,19 +46,19 @@ def blend(x: Array, mask: Array, table: Array, *, interpret: bool = False) -> Ar
 
 
 def gradient_sums(
-    grad: Array, x: Array, mask: Array, centres: Sequence[Array], *, interpret: bool = False
+    grad: Array, x: Array, mask: Array, centers: Sequence[Array], *, interpret: bool = False
 ) -> Array:
-    """For each region, the sums over the image of grad*m and of grad*m*(x - centre).
+    """For each region, the sums over the image of grad*m and of grad*m*(x - center).
 
     Args:
-        centres: f32[b,1,1,c] for each region.
+        centers: f32[b,1,1,c] for each region.
 
     Returns:
         f32[b,2*regions,c].
     """
     layout = layout_of(x)
-    count = 2 * len(centres)
-    table = layout.vectors(jnp.concatenate(centres, 1)[:, :, 0])
+    count = 2 * len(centers)
+    table = layout.vectors(jnp.concatenate(centers, 1)[:, :, 0])
     images = [layout.image(grad), layout.image(x), layout.mask(mask)]
     out_shape = (layout.batch, layout.grid[2], *layout.vector_shape(count))
     out = call_tpu(
@@ -67,7 +67,7 @@ def gradient_sums(
         semantics=("parallel",) * 3,
         interpret=interpret,
         grid=layout.grid,
-        in_specs=[layout.vector_block(len(centres)), *image_blocks(layout, images)],
+        in_specs=[layout.vector_block(len(centers)), *image_blocks(layout, images)],
         out_specs=layout.vector_block(count, per_block=True),
         out_shape=out_like(out_shape, jnp.float32, table, *images),
         scratch_shapes=[
@@ -114,20 +114,20 @@ def gradient(
     return layout.image(out[0]), _mask_gradient(out[1], layout)
 
 
-def centred_gradient(
+def centered_gradient(
     x: Array, mask: Array | None, rows: Sequence[Array], *, interpret: bool = False
 ) -> tuple[Array, Array | None]:
-    """`body.centred_gradient` of every pixel; nothing towards a mask that is not given.
+    """`body.centered_gradient` of every pixel; nothing towards a mask that is not given.
 
     Args:
-        rows: f32[b,1,1,c] each: centre, mean and square.
+        rows: f32[b,1,1,c] each: center, mean and square.
     """
     layout = layout_of(x)
     table = layout.vectors(jnp.concatenate(rows, 1)[:, :, 0])
     images = [layout.image(x)] if mask is None else [layout.image(x), layout.mask(mask)]
     out = _map(
-        partial(_centred_body, layout=layout),
-        "region_centred_gradient",
+        partial(_centered_body, layout=layout),
+        "region_centered_gradient",
         layout,
         table,
         images,
@@ -219,7 +219,7 @@ def _gradient_sums_body(
         rows = MaskRows(layout, mask, chunk, list(turned))
 
         def step(group: Any) -> None:
-            centres = [layout.get(table, k, group) for k in range(count // 2)]
+            centers = [layout.get(table, k, group) for k in range(count // 2)]
             total = [jnp.zeros((), jnp.float32)] * count
             for i in range(ROWS):
                 row = chunk * ROWS + i
@@ -231,7 +231,7 @@ def _gradient_sums_body(
                     weighted = g * weight
                     total[2 * region] = total[2 * region] + weighted
                     total[2 * region + 1] = total[2 * region + 1] + weighted * (
-                        value - centres[region]
+                        value - centers[region]
                     )
             for index, value in enumerate(total):
                 acc[index, group, :] += value
@@ -294,7 +294,7 @@ def _gradient_body(
     _each_chunk(layout, chunk_step)
 
 
-def _centred_body(table: Ref, x: Ref, *refs: Ref, layout: Layout) -> None:
+def _centered_body(table: Ref, x: Ref, *refs: Ref, layout: Layout) -> None:
     masked = len(refs) > 1
     if masked:
         mask, d_x, d_mask, *turned = refs
@@ -307,11 +307,11 @@ def _centred_body(table: Ref, x: Ref, *refs: Ref, layout: Layout) -> None:
             towards_mask = _MaskOut(layout, d_mask, chunk, turned[1:])
 
         def step(group: Any) -> None:
-            centre, mean, square = (layout.get(table, k, group) for k in range(3))
+            center, mean, square = (layout.get(table, k, group) for k in range(3))
             for i in range(ROWS):
                 row = chunk * ROWS + i
                 m: Any = rows.row(i, group) if masked else 1.0
-                found, dm = body.centred_gradient(tile(x, row, group), m, centre, mean, square)
+                found, dm = body.centered_gradient(tile(x, row, group), m, center, mean, square)
                 d_x[row, group, :] = found.astype(d_x.dtype)
                 if masked:
                     towards_mask.add(i, group, dm)

@@ -71,13 +71,13 @@ def blend(x: Array, mask: Array, table: Array, *, interpret: bool = False) -> Ar
 
 
 def gradient_sums(
-    grad: Array, x: Array, mask: Array, centres: Sequence[Array], *, interpret: bool = False
+    grad: Array, x: Array, mask: Array, centers: Sequence[Array], *, interpret: bool = False
 ) -> Array:
     """See `pallas_tpu.gradient_sums`."""
     plan = plan_of(x)
-    table = jnp.concatenate(centres, 1)[:, :, 0]
+    table = jnp.concatenate(centers, 1)[:, :, 0]
     arrays = [table, flat(grad), flat(x), flat_mask(mask)]
-    out = [strip_sums(plan, 2 * len(centres), arrays)]
+    out = [strip_sums(plan, 2 * len(centers), arrays)]
     kernel = partial(_gradient_sums_body, plan=plan)
     return jnp.sum(call(kernel, "gradient_sums", plan, arrays, out, interpret)[0], 1)
 
@@ -107,10 +107,10 @@ def gradient(
     return d_x.reshape(x.shape), jnp.sum(d_mask, 1).reshape(mask.shape)
 
 
-def centred_gradient(
+def centered_gradient(
     x: Array, mask: Array | None, rows: Sequence[Array], *, interpret: bool = False
 ) -> tuple[Array, Array | None]:
-    """See `pallas_tpu.centred_gradient`."""
+    """See `pallas_tpu.centered_gradient`."""
     plan = plan_of(x)
     arrays = [jnp.concatenate(rows, 1)[:, :, 0], flat(x)]
     if mask is not None:
@@ -118,8 +118,8 @@ def centred_gradient(
     out = [out_like(arrays[1].shape, x.dtype, *arrays)]
     if mask is not None:
         out.append(mask_sums(plan, arrays))
-    kernel = partial(_centred_body, plan=plan, masked=mask is not None)
-    found = call(kernel, "centred_gradient", plan, arrays, out, interpret)
+    kernel = partial(_centered_body, plan=plan, masked=mask is not None)
+    found = call(kernel, "centered_gradient", plan, arrays, out, interpret)
     d_mask = None if mask is None else jnp.sum(found[1], 1).reshape(mask.shape)
     return found[0].reshape(x.shape), d_mask
 
@@ -128,12 +128,12 @@ def _tile_sums(x: Array, m: Array, lanes: int) -> Parts:
     """Of one tile and region, f32[lanes] each."""
     weight, squares = jnp.sum(m), jnp.sum(m * m)
     inverse = jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1.0), 0.0)
-    centre = jnp.sum(x * m, 0) * inverse
-    weighted = (x - centre[None, :]) * m
+    center = jnp.sum(x * m, 0) * inverse
+    weighted = (x - center[None, :]) * m
     return Parts(
         jnp.full((lanes,), weight),
         jnp.full((lanes,), squares),
-        centre,
+        center,
         jnp.sum(weighted, 0),
         jnp.sum(weighted * m, 0),
         jnp.sum(weighted * weighted, 0),
@@ -141,22 +141,22 @@ def _tile_sums(x: Array, m: Array, lanes: int) -> Parts:
 
 
 def _join(a: Parts, b: Parts) -> Parts:
-    """Both around the centre of the pixels of both."""
+    """Both around the center of the pixels of both."""
     weight = a.weight + b.weight
     share = jnp.where(weight > 0, b.weight / jnp.where(weight > 0, weight, 1.0), 0.0)
-    centre = a.centre + (b.centre - a.centre) * share
-    moved = [_moved(part, centre) for part in (a, b)]
+    center = a.center + (b.center - a.center) * share
+    moved = [_moved(part, center) for part in (a, b)]
     return Parts(
         weight,
         a.square_weight + b.square_weight,
-        centre,
+        center,
         *(first + second for first, second in zip(*moved, strict=True)),
     )
 
 
-def _moved(part: Parts, centre: Array) -> tuple[Array, Array, Array]:
-    """The sums of a part around another centre."""
-    offset = part.centre - centre
+def _moved(part: Parts, center: Array) -> tuple[Array, Array, Array]:
+    """The sums of a part around another center."""
+    offset = part.center - center
     lean = part.lean + part.square_weight * offset
     return (
         part.first + part.weight * offset,
@@ -194,15 +194,15 @@ def _blend_body(table: Ref, x: Ref, mask: Ref, out: Ref, *, plan: Plan) -> None:
 
 def _gradient_sums_body(table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, *, plan: Plan) -> None:
     count = out.shape[2]
-    centres = [get(table, k, plan) for k in range(count // 2)]
+    centers = [get(table, k, plan) for k in range(count // 2)]
 
     def step(tile: Tile, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         # Zero where nothing is, and so are all terms there.
         g, value, m = tile.load(grad), tile.load(x), tile.load_mask(mask)
         found = []
-        for centre, weight in zip(centres, [m, tile.rest(m)], strict=False):
+        for center, weight in zip(centers, [m, tile.rest(m)], strict=False):
             weighted = g * weight
-            found += [jnp.sum(weighted, 0), jnp.sum(weighted * (value - centre), 0)]
+            found += [jnp.sum(weighted, 0), jnp.sum(weighted * (value - center), 0)]
         return tuple(a + b for a, b in zip(carry, found, strict=True))
 
     nothing = (jnp.zeros((plan.lanes,), jnp.float32),) * count
@@ -228,13 +228,13 @@ def _gradient_body(
     each_tile(plan, step, None)
 
 
-def _centred_body(table: Ref, x: Ref, *refs: Ref, plan: Plan, masked: bool) -> None:
+def _centered_body(table: Ref, x: Ref, *refs: Ref, plan: Plan, masked: bool) -> None:
     mask = refs[0] if masked else None
     outs = refs[masked:]
-    centre, mean, square = (get(table, k, plan) for k in range(3))
+    center, mean, square = (get(table, k, plan) for k in range(3))
 
     def step(tile: Tile, carry: None) -> None:
-        found, dm = body.centred_gradient(tile.load(x), tile.load_mask(mask), centre, mean, square)
+        found, dm = body.centered_gradient(tile.load(x), tile.load_mask(mask), center, mean, square)
         tile.store(outs[0], found)
         if masked:
             tile.store_mask(outs[1], dm)

@@ -1,7 +1,7 @@
 """Means and deviations from the sums that the kernels write, without cancellation.
 
 A part is some pixels of one patch. With weights m (the mask, or what is left of one) a kernel sums
-m*(x-a), m^2*(x-a) and m^2*(x-a)^2 around a centre a of its own, the part's mean. Here the parts are
+m*(x-a), m^2*(x-a) and m^2*(x-a)^2 around a center a of its own, the part's mean. Here the parts are
 moved to the common mean, which is exact algebra whose terms are all as small as the result: as
 accurate as two passes over the image (the combination of Chan, Golub and LeVeque, for weights that
 enter squared).
@@ -21,7 +21,7 @@ class Parts(NamedTuple):
 
     weight: Array  # sum m
     square_weight: Array  # sum m^2
-    centre: Array  # a
+    center: Array  # a
     first: Array  # sum m (x-a)
     lean: Array  # sum m^2 (x-a)
     square: Array  # sum m^2 (x-a)^2
@@ -43,7 +43,7 @@ class Moments(NamedTuple):
 def moments(parts: Parts, eps: float) -> Moments:
     """Of one region over the whole image; see `ops.masked_moments`."""
     mean, weight = _mean(parts, (1, 2), eps)
-    offset = parts.centre - mean
+    offset = parts.center - mean
     lean = parts.lean + parts.square_weight * offset
     square = parts.square + (parts.lean + lean) * offset
     total = jnp.sum(square, (1, 2), keepdims=True)
@@ -82,7 +82,7 @@ def _mean(parts: Parts, axes: tuple[int, ...], eps: float) -> tuple[Array, Array
         return jnp.sum(value, axes, keepdims=True)
 
     weight = total(parts.weight) + eps
-    rough = total(parts.weight * parts.centre) / weight
-    # A sum of large values loses digits; what is left after centring is summed again.
-    rest = total(parts.weight * (parts.centre - rough) + parts.first)
+    rough = total(parts.weight * parts.center) / weight
+    # A sum of large values loses digits; what is left after centering is summed again.
+    rest = total(parts.weight * (parts.center - rough) + parts.first)
     return rough + (rest - eps * rough) / weight, weight

@@ -110,8 +110,8 @@ def _sums_body(
     inverse: Ref, x: Ref, *refs: Ref, layout: Layout, segments: Segments, masked: bool
 ) -> None:
     mask = refs[0] if masked else None
-    out, acc, centres, *turned = refs[masked:]
-    regions = centres.shape[0]
+    out, acc, centers, *turned = refs[masked:]
+    regions = centers.shape[0]
     grid = segments.grid
     edges = [*range(0, grid * (layout.width // grid), layout.width // grid), layout.width]
 
@@ -149,7 +149,7 @@ def _sums_body(
     def around(value: Array, weights: list[Array], group: Any) -> list[Array]:
         found = []
         for region, m in enumerate(weights):
-            weighted = (value - centres[region, group, :]) * m
+            weighted = (value - centers[region, group, :]) * m
             found += [weighted, weighted * m, weighted * weighted]
         return found
 
@@ -157,10 +157,10 @@ def _sums_body(
         sweep(start, stop, regions, lambda value, weights, _: [value * m for m in weights])
         for region in range(regions):
             for patch in range(grid):
-                centre = patch_sum(region, patch) * scale(region * grid + patch)
-                layout.put(at, 4 * region * grid + patch, centre)
+                center = patch_sum(region, patch) * scale(region * grid + patch)
+                layout.put(at, 4 * region * grid + patch, center)
                 place = (region, *layout.columns(*edges[patch : patch + 2]))
-                centres[place] = jnp.broadcast_to(centre, centres[place].shape)
+                centers[place] = jnp.broadcast_to(center, centers[place].shape)
         sweep(start, stop, 3 * regions, around)
         for region in range(regions):
             for kind in range(3):

@@ -1,7 +1,7 @@
 """How feature maps are cut into the tiles of a GPU's programs, and loops over them.
 
 A program takes a strip of one patch and some channels, tile by tile of (pixels, channels): a pixel's
-channels are neighbours in memory, so that whole sectors are read.
+channels are neighbors in memory, so that whole sectors are read.
 """
 
 from collections.abc import Callable, Sequence

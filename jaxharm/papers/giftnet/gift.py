@@ -57,7 +57,7 @@ class CodeMap(nn.Module):
 
 
 class Style(nn.Module):
-    """The scales of a modulated convolution: an equalised dense layer, in float32.
+    """The scales of a modulated convolution: an equalized dense layer, in float32.
 
     Attributes:
         features: input channels of the convolution.
@@ -76,7 +76,7 @@ class Style(nn.Module):
 
 
 class ModulatedConv(nn.Module):
-    """`ops.modulated_conv` 3x3 with an equalised kernel, a bias and a leaky ReLU.
+    """`ops.modulated_conv` 3x3 with an equalized kernel, a bias and a leaky ReLU.
 
     Attributes:
         features: output channels.

@@ -7,8 +7,8 @@ The authors released no code: this follows specs/giftnet, built on iSSAM. Blocks
 - `Gift` modules, which transform the foreground of feature maps under that code: by default on
   every skip connection and behind every decoder block.
 
-3,322,236 parameters. Inputs and outputs are in [0,1]; the network works on ImageNet-normalised
-colours, and predicts the whole image. Relation distillation belongs to training: the teacher is
+3,322,236 parameters. Inputs and outputs are in [0,1]; the network works on ImageNet-normalized
+colors, and predicts the whole image. Relation distillation belongs to training: the teacher is
 no part of this network.
 
 Choices that the paper's public material leaves open, each an option: where the modules stand

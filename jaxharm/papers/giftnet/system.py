@@ -54,7 +54,7 @@ class RelationConfig:
             module stands on the skips).
         levels: 0 is the deepest skip; depth - 1 is the bottleneck, of both networks as it is.
         similarity, positions, distance: see objectives/relation.py.
-        joint: the teacher goes on learning beside the student, with the same optimiser.
+        joint: the teacher goes on learning beside the student, with the same optimizer.
     """
 
     weight: float = 1.0
@@ -132,7 +132,7 @@ class GiftNetSystem(SupervisedSystem):
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
-        """One optimisation step; see `interfaces.System`."""
+        """One optimization step; see `interfaces.System`."""
         if not self._distils:
             return super().step(state, batch, axis_name=axis_name)
         maps = self.teacher_maps(state, batch, axis_name=axis_name)

@@ -38,7 +38,7 @@ class TeacherObjective:
     """Choices of the loss.
 
     Attributes:
-        distance: mean squared or absolute error over all pixels, in normalised colours.
+        distance: mean squared or absolute error over all pixels, in normalized colors.
     """
 
     distance: Literal["l2", "l1"] = "l2"

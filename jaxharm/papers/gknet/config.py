@@ -28,7 +28,7 @@ class GKNetConfig:
             they always are); if not, the running ones are averaged over the devices.
         lre_dim, lre_depth, lre_heads, lre_ffn: width, layers, heads and hidden width of the LRE;
             no layers leaves its input projection.
-        lre_norm_first: whether layers normalise their input (and one norm follows the last one)
+        lre_norm_first: whether layers normalize their input (and one norm follows the last one)
             instead of their sums.
         lre_act, lre_dropout: of the layers; dropout stands behind attention, activation and
             feed-forward net, not on the attention's weights.
@@ -58,9 +58,9 @@ class GKNetConfig:
         decoder_input: the decoder starts from the encoder's bottleneck, the LRE, or their sum.
         skip: whether the decoder sees the encoder's features.
         upsample_align_corners: of every doubling.
-        head: a gate between the composite and colours, colours, or changes of the composite.
-        input_norm: colour space of the network.
-        identity_start: the colour head starts from zero, so that with the head "residual" an
+        head: a gate between the composite and colors, colors, or changes of the composite.
+        input_norm: color space of the network.
+        identity_start: the color head starts from zero, so that with the head "residual" an
             untrained network returns the composite (ours, for short runs on little data).
         init: of all weights but the kernel heads': He, Xavier as in the specification, or normal
             with deviation 0.02 (D-HT's).
@@ -151,7 +151,7 @@ class GKNetConfig:
             )
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise InputError(
-                f"GKNetConfig.kernel_size={self.kernel_size} must be odd: a kernel has a centre"
+                f"GKNetConfig.kernel_size={self.kernel_size} must be odd: a kernel has a center"
             )
         if not 0 <= self.lre_dropout < 1:
             raise InputError(f"GKNetConfig.lre_dropout={self.lre_dropout} is not in [0, 1)")
@@ -195,7 +195,7 @@ class GKNetConfig:
         return self.modulate_levels
 
     def weights(self, usual: Initializer) -> Initializer:
-        """How a layer starts whose initialiser is `usual` in the specification."""
+        """How a layer starts whose initializer is `usual` in the specification."""
         return usual if self.init == "he_xavier" else standard_normal(0.02)
 
     def groups(self, level: int) -> int:

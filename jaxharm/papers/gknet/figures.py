@@ -1,6 +1,6 @@
 """What GKNet shows of itself: its kernels, where the LRE looks, what the fusion selects.
 
-Source: specs/gknet 11 (visualisation hooks).
+Source: specs/gknet 11 (visualization hooks).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ def explain(
     Args:
         system, state, batch: as for `System.maps`.
         point: row and column of the point, as shares of the image; None: the foreground's token
-            nearest to the foreground's centre. The whole batch has the same.
+            nearest to the foreground's center. The whole batch has the same.
     """
     inputs, config = system.prepare(batch), system.config.model
     size = inputs["mask"].shape[1:3]
@@ -73,7 +73,7 @@ def _attention(
     b = mask.shape[0]
     share = shrink(mask, grid)[..., 0]
     if point is None:
-        chosen = _nearest_to_centre(share)
+        chosen = _nearest_to_center(share)
     else:
         place = [min(int(p * n), n - 1) for p, n in zip(point, grid, strict=True)]
         chosen = jnp.full((b,), place[0] * grid[1] + place[1])
@@ -87,13 +87,13 @@ def _attention(
     return found
 
 
-def _nearest_to_centre(share: Array) -> Array:
-    """f32[b,h,w] -> i32[b]: the token, of those with the most foreground, nearest to its centre."""
+def _nearest_to_center(share: Array) -> Array:
+    """f32[b,h,w] -> i32[b]: the token, of those with the most foreground, nearest to its center."""
     b, h, w = share.shape
     total = jnp.maximum(jnp.sum(share, (1, 2), keepdims=True), 1e-6)
     rows, columns = jnp.arange(h).reshape(1, h, 1), jnp.arange(w).reshape(1, 1, w)
-    centre = [jnp.sum(share * line, (1, 2), keepdims=True) / total for line in (rows, columns)]
-    distance = jnp.square(rows - centre[0]) + jnp.square(columns - centre[1])
+    center = [jnp.sum(share * line, (1, 2), keepdims=True) / total for line in (rows, columns)]
+    distance = jnp.square(rows - center[0]) + jnp.square(columns - center[1])
     fullest = share >= 0.999 * jnp.max(share, (1, 2), keepdims=True)
     return jnp.argmin(jnp.where(fullest, distance, jnp.inf).reshape(b, -1), -1)
 
@@ -103,9 +103,9 @@ def _without_identity(kernels: Array, config: Any) -> Array:
     size = kernels.shape[-1]
     if config.mod_residual:
         return kernels
-    centre = np.zeros((1, 1, 1, 1, size, size), np.float32)
-    centre[..., size // 2, size // 2] = 1
-    return kernels - jnp.asarray(centre)
+    center = np.zeros((1, 1, 1, 1, size, size), np.float32)
+    center[..., size // 2, size // 2] = 1
+    return kernels - jnp.asarray(center)
 
 
 def _drawn_kernels(kernels: Array, size: tuple[int, ...]) -> Array:

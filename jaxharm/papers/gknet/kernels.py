@@ -51,7 +51,7 @@ class KernelPredictionBlock(nn.Module):
             1,
             dtype=self.dtype,
             kernel_init=zeros if delta else he_normal(),
-            bias_init=_centre_bias(size) if raw else zeros,
+            bias_init=_center_bias(size) if raw else zeros,
             name="head",
         )
         return x, kernels_of(head(x), size, config.kernel_param)
@@ -94,7 +94,7 @@ class SelectiveCorrelationFusion(nn.Module):
 
 
 def correlation(a: Array, b: Array) -> Array:
-    """Normalised correlation over the positions: f32[b,h,w,c] twice -> f32[b,c] in [-1,1]."""
+    """Normalized correlation over the positions: f32[b,h,w,c] twice -> f32[b,c] in [-1,1]."""
     a, b = (x - jnp.mean(x, (1, 2), keepdims=True) for x in (a, b))
     product = jnp.sum(jnp.square(a), (1, 2)) * jnp.sum(jnp.square(b), (1, 2))
     positive = product > 0  # the root of 0 has no gradient
@@ -108,13 +108,13 @@ def kernels_of(raw: Array, size: int, param: str) -> Array:
     Args:
         raw: f[b,h,w,g*k*k].
         size: k.
-        param: "raw": as it is; "delta": 1 is added to the centre; "softmax": over the taps.
+        param: "raw": as it is; "delta": 1 is added to the center; "softmax": over the taps.
     """
     shape = (*raw.shape[:3], -1, size * size)
     kernels = raw.reshape(shape)
     if param == "delta":
-        centre = jnp.arange(size * size) == size * size // 2
-        kernels = kernels + centre.astype(raw.dtype).reshape(1, 1, 1, 1, -1)
+        center = jnp.arange(size * size) == size * size // 2
+        kernels = kernels + center.astype(raw.dtype).reshape(1, 1, 1, 1, -1)
     elif param == "softmax":
         kernels = jax.nn.softmax(kernels.astype(jnp.float32), -1).astype(raw.dtype)
     return kernels.reshape(*shape[:4], size, size)
@@ -165,8 +165,8 @@ def _dense(config: GKNetConfig, features: int, name: str) -> nn.Dense:
     return nn.Dense(features, kernel_init=config.weights(he_normal()), name=name)
 
 
-def _centre_bias(size: int) -> Any:
-    """A bias of 1 on the centre tap of every group."""
+def _center_bias(size: int) -> Any:
+    """A bias of 1 on the center tap of every group."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         del key

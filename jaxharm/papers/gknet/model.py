@@ -12,12 +12,12 @@ kernels that differ from place to place, applied to decoder features at several 
 
 Reconstructed, each an option of `GKNetConfig` (alternatives: specs/gknet 10): widths, depth and
 norms of encoder and decoder; width, depth, heads, positions and masking of the transformer; wiring
-and convolutions of the blocks; the fusion's formula; size, grouping and normalisation of kernels;
+and convolutions of the blocks; the fusion's formula; size, grouping and normalization of kernels;
 which levels are modulated, and how borders are padded; what the decoder starts from; the head;
-colour space; loss and training protocol (systems/gknet.py, configs/gknet). Left out: the strided
+color space; loss and training protocol (systems/gknet.py, configs/gknet). Left out: the strided
 encoder of specs/gknet 14.7, which would be another class.
 
-14,519,716 parameters. Inputs and outputs are in [0,1]. Where the (binarised) mask is 0 the result is
+14,519,716 parameters. Inputs and outputs are in [0,1]. Where the (binarized) mask is 0 the result is
 the composite, bit for bit. Memory grows linearly with the pixels: attention sees a capped number of
 tokens (`lre_token_cap`), and nothing is unfolded.
 """
@@ -41,7 +41,7 @@ from jaxharm.papers.gknet.lre import LongDistanceReferenceExtractor
 __all__ = ["GKNet", "GKNetConfig", "foreground"]
 
 _SHARPNESS = 3.0  # of the fusion gate
-_GROUPS = 16  # of "group" normalisation
+_GROUPS = 16  # of "group" normalization
 
 
 class GKNet(nn.Module):
@@ -150,7 +150,7 @@ class GKNet(nn.Module):
         return resize(x, (size[0], size[1]), "bilinear")
 
     def _head(self, x: Array, image: Array) -> Array:
-        """f[b,h,w,c] and the network's image f32[b,h,w,3] -> f32[b,h,w,3] in its colour space."""
+        """f[b,h,w,c] and the network's image f32[b,h,w,3] -> f32[b,h,w,3] in its color space."""
         config, zeros = self.config, nn.initializers.zeros
         usual = config.weights(xavier_normal())
         start = zeros if config.identity_start else usual

@@ -1,6 +1,6 @@
 """Training of GKNet: a pixel loss on the foreground, nothing adversarial or perceptual.
 
-Source: specs/gknet 9. The foreground's mean squared error is the paper's; its normalisation, and
+Source: specs/gknet 9. The foreground's mean squared error is the paper's; its normalization, and
 the alternatives here, are not known.
 """
 
@@ -23,7 +23,7 @@ class GKNetObjective:
     Attributes:
         loss: squared error over the foreground's size, or mean squared or absolute error of all
             pixels; of the blended image, or the raw one where model.blend_train is off.
-        loss_space: colours in [0,1], or normalised as for networks of ImageNet.
+        loss_space: colors in [0,1], or normalized as for networks of ImageNet.
         a_min: pixels that the foreground counts as at least ("fn_mse").
         weight: factor of the loss.
     """

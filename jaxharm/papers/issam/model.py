@@ -5,13 +5,13 @@ system, and the backbone of `giftnet`. The pieces are in nn/unet.py and nn/ssam.
 
 - encoder: `DoubleConv` blocks with maximum pooling between them, on composite and mask;
 - decoder: `UpConv` and `DecoderBlock`, the finest with `SpatialSeparatedAttention`;
-- `FusionHead`: a gate between the composite and the decoder's colours.
+- `FusionHead`: a gate between the composite and the decoder's colors.
 
-2,185,340 parameters. Inputs and outputs are in [0,1]; the network works on ImageNet-normalised
-colours. The whole image is predicted: the result is not composited with the background.
+2,185,340 parameters. Inputs and outputs are in [0,1]; the network works on ImageNet-normalized
+colors. The whole image is predicted: the result is not composited with the background.
 
 Deviations, all off by default: `skips`, `use_mask` and `image_fusion` make the reconstruction
-network that GiftNet learns from (specs/giftnet 3.1). The official initialiser overwrites the blur
+network that GiftNet learns from (specs/giftnet 3.1). The official initializer overwrites the blur
 of the attention's mask with noise; `random_blur_init` does the same, the default is the Gaussian.
 Batch statistics are those of the global batch (the official ones are per GPU).
 """

@@ -1,4 +1,4 @@
-"""Training of iSSAM: the foreground-normalised squared error of specs/giftnet 1.3."""
+"""Training of iSSAM: the foreground-normalized squared error of specs/giftnet 1.3."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class IssamSystem(SupervisedSystem):
 
 
 def pixel_error(output: Output, batch: dict[str, Array], min_area: float) -> tuple[Array, Array]:
-    """`foreground_normalized_error` of the network's image, in normalised colours."""
+    """`foreground_normalized_error` of the network's image, in normalized colors."""
     return foreground_normalized_error(
         normalize(output.aux["raw"]), normalize(batch["target"]), batch["mask"], min_area=min_area
     )

@@ -30,16 +30,16 @@ class UNetConfig:
         depth: encoder blocks; the image is halved between them.
         base_channels: of the first block; doubled per block.
         max_channels: bound of that doubling.
-        batch_norm_from: first encoder block with batch normalisation; every decoder block has it.
+        batch_norm_from: first encoder block with batch normalization; every decoder block has it.
         ssam: whether there is attention at all.
         attend_from: first decoder block with attention.
         attention_mid: channels inside the attention's learned path, as a share of its input's.
         random_blur_init: the blur of the attention's mask starts as noise instead of a Gaussian,
-            as the official initialiser leaves it (a defect, but trained models carry it).
-        image_fusion: a gate blends the composite with the decoder's colours; if not, the output is
-            the colours alone.
-        residual_output: the decoder gives changes of the composite's colours, which start at zero,
-            instead of colours (ours: short runs on little data start from the identity).
+            as the official initializer leaves it (a defect, but trained models carry it).
+        image_fusion: a gate blends the composite with the decoder's colors; if not, the output is
+            the colors alone.
+        residual_output: the decoder gives changes of the composite's colors, which start at zero,
+            instead of colors (ours: short runs on little data start from the identity).
         trained_size: side of the training images.
     """
 
@@ -89,11 +89,11 @@ class UNetConfig:
 
 
 class DoubleConv(nn.Module):
-    """Two times 3x3 convolution, batch normalisation where asked for, ReLU.
+    """Two times 3x3 convolution, batch normalization where asked for, ReLU.
 
     Attributes:
         features: output channels of both.
-        batch_norm: whether the convolutions are normalised (they keep their biases).
+        batch_norm: whether the convolutions are normalized (they keep their biases).
         axis_name: of the batch statistics.
         dtype: of the arithmetic.
     """
@@ -170,11 +170,11 @@ class DecoderBlock(nn.Module):
 
 
 class FusionHead(nn.Module):
-    """Colours, and the gate that blends them with the composite.
+    """Colors, and the gate that blends them with the composite.
 
     Attributes:
         image_fusion: whether there is a gate.
-        residual: whether the colours are changes of the image's, which start at zero.
+        residual: whether the colors are changes of the image's, which start at zero.
         dtype: of the convolutions; the blend is float32.
     """
 
@@ -184,7 +184,7 @@ class FusionHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, image: Array) -> Array:
-        """f[b,h,w,c], f32[b,h,w,3] -> f32[b,h,w,3], in the colour space of `image`."""
+        """f[b,h,w,c], f32[b,h,w,3] -> f32[b,h,w,3], in the color space of `image`."""
         start = nn.initializers.zeros if self.residual else xavier_normal()
         rgb = self._conv1x1(3, "to_rgb", start)(x).astype(jnp.float32)
         if self.residual:

@@ -3,11 +3,11 @@
 One U-shaped convolutional network of stride 8 that returns a whole image; the foreground of it is
 blended over the composite. Blocks:
 
-- encoder: six `EncoderLayer` (convolution, instance normalisation, ReLU) on the RGB composite;
+- encoder: six `EncoderLayer` (convolution, instance normalization, ReLU) on the RGB composite;
 - bottleneck: `PatchFeatureExtractor` (PFE) and `SqueezeExcitation` in phnet_bottleneck.py;
-- decoder: six `DecoderStep`; the last ones normalise their skip feature by `PatchNorm` (PN).
+- decoder: six `DecoderStep`; the last ones normalize their skip feature by `PatchNorm` (PN).
 
-Input and output are in [0,1], sRGB-encoded, without any normalisation. Parameters: 39,921,456
+Input and output are in [0,1], sRGB-encoded, without any normalization. Parameters: 39,921,456
 (phnet_ffhqh), 9,994,110 (phnet_iharmony4). The official state dicts hold 185 more, of a PN block
 and a fusion convolution that never run; they are not created here.
 
@@ -107,7 +107,7 @@ class PHNetConfig:
 
 
 class EncoderLayer(nn.Module):
-    """Convolution, instance normalisation, ReLU.
+    """Convolution, instance normalization, ReLU.
 
     Attributes:
         features: output channels.

@@ -27,7 +27,7 @@ from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.papers.phnet.model import BATCH_NORM_STEPS, STEPS, PHNet
 from jaxharm.training.supervised import SupervisedSystem
 
-# Biases in front of a normalisation: their true gradient is zero.
+# Biases in front of a normalization: their true gradient is zero.
 _IDLE_BIASES = frozenset(
     [(f"encoder{i + 1}", "conv", "bias") for i in range(STEPS)]
     + [(f"decoder{i}", "up", "bias") for i in range(BATCH_NORM_STEPS)]
@@ -46,7 +46,7 @@ class PHNetObjective:
         bn_axis: batch statistics over the global batch, or over each device's part as released
             (running statistics are then averaged over the devices; without effect under
             parallel="jit", where no device axis exists).
-        freeze_idle_biases: leaves alone the biases in front of a normalisation. Their gradient
+        freeze_idle_biases: leaves alone the biases in front of a normalization. Their gradient
             is rounding noise, which Lion turns into full-size steps.
     """
 
@@ -85,7 +85,7 @@ class PHNetSystem(SupervisedSystem):
     def step(
         self, state: TrainState, batch: Batch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
-        """One optimisation step; see `interfaces.System`."""
+        """One optimization step; see `interfaces.System`."""
         if self.config.objective.color:
             share = state.step.astype(jnp.float32) / self.total_steps
             batch = {**batch, "progress": jnp.full(len(batch["mask"]), share)}

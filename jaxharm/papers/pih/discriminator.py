@@ -1,4 +1,4 @@
-"""PIH's discriminator: a U-Net with spectral normalisation that judges every pixel.
+"""PIH's discriminator: a U-Net with spectral normalization that judges every pixel.
 
 It sees the image alone, neither mask nor background. 17,477,201 parameters at width 16; every one
 of them takes part. Source: specs/pih 4.1.

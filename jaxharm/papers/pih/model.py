@@ -7,7 +7,7 @@ Two predictors at a low resolution and a parametric renderer that works at any r
 3. shading net -> a smooth gain map in [mask_offset, 1];
 4. output = intermediate * gain * mask + (1-mask) * background.
 
-Inputs and outputs are in [0,1], sRGB-encoded, without any normalisation. Parameters: 93,235,073
+Inputs and outputs are in [0,1], sRGB-encoded, without any normalization. Parameters: 93,235,073
 (light: 5,964,857); the official state dicts hold 406,241 (25,529) more that are never used.
 
 Deviations, all off by default: `identity_start`, `single_alpha`, `predict_size`,
@@ -55,7 +55,7 @@ class PIHConfig:
         predict_size: side to which both nets' inputs are resized (antialiased), whatever the size
             of the image that is rendered; None: they look at the image as given (ours; training
             on images of this size resizes nothing).
-        region_statistics: colour statistics of foreground and background, through two dense layers,
+        region_statistics: color statistics of foreground and background, through two dense layers,
             are added to the curve net's logits (ours, for small data; more parameters, so that
             official weights do not fit).
         shading_width: channels of the shading net's first layer; None: 32, light 8.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxharm.interfaces import Array
 
-_GROW = 2  # pixels around the foreground whose colours are not trusted: halos of resizing
+_GROW = 2  # pixels around the foreground whose colors are not trusted: halos of resizing
 _OPAQUE = 0.1  # from this mask value on a pixel shows too much foreground to be kept
 
 
@@ -47,7 +47,7 @@ def _push_pull(image: Array, known: Array) -> Array:
 
 
 def _grow(mask: Array) -> Array:
-    """Maximum over a square neighbourhood."""
+    """Maximum over a square neighborhood."""
     for axis in (1, 2):
         size = mask.shape[axis]
         padding = [(0, 0)] * 4

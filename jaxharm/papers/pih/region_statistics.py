@@ -1,4 +1,4 @@
-"""Colour statistics of the foreground and of its surroundings, and a small net that reads them.
+"""Color statistics of the foreground and of its surroundings, and a small net that reads them.
 
 Ours, for small data: a convolutional net needs tens of thousands of photographs to learn to
 measure what these few numbers say; see `PIHConfig.region_statistics`.
@@ -49,7 +49,7 @@ def region_statistics(image: Array, mask: Array) -> Array:
 
 
 class StatisticsNet(nn.Module):
-    """Two hidden layers over standardised `region_statistics`; its output starts at zero.
+    """Two hidden layers over standardized `region_statistics`; its output starts at zero.
 
     Attributes:
         features: number of outputs.
@@ -64,7 +64,7 @@ class StatisticsNet(nn.Module):
     @nn.compact
     def __call__(self, statistics: Array, *, train: bool) -> Array:
         """f32[b,n] -> f32[b,features]."""
-        x = BatchNorm(self.axis_name, name="standardise")(statistics, train=train)
+        x = BatchNorm(self.axis_name, name="standardize")(statistics, train=train)
         for layer in ("hidden1", "hidden2"):
             x = nn.hard_swish(nn.Dense(_WIDTH, name=layer)(x))
             x = Dropout(self.dropout, self.axis_name, name=f"{layer}_dropout")(x, train=train)

@@ -1,6 +1,6 @@
 """The shading net of PIH: a strided encoder and a short decoder that stops at a coarse grid.
 
-Its output is a coarse map, bicubically enlarged: smoothness is built in, not penalised.
+Its output is a coarse map, bicubically enlarged: smoothness is built in, not penalized.
 Source: specs/pih 3.2.
 """
 

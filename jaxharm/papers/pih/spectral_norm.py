@@ -1,4 +1,4 @@
-"""Spectral normalisation: a convolution whose kernel, seen as a matrix, has spectral norm about 1.
+"""Spectral normalization: a convolution whose kernel, seen as a matrix, has spectral norm about 1.
 
 The norm is followed by one power iteration per call in training. Its two vectors are state, kept in
 the collection "spectral"; nothing of them depends on the data, so that all devices agree.

@@ -75,7 +75,7 @@ def encoder_from_torch(
     missing, unknown = sorted(wanted - set(state_dict)), sorted(set(state_dict) - known)
     if missing or unknown:
         raise InputError(
-            f"{source} is no normalised VGG-19: {len(missing)} layers missing "
+            f"{source} is no normalized VGG-19: {len(missing)} layers missing "
             f"({', '.join(missing[:4]) or '-'}), {len(unknown)} unknown "
             f"({', '.join(unknown[:4]) or '-'}); make one with: jaxharm convert vgg19"
         )
@@ -87,7 +87,7 @@ def encoder_from_torch(
         side, features = (1, 3) if name == "pre" else (3, width * dict(PIECES[number - 1])[name])
         if weight.shape != (features, channels, side, side) or bias.shape != (features,):
             raise InputError(
-                f"{source} is no normalised VGG-19: {_FLAT[name]}.weight ({name}) is "
+                f"{source} is no normalized VGG-19: {_FLAT[name]}.weight ({name}) is "
                 f"{list(weight.shape)}, not {[features, channels, side, side]}"
             )
         layer = {"kernel": conv(weight), "bias": bias}
@@ -97,7 +97,7 @@ def encoder_from_torch(
 
 
 def load_encoder(path: str | Path, width: int = 64) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """Reads a normalised VGG-19 from a .pth or .safetensors file; see `encoder_from_torch`.
+    """Reads a normalized VGG-19 from a .pth or .safetensors file; see `encoder_from_torch`.
 
     Raises:
         InputError: the file is absent or damaged, or holds other layers.

@@ -1,6 +1,6 @@
 """ProPIH's discriminator: which cells of an image hold an object, from a 256x256 image to 4x4 cells.
 
-Every convolution but the last is followed by batch normalisation with the statistics of that very
+Every convolution but the last is followed by batch normalization with the statistics of that very
 call. There are no running statistics: the official ones are never used, since the discriminator is
 never in evaluation mode. 7,055,233 parameters. Source: specs/propih 4.4 and 4.5.
 """
@@ -124,7 +124,7 @@ class ProPIHDiscriminator(nn.Module):
 
 
 class _Block(nn.Module):
-    """A convolution and its normalisation."""
+    """A convolution and its normalization."""
 
     features: int
     kernel: int

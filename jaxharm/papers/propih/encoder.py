@@ -1,4 +1,4 @@
-"""Makes ProPIH's normalised encoder from the weights of any ImageNet VGG-19.
+"""Makes ProPIH's normalized encoder from the weights of any ImageNet VGG-19.
 
 Its preprocessing becomes a 1x1 convolution, and every filter is divided by its mean activation over
 a set of images, which the next layer's filters take back. ReLU and max pooling let a positive factor
@@ -32,14 +32,14 @@ LAYERS = tuple(name for piece in PIECES for name, _ in piece)
 Layers = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> weight OIHW, bias
 
 
-def normalised_encoder(
+def normalized_encoder(
     state_dict: Mapping[str, np.ndarray],
     images: Iterable[np.ndarray],
     *,
     preprocessing: str = "torchvision",
     source: str = "the state dict",
 ) -> dict[str, np.ndarray]:
-    """The state dict of a normalised VGG-19, in the layout of `vgg_normalised.pth` up to conv4_1.
+    """The state dict of a normalized VGG-19, in the layout of `vgg_normalised.pth` up to conv4_1.
 
     Args:
         state_dict: of a VGG-19 with or without batch norm (which is folded into the filters), its
@@ -138,7 +138,7 @@ def _layers(state_dict: Mapping[str, np.ndarray], source: str) -> Layers:
             found[-1] = _folded(*found[-1], stem, weight, state_dict)
     if found and found[0][0].shape[1:] == (3, 1, 1):
         raise InputError(
-            f"{source} begins with a 1x1 convolution: it is a normalised encoder already; use it "
+            f"{source} begins with a 1x1 convolution: it is a normalized encoder already; use it "
             "as objective.encoder"
         )
     layers: Layers = {}

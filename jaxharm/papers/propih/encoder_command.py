@@ -13,7 +13,7 @@ from jaxharm.errors import InputError
 from jaxharm.images import read_image, write_whole
 from jaxharm.images.codec import READ_SUFFIXES
 from jaxharm.inference.pixels import shrink
-from jaxharm.papers.propih.encoder import normalised_encoder
+from jaxharm.papers.propih.encoder import normalized_encoder
 from jaxharm.weights.torch_file import read_torch_file
 
 FILE = "vgg_normalised.safetensors"
@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
     check_file(arguments.checkpoint)
     files = _image_files(arguments.images)
     preprocessing = arguments.preprocessing or "torchvision"
-    state = normalised_encoder(
+    state = normalized_encoder(
         read_torch_file(arguments.checkpoint),
         map(_read, files),
         preprocessing=preprocessing,
@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     data = save(state)
     manifest = {
-        "encoder": "VGG-19 to conv4_1, normalised",
+        "encoder": "VGG-19 to conv4_1, normalized",
         "file": FILE,
         "sha256": hashlib.sha256(data).hexdigest(),
         "parameters": sum(array.size for array in state.values()),
@@ -61,7 +61,7 @@ def _image_files(folder: Path | None) -> list[Path]:
     """The images of a folder, by name."""
     if folder is None:
         raise InputError(
-            "vgg19 is normalised on images: name a folder of some hundred various ones by --images"
+            "vgg19 is normalized on images: name a folder of some hundred various ones by --images"
         )
     if not folder.is_dir():
         raise InputError(f"image folder {folder} does not exist")

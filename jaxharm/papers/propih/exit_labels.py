@@ -15,7 +15,7 @@ from jaxharm.errors import InputError
 from jaxharm.papers.propih.model import STAGES
 
 _COLUMNS = ["id", "stage"]
-_RARE = 0.05  # share below which a stage has too few labels to be learnt
+_RARE = 0.05  # share below which a stage has too few labels to be learned
 
 
 def automatic_labels(style: np.ndarray, content: np.ndarray, beta: float) -> np.ndarray:

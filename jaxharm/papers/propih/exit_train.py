@@ -97,7 +97,7 @@ def train_exit_head(config: TrainConfig, workdir: Path, open_set: OpenSet) -> di
         with open_set() as batches:
             measured = measure(system, variables, batches)
         save_measured(workdir, source, measured)
-    measured, stages = _labelled(measured, objective, workdir)
+    measured, stages = _labeled(measured, objective, workdir)
     counts = histogram(stages)
     print(f"labels per stage: {', '.join(f'{k}: {n}' for k, n in counts.items())}", flush=True)
     if objective.labels == "automatic" and rare_stages(counts):
@@ -153,7 +153,7 @@ def _load_generator(config: TrainConfig) -> tuple[ProPIHConfig, dict[str, Any]]:
     return model, {**variables, "params": params}
 
 
-def _labelled(
+def _labeled(
     measured: Measured, objective: ExitHeadObjective, workdir: Path
 ) -> tuple[Measured, np.ndarray]:
     """The composites that have a label, and their labels i[n]."""

@@ -1,4 +1,4 @@
-"""When to stop, learnt as a sequence of yes and no. Source: specs/propih 3.4 (our design)."""
+"""When to stop, learned as a sequence of yes and no. Source: specs/propih 3.4 (our design)."""
 
 import jax.numpy as jnp
 import optax

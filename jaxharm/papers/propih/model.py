@@ -3,7 +3,7 @@
 arXiv 2312.10264 (AAAI 2024). Implements specs/propih 2 and 3, from the official code; the body of
 the paper was not at hand.
 
-- top branch: the frozen normalised VGG-19 of nn/vgg.py, on the composite and on the painting;
+- top branch: the frozen normalized VGG-19 of nn/vgg.py, on the composite and on the painting;
 - `ops.masked_adain` gives the object's features the moments of the painting, stage by stage;
 - bottom branch (trained): `Up` -> `Fuse` with the stage before -> `head`, per stage;
 - `propih_exit.ExitHead` (ours): whether to leave after a stage.
@@ -42,7 +42,7 @@ class ProPIHConfig:
 
     Attributes:
         width: channels of the encoder's first layer; the bottom branch has half of it.
-        vgg_input_range: what the encoder is fed with. The normalised VGG-19 was made for [0,1];
+        vgg_input_range: what the encoder is fed with. The normalized VGG-19 was made for [0,1];
             the released weights were trained with [-1,1].
         style_region: where the painting's moments are taken: everywhere, or where the object is
             not.

@@ -1,4 +1,4 @@
-"""Content and style of an image as the normalised VGG-19 sees them.
+"""Content and style of an image as the normalized VGG-19 sees them.
 
 Source: ProPIH (arXiv 2312.10264), specs/propih 4.1 and 4.2. All errors are per image.
 """

@@ -129,7 +129,7 @@ def _pad(x: Array, mode: str) -> Array:
 
 
 class ReflectConv(nn.Module):
-    """3x3 convolution layer with a mirrored border; PyTorch's default initialisation.
+    """3x3 convolution layer with a mirrored border; PyTorch's default initialization.
 
     Attributes:
         features: output channels.

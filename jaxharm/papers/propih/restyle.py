@@ -29,7 +29,7 @@ class Restyle:
     """How a painterly result is chosen and stored.
 
     Attributes:
-        stage: 1 (colours) to 4 (strokes); "auto": the stage that the exit head leaves at, and no
+        stage: 1 (colors) to 4 (strokes); "auto": the stage that the exit head leaves at, and no
             later one is computed; "all": the results of every stage.
         exit_threshold: of "auto": the probability from which it leaves, in [0,1].
         rounding: of 8 and 16 bits; "trunc" is what the official code does, which may lower even an
@@ -56,7 +56,7 @@ def check_restyle(restyle: Restyle, config: Any) -> None:
     known = (*range(1, STAGES + 1), "auto", "all")
     if isinstance(restyle.stage, bool) or restyle.stage not in known:
         raise InputError(
-            f"stage {restyle.stage!r}: choose one of {', '.join(map(str, known))} (1 changes colours "
+            f"stage {restyle.stage!r}: choose one of {', '.join(map(str, known))} (1 changes colors "
             f"only, {STAGES} paints strokes as well)"
         )
     if restyle.rounding not in ("nearest", "trunc"):

@@ -1,6 +1,6 @@
 """Training of ProPIH: content and style of every stage, and a discriminator.
 
-Source: specs/propih 4. The encoder is frozen: it is a collection of the model, which no optimiser
+Source: specs/propih 4. The encoder is frozen: it is a collection of the model, which no optimizer
 sees. The losses' eight passes through it take their gradients at once (objectives/image_gradient):
 nothing of a pass is kept or computed a second time, and the memory is that of one.
 
@@ -44,7 +44,7 @@ class ProPIHObjective:
     """Loss weights and choices; defaults are those of the released training script.
 
     Attributes:
-        encoder: file of the normalised VGG-19 (vgg_normalised.pth, or what `jaxharm convert vgg19`
+        encoder: file of the normalized VGG-19 (vgg_normalised.pth, or what `jaxharm convert vgg19`
             wrote); only a fresh training run reads it.
         random_encoder: train against random features instead. For tests and for trying things out
             only: what is learned has no meaning.
@@ -137,7 +137,7 @@ class ProPIHSystem(AdversarialSystem):
             if self.config.init_from:  # a checkpoint brings its encoder along
                 return state
             raise InputError(
-                "ProPIH needs the normalised VGG-19: set objective.encoder to vgg_normalised.pth of "
+                "ProPIH needs the normalized VGG-19: set objective.encoder to vgg_normalised.pth of "
                 "the official release, or to a file made with: jaxharm convert vgg19"
             )
         encoder = load_encoder(objective.encoder, self.config.model.width)
@@ -303,7 +303,7 @@ def _weighted_errors(
 
 def _judge_each(judge: Judge, collections: Params, images: Sequence[Array]) -> Array:
     """The discriminator's maps f32[n,b,4,4,1], each image batch in a call of its own."""
-    # Not by lax.map: XLA:CPU mixes up the collectives of that loop (synchronised norms) and crashes.
+    # Not by lax.map: XLA:CPU mixes up the collectives of that loop (synchronized norms) and crashes.
     maps: Array = jax.vmap(lambda batch: judge(collections, batch)[0])(jnp.stack(images))
     return maps
 

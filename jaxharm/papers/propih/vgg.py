@@ -1,6 +1,6 @@
-"""The normalised VGG-19 up to relu4_1, frozen, in four pieces; piece k ends at relu{k}_1.
+"""The normalized VGG-19 up to relu4_1, frozen, in four pieces; piece k ends at relu{k}_1.
 
-Its weights are no parameters: they live in the variable collection `encoder`, which no optimiser
+Its weights are no parameters: they live in the variable collection `encoder`, which no optimizer
 sees. Gradients flow through it to the image.
 
 Source: specs/propih 2.2 and 6.1.

@@ -138,14 +138,14 @@ def test_a_slightly_soft_mask_is_kept_and_flagged(tree):
 
 def test_masks_of_all_kinds_become_one_8_bit_channel(tree):
     mask = box_mask()
-    grey = Image.fromarray(mask)
-    alpha = Image.merge("LA", (grey, Image.new("L", grey.size, 7)))
+    gray = Image.fromarray(mask)
+    alpha = Image.merge("LA", (gray, Image.new("L", gray.size, 7)))
     kinds = {
-        "1": grey.convert("1"),
-        "RGB": grey.convert("RGB"),
-        "RGBA": Image.merge("RGBA", (grey, grey, grey, Image.new("L", grey.size, 9))),
+        "1": gray.convert("1"),
+        "RGB": gray.convert("RGB"),
+        "RGBA": Image.merge("RGBA", (gray, gray, gray, Image.new("L", gray.size, 9))),
         "LA": alpha,
-        "P": grey.convert("P"),
+        "P": gray.convert("P"),
         "I;16": Image.fromarray(mask.astype(np.uint16) * 257),
     }
     for kind, image in kinds.items():

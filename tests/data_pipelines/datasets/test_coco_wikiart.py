@@ -104,7 +104,7 @@ def levels_of(record) -> np.ndarray:
     return decode_mask(record, "mask_levels")
 
 
-def test_instances_of_the_area_band_become_grey_levels(tree):
+def test_instances_of_the_area_band_become_gray_levels(tree):
     info = made(tree)
     assert info.splits == {"train": 2, "train_paintings": 3, "test": 1, "test_paintings": 2}
     assert info.kind == "painterly"
@@ -138,8 +138,8 @@ def test_both_run_length_codes_give_the_same_mask(tree):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_pixel_belongs_to_a_polygon_that_holds_its_centre(seed):
-    """Against ray casting, but for pixels whose centre is within 1/4 pixel of an edge."""
+def test_a_pixel_belongs_to_a_polygon_that_holds_its_center(seed):
+    """Against ray casting, but for pixels whose center is within 1/4 pixel of an edge."""
     rng = np.random.default_rng(seed)
     angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
     radii = rng.uniform(6, 24, 9)  # partly outside of the image

@@ -1,4 +1,4 @@
-"""The demo: made without a download, plausible composites, licences and held-out part on record."""
+"""The demo: made without a download, plausible composites, licenses and held-out part on record."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from data_pipelines.reading import dataset_info, open_source
 from data_pipelines.verify import verify
 
 
-def test_counts_licences_and_what_was_held_out(demo_data_dir):
+def test_counts_licenses_and_what_was_held_out(demo_data_dir):
     info = dataset_info("demo", demo_data_dir)
     objects = sum(len(photo.objects) for photo in PHOTOS.values())
     assert info.splits == {split: objects * a * b for split, (a, b) in PLAN.items()}
     assert "not in train" in info.metadata["held_out"]
-    assert all(photo.licence in info.metadata["licence"] for photo in PHOTOS.values())
+    assert all(photo.license in info.metadata["license"] for photo in PHOTOS.values())
     assert verify("demo", demo_data_dir) == []
 
 
@@ -51,7 +51,7 @@ def test_composites_differ_from_the_photograph_inside_the_mask(demo_data_dir):
     assert np.mean(outside) < 20  # JPEG blocks that touch the object
 
 
-def test_an_object_is_cut_out_where_its_colours_end():
+def test_an_object_is_cut_out_where_its_colors_end():
     photo = np.full((120, 160, 3), (40, 90, 60), np.uint8)
     photo += np.random.default_rng(0).integers(0, 12, photo.shape, np.uint8)
     truth = np.zeros((120, 160), bool)

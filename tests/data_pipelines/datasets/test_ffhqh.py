@@ -109,7 +109,7 @@ def test_the_command_says_what_is_next_and_ends_with_status_2_on_bad_input(manua
 
 
 @pytest.mark.parametrize("edit", make_ffhqh.EDITS)
-def test_every_edit_changes_colours_and_gives_finite_values(edit):
+def test_every_edit_changes_colors_and_gives_finite_values(edit):
     rgb = np.random.default_rng(0).random((50, 3))
     after = edit(rgb, np.random.default_rng(2))
     assert after.shape == rgb.shape
@@ -117,8 +117,8 @@ def test_every_edit_changes_colours_and_gives_finite_values(edit):
     assert np.abs(after - rgb).max() > 0.01
 
 
-def test_a_black_person_cannot_be_recoloured():
-    with pytest.raises(DatasetValidationError, match="no recolouring"):
-        make_ffhqh.recolour(
+def test_a_black_person_cannot_be_recolored():
+    with pytest.raises(DatasetValidationError, match="no recoloring"):
+        make_ffhqh.recolor(
             np.zeros((4, 4, 3), np.uint8), np.eye(4, dtype=bool), np.random.default_rng(0)
         )

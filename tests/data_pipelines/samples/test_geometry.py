@@ -81,8 +81,8 @@ def test_mask_and_images_stay_aligned(image_resize: str, box: tuple, flip: bool)
         difference = result[key][..., :1].astype(np.float32) - soft
         assert np.mean(np.abs(difference)) < 4
         assert np.all(difference[(soft == 0) | (soft == 255)] ** 2 < 90**2)
-        centres = [np.argwhere(image[..., 0] > 127).mean(0) for image in (result[key], soft)]
-        np.testing.assert_allclose(*centres, atol=0.15)
+        centers = [np.argwhere(image[..., 0] > 127).mean(0) for image in (result[key], soft)]
+        np.testing.assert_allclose(*centers, atol=0.15)
 
 
 def test_flips_are_drawn_with_their_probability() -> None:
@@ -145,7 +145,7 @@ def test_equal_generators_draw_equal_geometry() -> None:
     assert drawn[0] != drawn[2]
 
 
-def test_recolour_alike_keeps_the_relation_of_the_images():
+def test_recolor_alike_keeps_the_relation_of_the_images():
     real = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     mask = np.zeros((20, 30, 1), np.float32)
     mask[5:15, 5:15] = 1

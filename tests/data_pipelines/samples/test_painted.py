@@ -34,7 +34,7 @@ class Painterly:
     """Records as of a built painterly set: flat photographs with objects, or flat paintings.
 
     A photograph's red is 100 + its number, a painting's green 10 + its number. Objects have the
-    grey levels 3, 200 and 255, and their places are disjoint.
+    gray levels 3, 200 and 255, and their places are disjoint.
     """
 
     def __init__(self, length: int, *, paintings: bool = False) -> None:
@@ -70,7 +70,7 @@ def take(count: int, data: DataConfig = DATA, objects=(), paintings=(), **option
 
 
 def pairs(batches) -> list[tuple[int, int]]:
-    """(photograph, painting) of every sample, read from the colours."""
+    """(photograph, painting) of every sample, read from the colors."""
     return [
         (int(composite[..., 0].max()) - 100, int(background[0, 0, 1]) - 10)
         for batch in batches

@@ -9,7 +9,7 @@ from support.fixtures_data import box_mask, random_image
 from data_pipelines.samples.jitter import ColorJitter
 from data_pipelines.samples.placement import blend, bounding_box, move, place
 
-TIES = 1e-3  # share of pixels that a nearest-neighbour tie may change (manifest)
+TIES = 1e-3  # share of pixels that a nearest-neighbor tie may change (manifest)
 
 
 def jitter_of(draw: dict) -> ColorJitter:
@@ -68,7 +68,7 @@ def test_a_foreground_is_fitted_into_the_box_and_keeps_its_soft_edge():
 
 def test_a_foreground_that_scaling_carries_away_keeps_its_size():
     mask = np.zeros((40, 40), np.uint8)
-    mask[0:4, 0:4] = 255  # in a corner: enlarged about the centre it leaves the picture
+    mask[0:4, 0:4] = 255  # in a corner: enlarged about the center it leaves the picture
     goal = np.zeros((40, 40), np.uint8)
     goal[10:34, 10:34] = 255
     assert not move(mask, scale=6.0).any()

@@ -23,7 +23,7 @@ def test_the_system_fills_alike():
 
 
 @pytest.mark.parametrize("fill", FILLS)
-def test_only_the_foreground_changes_and_its_colour_leaves_no_trace(fill):
+def test_only_the_foreground_changes_and_its_color_leaves_no_trace(fill):
     mask = box_mask()[..., None] / np.float32(255)
     image = random_image()
     other = np.where(mask > 0, np.uint8(255) - image, image)

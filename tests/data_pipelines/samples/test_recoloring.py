@@ -1,4 +1,4 @@
-"""Recoloured foregrounds: seeded, bounded, and nothing else is touched."""
+"""Recolored foregrounds: seeded, bounded, and nothing else is touched."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from jaxharm.images import color
 
 
 def photograph(seed: int, height: int = 72, width: int = 96) -> np.ndarray:
-    """A smooth colourful u8[h,w,3] with some texture: colour statistics as of a photograph."""
+    """A smooth colorful u8[h,w,3] with some texture: color statistics as of a photograph."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / width
     waves = [np.sin(x * a + y * b + c) for a, b, c in rng.uniform(-5, 5, (3, 3))]
@@ -109,7 +109,7 @@ def test_reference_families_reach_the_reference_statistics() -> None:
     source, goal = photograph(6).reshape(-1, 3), photograph(7).reshape(-1, 3)
     strengths = np.random.default_rng(0)
     moved = color.lab_transfer(source, goal, strengths)(source)
-    before, after, aim = (color.to_lab(color.quantise(v)).mean(0) for v in (source, moved, goal))
+    before, after, aim = (color.to_lab(color.quantize(v)).mean(0) for v in (source, moved, goal))
     share = (after - before) / (aim - before)
     assert np.all((share > 0.5) & (share < 1.1))  # the drawn strength is in 0.6..1
 

@@ -72,7 +72,7 @@ def test_placements_lie_on_the_samples_own_plate_and_show_another_photograph():
             np.flatnonzero(sample["mask"][..., 0].any(axis)) for axis in (1, 0)
         )
         for placed, own in ((rows, own_rows), (columns, own_columns)):
-            assert abs(placed.mean() - own.mean()) <= 1.5  # the boxes share their centre
+            assert abs(placed.mean() - own.mean()) <= 1.5  # the boxes share their center
             assert len(placed) <= len(own) + 2
     assert others > 8
 

@@ -164,9 +164,9 @@ def test_golden_training_step(golden, manifest):
     for name, want in zip(selected, arrays["grad_norm_selected"], strict=True):
         got = float(jnp.linalg.norm(at(grads, paths[name][1:]).ravel()))
         assert got == pytest.approx(float(want), rel=5e-3), name
-    colours = at(grads, paths["decoder.to_rgb.weight"][1:])[0, 0].T
+    colors = at(grads, paths["decoder.to_rgb.weight"][1:])[0, 0].T
     want = arrays["grad_to_rgb_weight"]
-    assert np.linalg.norm(colours - want) <= 5e-3 * np.linalg.norm(want)
+    assert np.linalg.norm(colors - want) <= 5e-3 * np.linalg.norm(want)
     for name in ("mean", "var"):
         got = at(updated, paths[f"{STATISTICS}.running_{name}"])
         want = arrays[f"bn_running_{name}_after"]

@@ -96,7 +96,7 @@ def at_stream(state, stream):
     raise AssertionError("no step of 100 takes that stream")
 
 
-# Convolutions are library calls: what the compiler would optimise for long is the cheap rest.
+# Convolutions are library calls: what the compiler would optimize for long is the cheap rest.
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 

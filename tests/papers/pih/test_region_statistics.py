@@ -1,4 +1,4 @@
-"""Colour statistics of the two regions, against NumPy."""
+"""Color statistics of the two regions, against NumPy."""
 
 import jax
 import jax.numpy as jnp

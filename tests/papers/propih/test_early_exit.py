@@ -99,7 +99,7 @@ def test_one_program_agrees_and_skips_stages(runner, variables, images, threshol
 
 
 def test_arithmetic_of_the_stages_is_that_of_the_specification():
-    """As lowered, not as optimised for CPU, where some multiplications are saved."""
+    """As lowered, not as optimized for CPU, where some multiplications are saved."""
     model = ProPIH(ProPIHConfig())
     image, mask = (jax.ShapeDtypeStruct((1, 256, 256, c), jnp.float32) for c in (3, 1))
     variables = jax.eval_shape(model.init, jax.random.key(0), image, mask, image)

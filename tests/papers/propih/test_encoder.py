@@ -1,4 +1,4 @@
-"""The normalised encoder made from a VGG-19: the same function up to scale, every channel's mean 1."""
+"""The normalized encoder made from a VGG-19: the same function up to scale, every channel's mean 1."""
 
 import json
 
@@ -11,7 +11,7 @@ from jaxharm.__main__ import main
 from jaxharm.errors import InputError
 from jaxharm.images import write_image
 from jaxharm.papers.propih.convert import load_encoder
-from jaxharm.papers.propih.encoder import LAYERS, normalised_encoder
+from jaxharm.papers.propih.encoder import LAYERS, normalized_encoder
 from jaxharm.papers.propih.vgg import PIECES, VggPiece
 
 torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
@@ -85,7 +85,7 @@ def as_encoder(state):
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_only_the_scale_of_channels_changes_and_their_mean_is_1(batch_norm):
     source = vgg19(batch_norm=batch_norm)
-    encoder = as_encoder(normalised_encoder(source, IMAGES))
+    encoder = as_encoder(normalized_encoder(source, IMAGES))
     theirs = [reference(source, image, batch_norm=batch_norm) for image in IMAGES]
     ends = [LAYERS.index(piece[-1][0]) for piece in PIECES]
     ours = [pieces(encoder, image) for image in IMAGES]
@@ -102,7 +102,7 @@ def test_only_the_scale_of_channels_changes_and_their_mean_is_1(batch_norm):
 def test_silent_channels_and_the_caffe_preprocessing():
     source = vgg19()
     source["features.0.bias"][3] = -1e6  # never responds
-    state = normalised_encoder(source, IMAGES, preprocessing="caffe")
+    state = normalized_encoder(source, IMAGES, preprocessing="caffe")
     assert all(np.isfinite(value).all() for value in state.values())
     pre = state["0.weight"][:, :, 0, 0] @ np.ones(3, np.float32) + state["0.bias"]
     np.testing.assert_allclose(pre, 255 - np.array([103.939, 116.779, 123.68]), rtol=1e-5)
@@ -118,7 +118,7 @@ def test_layer_names_of_other_sources():
         for theirs, ours in names.items()
         if old.startswith(theirs)
     }
-    expected, found = (normalised_encoder(state, IMAGES[:1]) for state in (plain, named))
+    expected, found = (normalized_encoder(state, IMAGES[:1]) for state in (plain, named))
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value)
 
@@ -126,17 +126,17 @@ def test_layer_names_of_other_sources():
 def test_what_is_no_vgg19_is_refused():
     source = vgg19()
     with pytest.raises(InputError, match="no image"):
-        normalised_encoder(source, [])
+        normalized_encoder(source, [])
     with pytest.raises(InputError, match="preprocessing 'bgr'"):
-        normalised_encoder(source, IMAGES, preprocessing="bgr")
-    with pytest.raises(InputError, match="normalised encoder already"):
-        normalised_encoder(normalised_encoder(source, IMAGES[:1]), IMAGES)
+        normalized_encoder(source, IMAGES, preprocessing="bgr")
+    with pytest.raises(InputError, match="normalized encoder already"):
+        normalized_encoder(normalized_encoder(source, IMAGES[:1]), IMAGES)
     short = {k: v for k, v in source.items() if int(k.split(".")[1]) < 5}
     with pytest.raises(InputError, match=r"convolution 3 \(conv2_1\) is missing"):
-        normalised_encoder(short, IMAGES)
+        normalized_encoder(short, IMAGES)
     source["features.7.weight"] = source["features.7.weight"][:, :5]
     with pytest.raises(InputError, match=r"convolution 4 \(conv2_2\) is \[16, 5, 3, 3\]"):
-        normalised_encoder(source, IMAGES)
+        normalized_encoder(source, IMAGES)
 
 
 def test_the_command_writes_an_encoder_that_training_reads(tmp_path, capsys):

@@ -43,7 +43,7 @@ def golden(shared):
     return folder, found, batch, variables
 
 
-# Convolutions are library calls: what the compiler would optimise for long is the cheap rest.
+# Convolutions are library calls: what the compiler would optimize for long is the cheap rest.
 @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 def forward_and_gradients(variables, batch):
     """Outputs, restyled features, loss terms, gradients of content + style."""

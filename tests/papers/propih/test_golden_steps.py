@@ -38,7 +38,7 @@ CONFIG = TrainConfig(
     steps=10,
 )
 SYSTEM = ProPIHSystem.from_config(CONFIG, total_steps=10)
-# Convolutions are library calls: what the compiler would optimise for long is the cheap rest.
+# Convolutions are library calls: what the compiler would optimize for long is the cheap rest.
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
