@@ -17,6 +17,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+# Programs that tests start find this checkout and tests/support, whatever else is installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -37,7 +41,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         system = getattr(item, "callspec", None) and item.callspec.params.get("name")
         per_system = item.path.name in ("test_launchers.py", "test_every_system.py")
-        group = f"{item.path.name}-{system}" if per_system else item.path.name
+        file = item.path.relative_to(ROOT / "tests")
+        group = f"{file}-{system}" if per_system else str(file)
         item.add_marker(pytest.mark.xdist_group(group))
 
 

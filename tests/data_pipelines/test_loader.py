@@ -1,10 +1,8 @@
 """The training stream depends on the configuration and the seed alone."""
 
 import dataclasses
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,7 +222,7 @@ def test_steps_per_epoch_drops_the_rest(monkeypatch) -> None:
 def test_a_program_that_forgets_to_close_ends_quietly(tmp_path) -> None:
     program = tmp_path / "forgetful.py"
     program.write_text(
-        "from memory_source import MemorySource\n"
+        "from support.memory_source import MemorySource\n"
         "from data_pipelines import loader\n"
         "from jaxharm.config import DataConfig\n"
         "if __name__ == '__main__':\n"
@@ -232,11 +230,8 @@ def test_a_program_that_forgets_to_close_ends_quietly(tmp_path) -> None:
         "    batches = loader.train_batches_from([MemorySource()], data, seed=0)\n"
         "    print(next(batches)['index'])\n"
     )
-    here = Path(__file__).parent
-    paths = os.pathsep.join([str(here), str(here.parents[1])])
     result = subprocess.run(
         [sys.executable, str(program)],
-        env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=120,

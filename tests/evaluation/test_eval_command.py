@@ -14,7 +14,7 @@ from jaxharm.evaluation.padding import example_batch
 from jaxharm.weights.portable import save_weights
 
 _CONFIG = """
-import toy_system
+from support import toy_system
 from jaxharm.config import EvalConfig
 
 def get_config():

@@ -6,12 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
+from support import sets
 from support.sets import batches, halfway, identity, images
 from support.toy_system import ToySystem, toy_config
 
@@ -108,7 +108,7 @@ def _two_processes(out, broken=""):
         subprocess.Popen(
             [
                 sys.executable,
-                str(Path(__file__).with_name("sets.py")),
+                sets.__file__,
                 str(port),
                 str(i),
                 str(out),

@@ -14,8 +14,7 @@ from benchmarks import ablate
 from jaxharm.errors import InputError
 from jaxharm.studies.ablation import Run, Study, load_study, plan, summarize, table
 
-TESTS = Path(__file__).resolve().parents[1]
-CONFIG = "import toy_system\n\ndef get_config():\n    return toy_system.toy_config()\n"
+CONFIG = "from support import toy_system\n\ndef get_config():\n    return toy_system.toy_config()\n"
 STUDY = """
 from jaxharm.studies.ablation import Run, Study
 
@@ -116,7 +115,7 @@ def test_other_settings_need_another_folder(study, capsys):
 def test_a_request_to_stop_reaches_the_run(study):
     (study / "runs").mkdir()
     (study / "runs/slow").touch()
-    code = f"import sys, pathlib; sys.path[:0] = [{str(TESTS.parent)!r}, {str(TESTS)!r}]; from benchmarks import ablate; "
+    code = "import sys, pathlib; from benchmarks import ablate; "
     code += f"ablate._SCRIPTS = pathlib.Path({str(study)!r}); sys.exit(ablate.main(sys.argv[1:]))"
     arguments = ["--study", str(study / "study.py"), "--workdir", str(study / "runs")]
     process = subprocess.Popen(

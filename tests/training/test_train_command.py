@@ -16,7 +16,7 @@ from data_pipelines.build import build
 
 ROOT = Path(train.__file__).resolve().parent
 CONFIG = """
-from toy_system import toy_config
+from support.toy_system import toy_config
 from jaxharm.config import *
 
 def get_config():

@@ -19,7 +19,7 @@ from jaxharm.papers.gknet.figures import explain
 from jaxharm.registry import make_system
 from jaxharm.training.optim import make_schedule
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs/gknet/iharmony4.py"
+CONFIG = Path(__file__).resolve().parents[3] / "configs/gknet/iharmony4.py"
 
 
 def tiny_system(**objective):
