@@ -1,0 +1,212 @@
+"""The rules of the house: one paper, one room; imports run one way; no circles; short files."""
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from support.house_exceptions import CIRCLES, NAMES
+from support.import_graph import (
+    PACKAGES,
+    ROOT,
+    circles,
+    imported,
+    module_name,
+    references,
+    siblings,
+    source_files,
+)
+
+PAPERS = sorted(
+    folder.name for folder in (ROOT / "jaxharm/papers").iterdir() if (folder / "entry.py").exists()
+)
+# What each room may import from the others. A room is a file or a folder directly in a package; the
+# papers share one row. Nothing reaches up.
+_WORDS = {"errors", "interfaces"}
+ALLOWED = {
+    "errors": set(),
+    "schema": set(),
+    "interfaces": {"config"},
+    "config": {"errors"},
+    "registry": {"config", "errors", "interfaces", "weights"},
+    "images": {"errors"},
+    "nn": {"interfaces"},
+    "ops": _WORDS | {"nn"},
+    "losses": {"interfaces"},
+    "metrics": _WORDS,
+    "weights": _WORDS | {"config", "registry", "training"},
+    "training": _WORDS | {"config", "weights"},
+    "evaluation": _WORDS | {"metrics", "registry"},
+    "studies": {"config", "errors", "evaluation"},
+    "inference": {"errors", "images", "papers", "registry", "weights"},
+    "papers": _WORDS
+    | {"cli", "config", "images", "inference", "losses", "nn", "ops"}
+    | {"registry", "training", "weights"},
+    "compiler": set(),
+    "convert": {"weights"},
+    "cli": {"compiler", "config", "convert", "errors", "images", "inference"}
+    | {"papers", "registry", "studies", "weights"},
+    "__main__": {"cli"},
+    "__init__": _WORDS | {"inference", "papers", "registry"},
+    "data_pipelines.building": {"data_pipelines.datasets", "data_pipelines.reading"},
+    "data_pipelines.reading": {"data_pipelines.building"},
+    "data_pipelines.datasets": {"data_pipelines.building", "data_pipelines.samples"},
+    "data_pipelines.samples": {"data_pipelines.building", "data_pipelines.reading", "images"},
+    "data_pipelines.loader": {"data_pipelines.building", "data_pipelines.reading"}
+    | {"data_pipelines.samples", "schema"},
+    "data_pipelines.build": {"data_pipelines.building", "data_pipelines.datasets"}
+    | {"data_pipelines.reading"},
+    "data_pipelines.verify": {"data_pipelines.building", "data_pipelines.reading"},
+    "data_pipelines.export": {"data_pipelines.building", "data_pipelines.reading"},
+    "data_pipelines.making": {"data_pipelines.building", "data_pipelines.datasets", "images"},
+    "data_pipelines.__init__": set(),
+}
+# Where one package may enter the other: data workers stay free of JAX, and only the command line,
+# which lies on top of both, knows the data tools.
+INTO_JAXHARM = {"errors", "schema", "images"}
+INTO_DATA_PIPELINES = {"cli"}
+BUILT_ON = {"giftnet": {"issam"}}  # a paper that is built on another one, and says so
+
+
+def room_of(module: str) -> str:
+    """The room of a module, as `ALLOWED` names it."""
+    package, room = module.split(".")[:2]
+    return room if package == "jaxharm" else f"{package}.{room}"
+
+
+def crossings() -> dict[str, set[str]]:
+    """Room -> the other rooms that its files refer to."""
+    found = defaultdict(set)
+    for module, targets in references().items():
+        found[room_of(module)] |= {room_of(target) for target in targets}
+    return {room: targets - {room} for room, targets in found.items()}
+
+
+def test_imports_run_one_way_and_no_allowance_is_idle():
+    used = crossings()
+    assert {room: used[room] - ALLOWED.get(room, set()) for room in used} == {
+        room: set() for room in used
+    }, "imports that are not allowed"
+    idle = {room: allowed - used.get(room, set()) for room, allowed in ALLOWED.items()}
+    assert not {room: names for room, names in idle.items() if names}, "allowances nobody uses"
+    assert set(ALLOWED) == set(used), "rooms without a row, or rows without a room"
+
+
+def test_the_two_packages_meet_in_few_places_only():
+    for room, targets in crossings().items():
+        for target in targets:
+            if room.startswith("data_pipelines.") and not target.startswith("data_pipelines."):
+                assert target in INTO_JAXHARM, f"{room} refers to jaxharm.{target}"
+            if target.startswith("data_pipelines.") and not room.startswith("data_pipelines."):
+                assert room in INTO_DATA_PIPELINES, f"jaxharm.{room} refers to {target}"
+
+
+def test_a_paper_refers_to_no_other_paper():
+    used = defaultdict(set)
+    for module, targets in references().items():
+        for target in targets:
+            paper, other = (_paper_of(name) for name in (module, target))
+            if paper and other and paper != other:
+                used[paper].add(other)
+    assert dict(used) == BUILT_ON
+
+
+def _paper_of(module: str) -> str | None:
+    steps = module.split(".")
+    return steps[2] if steps[:2] == ["jaxharm", "papers"] and steps[2] in PAPERS else None
+
+
+def test_no_circle_of_files_or_folders():
+    """At every level, the files and folders that lie side by side refer to each other one way."""
+    found = {
+        f"{folder}: {' '.join(circle)}"
+        for folder, edges in siblings(references())
+        for circle in circles(edges)
+    }
+    assert found == CIRCLES
+
+
+# Where every paper may be named: texts for people.
+DOCS = ("docs/", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "configs/README.md", "mkdocs.yml")
+SEARCHED = ("jaxharm", "data_pipelines", "configs", "tests", "benchmarks", "examples", "docs")
+LOOSE = ("*.py", "*.toml", "*.md", "*.yml", "Makefile", ".ci/*", ".github/**/*")
+
+
+def searched_files() -> list[str]:
+    """Every text file of the checkout, as a path from its root."""
+    files = {file for folder in SEARCHED for file in (ROOT / folder).rglob("*")}
+    files |= {file for pattern in LOOSE for file in ROOT.glob(pattern)}
+    return sorted(
+        str(file.relative_to(ROOT))
+        for file in files
+        if file.is_file()
+        and "__pycache__" not in file.parts
+        and file.suffix not in (".npz", ".png")
+    )
+
+
+def rooms_of(paper: str) -> tuple[str, ...]:
+    """Paths under which `paper` may be named."""
+    builders = [other for other, bases in BUILT_ON.items() if paper in bases]
+    own = [
+        f"{room}/{name}/"
+        for name in (paper, *builders)
+        for room in ("jaxharm/papers", "configs", "tests/papers")
+    ]
+    data = ["data_pipelines/datasets/coco_wikiart.py"] if paper == "propih" else []
+    return (*own, *data, *DOCS, "tests/test_house.py", "tests/support/house_exceptions.py")
+
+
+def test_a_paper_is_named_in_its_own_rooms_only():
+    """Links to a paper's page (`docs/papers/<paper>.md`) may stand anywhere: they cite a source."""
+    found = set()
+    for path in searched_files():
+        try:
+            text = re.sub(r"docs/papers/\w+\.md", "", (ROOT / path).read_text())
+        except UnicodeDecodeError:
+            continue
+        for paper in PAPERS:
+            if re.search(rf"\b{paper}\b", text, re.IGNORECASE) and not path.startswith(
+                rooms_of(paper)
+            ):
+                found.add(f"{paper} {path}")
+    print(*sorted(found), sep="\n")
+    known = {f"{paper} {path}" for paper, paths in NAMES.items() for path in paths}
+    assert sorted(found - known) == []
+    assert sorted(known - found) == [], "mended: delete the line of house_exceptions.py"
+
+
+def test_pytorch_is_used_to_read_its_files_only():
+    users = {
+        file.name
+        for file in source_files()
+        for name in imported(file)
+        if name.split(".")[0] == "torch"
+    }
+    assert users <= {"torch_file.py"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_code_is_documented_and_files_are_short(package):
+    wrong = []
+    for file in source_files():
+        if file.is_relative_to(ROOT / package):
+            wrong += [f"{module_name(file)}: {fault}" for fault in _faults(file)]
+    assert not wrong
+
+
+def _faults(file: Path) -> list[str]:
+    text = file.read_text()
+    tree = ast.parse(text)
+    faults = []
+    if tree.body and not ast.get_docstring(tree):
+        faults.append("the module has no docstring")
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            faults += [] if ast.get_docstring(node) else [f"{node.name} has no docstring"]
+    if len(text.splitlines()) > 400:
+        faults.append("more than 400 lines")
+    if file.name in ("utils.py", "helpers.py", "misc.py"):
+        faults.append("a name that says nothing")
+    return faults
