@@ -6,7 +6,7 @@
 One device, without the input pipeline. Wall times mean little on a shared machine: there, read the
 CPU-seconds (summed over threads). FLOPs are those XLA counts in the compiled program: nothing
 inside hand-written kernels, and the body of a loop once. On CPU the kernel gradients of
-convolutions are such loops (jaxharm/nn/conv.py), so there a training step counts too low.
+convolutions are such loops (jaxharm/ops/conv.py), so there a training step counts too low.
 """
 
 import argparse

@@ -77,34 +77,3 @@ def foreground_normalized_error(
     square = jnp.sum(jnp.square(prediction - target), (1, 2, 3))
     area = jnp.maximum(jnp.sum(mask, (1, 2, 3)), min_area)
     return jnp.sum(square / (prediction.shape[-1] * area)), jnp.float32(len(prediction))
-
-
-def psnr_loss(mean_squared_error: Array) -> Array:
-    """100 / (1e-7 + PSNR) of the batch's mean squared error on the [0,1] scale.
-
-    The error is clamped at 1e-12, where the loss is 0.83 and its gradient 0; the paper's code is
-    undefined at 0.
-
-    Source: PHNet, specs/phnet 2 (PSNR).
-    """
-    clamped = jnp.maximum(mean_squared_error, 1e-12)
-    return 100.0 / (1e-7 - 10.0 * jnp.log10(clamped))
-
-
-def gray_world_error(images: Array) -> Ratio:
-    """How far the mean colors of images are from gray, summed over them, and their number.
-
-    Per image sqrt(Drg^2 + Drb^2 + Dgb^2) with Drg = (mean red - mean green)^2 and so on. The
-    gradient of a gray image is 0.
-
-    Args:
-        images: f32[b,h,w,3] in [0,1].
-
-    Source: PHNet, specs/phnet 2 (Color).
-    """
-    mean = jnp.mean(images, (1, 2))
-    pairs = jnp.square(mean - jnp.roll(mean, 1, axis=-1))
-    square = jnp.sum(jnp.square(pairs), -1)
-    positive = square > 0
-    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
-    return jnp.sum(root), jnp.float32(len(images))

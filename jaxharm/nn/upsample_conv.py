@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxharm.interfaces import Array
-from jaxharm.nn.conv import conv2d
 from jaxharm.nn.resample import interpolation_matrix, resize
+from jaxharm.ops.conv import conv2d
 
 
 @jax.custom_vjp

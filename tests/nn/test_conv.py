@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxharm.nn.conv import Conv, ConvTranspose, conv2d, conv_transpose2d
+from jaxharm.nn.conv import Conv, ConvTranspose
+from jaxharm.ops.conv import conv2d, conv_transpose2d
 
 RNG = np.random.default_rng(0)
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxharm.nn.conv import Conv, convolve
+from jaxharm.nn.conv import Conv
+from jaxharm.ops.conv import convolve
 
 # size, channels, features, kernel, stride, padding
 PRODUCTS = [

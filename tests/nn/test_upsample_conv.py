@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxharm.nn.conv import conv2d
 from jaxharm.nn.resample import interpolation_matrix, resize
 from jaxharm.nn.upsample_conv import upsample_conv3x3
+from jaxharm.ops.conv import conv2d
 
 RNG = np.random.default_rng(0)
 

@@ -9,8 +9,7 @@ import pytest
 from support.golden_recipe import fill, phnet_override
 
 from jaxharm.errors import InputError
-from jaxharm.ops import patch_norm
-from jaxharm.ops.patch_norm import patches
+from jaxharm.ops import patch_norm, patches
 
 VECTORS = ("fg_var", "fg_bias", "patched_fg_var", "patched_fg_bias", "bg_var", "bg_bias")
 BLOCKS = {"a": (8, 3), "b": (4, 2), "c": (4, 10)}

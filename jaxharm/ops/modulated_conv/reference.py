@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxharm.interfaces import Array
-from jaxharm.nn.conv import conv2d
+from jaxharm.ops.conv import conv2d
 
 
 def modulated_conv(x: Array, kernel: Array, scales: Array, demodulate: bool, eps: float) -> Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxharm.interfaces import Array
-from jaxharm.ops.patch_norm import patches
+from jaxharm.ops import patches
 from jaxharm.ops.patch_norm.reference import Coefficients, Statistics, coefficients
 from jaxharm.ops.regions import body
 from jaxharm.ops.regions.body import Region

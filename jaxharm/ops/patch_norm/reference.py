@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxharm.interfaces import Array
+from jaxharm.ops import patches
 from jaxharm.ops.masked_moments.reference import deviation
-from jaxharm.ops.patch_norm import patches
 
 
 class Statistics(NamedTuple):

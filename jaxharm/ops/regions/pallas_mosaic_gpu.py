@@ -17,7 +17,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from jaxharm.interfaces import Array
-from jaxharm.ops import dispatch
+from jaxharm.ops import dispatch, patches
 from jaxharm.ops.kernel_calls import (
     Ref,
     call_mosaic_gpu,
@@ -26,7 +26,6 @@ from jaxharm.ops.kernel_calls import (
     store_mosaic_gpu,
     unsupported_dtype,
 )
-from jaxharm.ops.patch_norm import patches
 from jaxharm.ops.regions import body
 from jaxharm.ops.regions.sums import Parts
 

@@ -9,8 +9,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from jaxharm.interfaces import Array
+from jaxharm.ops import patches
 from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like, unsupported_dtype
-from jaxharm.ops.patch_norm import patches
 from jaxharm.ops.regions import body, tpu_tiles
 from jaxharm.ops.regions.tpu_sums import sums
 from jaxharm.ops.regions.tpu_tiles import (

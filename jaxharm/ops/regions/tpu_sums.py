@@ -14,8 +14,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from jaxharm.interfaces import Array
+from jaxharm.ops import patches
 from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like
-from jaxharm.ops.patch_norm import patches
 from jaxharm.ops.regions.sums import Parts
 from jaxharm.ops.regions.tpu_tiles import (
     ROWS,
@@ -37,7 +37,7 @@ def sums(
     Args:
         x: f[b,h,w,c].
         mask: f[b,h,w,1].
-        grid: patches per side; see `patch_norm.patches`.
+        grid: patches per side; see `ops.patches`.
     """
     layout = layout_of(x)
     segments = Segments(layout.height, layout.rows, grid)

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import uniform_fan_in
-from jaxharm.ops.patch_norm import patches
+from jaxharm.ops import patches
 
 
 def _sqrt(x: Array) -> Array:

@@ -15,15 +15,13 @@ from flax import linen as nn
 
 from jaxharm.config import TrainConfig
 from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
-from jaxharm.losses.gradient import gradient_difference
 from jaxharm.losses.pixel import (
     foreground_normalized_error,
-    gray_world_error,
     masked_absolute_error,
-    psnr_loss,
     squared_error,
 )
 from jaxharm.losses.reduction import reduce_ratio
+from jaxharm.papers.phnet.losses import gradient_difference, gray_world_error, psnr_loss
 from jaxharm.papers.phnet.model import BATCH_NORM_STEPS, STEPS, PHNet
 from jaxharm.training.supervised import SupervisedSystem
 

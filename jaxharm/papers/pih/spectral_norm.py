@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.interfaces import Array
-from jaxharm.nn.conv import convolve
 from jaxharm.nn.init import uniform_fan_in
+from jaxharm.ops.conv import convolve
 
 _EPSILON = 1e-12
 

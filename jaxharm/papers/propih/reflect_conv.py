@@ -14,8 +14,8 @@ from flax import linen as nn
 from jax import lax
 
 from jaxharm.interfaces import Array
-from jaxharm.nn.conv import conv2d
 from jaxharm.nn.init import uniform_fan_in
+from jaxharm.ops.conv import conv2d
 
 _VALID = ((0, 0), (0, 0))
 _EXTRA_COLUMN = ((0, 0), (0, 1))

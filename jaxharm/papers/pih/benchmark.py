@@ -1,6 +1,6 @@
 """Time of harmonizing a large picture with the parametric models: prepare, network, rendering.
 
-    python benchmarks/highres.py [--size 3840x2160] [--bits 16] [--models pih_light]
+    python -m jaxharm.papers.pih.benchmark [--size 3840x2160] [--bits 16] [--models pih_light]
 
 The networks look at 512x512, the picture is rendered at full size (a noise image, the foreground an
 ellipse over half of it); weights are random, which costs the same as trained ones. Prepare is the
@@ -14,14 +14,19 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 import jax
 import numpy as np
+from flax import linen as nn
+from flax.traverse_util import unflatten_dict
 
 from jaxharm import registry
 from jaxharm.errors import InputError, run_command
 from jaxharm.inference.harmonize import load_inputs
+from jaxharm.inference.pixels import Inputs
+from jaxharm.interfaces import ModelConfig, Params
 from jaxharm.papers.pih.parameters import Parameters
 from jaxharm.papers.pih.runner import network_inputs, predict_arrays, render
 from jaxharm.weights.portable import variable_shapes
@@ -31,10 +36,14 @@ OFFICIAL: dict[str, tuple[float | None, float | None, float]] = {
     "pih": (1.10, 0.83, 2.26),
     "pih_light": (None, None, 1.38),
 }
+Result = TypeVar("Result")
+# What the network sees: composite, mask and background, or None.
+Small = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 _STAGES = ("prepare", "network", "rendering")
 
 
 def main() -> None:
+    """Prints a table of the stages, and the ratio to the official code."""
     arguments = _parse()
     try:
         width, height = (int(side) for side in arguments.size.split("x"))
@@ -55,36 +64,42 @@ def main() -> None:
         print(f"{'  ratio of totals':20s}" + f"{sum(wall) / total:>72.2f}")
 
 
-def measure(name: str, images: tuple, repeats: int) -> tuple[list[float], list[float]]:
+def measure(
+    name: str, images: tuple[np.ndarray, ...], repeats: int
+) -> tuple[list[float], list[float]]:
     """Median wall seconds and least CPU-seconds of each stage, after one warm-up round."""
     model = registry.create_model(name)
-    config: Any = model.config
+    config = registry.model_config(name)
     variables = jax.device_put(random_variables(name, config))
-    wall: list[list[float]] = [[] for _ in _STAGES]
-    cpu: list[list[float]] = [[] for _ in _STAGES]
-
-    def timed(stage: int, run: Callable[[], Any]) -> Any:
-        start, start_cpu = time.perf_counter(), time.process_time()
-        result = run()
-        wall[stage].append(time.perf_counter() - start)
-        cpu[stage].append(time.process_time() - start_cpu)
-        return result
-
-    def predict(small: tuple) -> Parameters:
-        curves, shading = predict_arrays(model, variables, *small)
-        return Parameters(np.asarray(curves), np.asarray(shading))
-
+    times: list[list[tuple[float, float]]] = [[] for _ in _STAGES]
     for _ in range(repeats + 1):
-        inputs, small = timed(0, lambda: prepare(images, config.default_size))
-        parameters = timed(1, lambda small=small: predict(small))
-        timed(2, lambda inputs=inputs, parameters=parameters: render(inputs, parameters))
-    return [statistics.median(times[1:]) for times in wall], [min(times[1:]) for times in cpu]
+        inputs, small = _timed(times[0], partial(prepare, images, config.default_size))
+        parameters = _timed(times[1], partial(predict, model, variables, small))
+        _timed(times[2], partial(render, inputs, parameters))
+    # The first round compiles.
+    wall = [statistics.median(w for w, _ in found[1:]) for found in times]
+    return wall, [min(cpu for _, cpu in found[1:]) for found in times]
 
 
-def prepare(images: tuple, side: int) -> tuple:
+def _timed(found: list[tuple[float, float]], run: Callable[[], Result]) -> Result:
+    """Runs and appends (wall seconds, CPU-seconds) to `found`."""
+    start, start_cpu = time.perf_counter(), time.process_time()
+    result = run()
+    found.append((time.perf_counter() - start, time.process_time() - start_cpu))
+    return result
+
+
+def prepare(images: tuple[np.ndarray, ...], side: int) -> tuple[Inputs, Small]:
     """Checked arrays, and what the network sees of them."""
-    inputs = load_inputs(*images)
+    composite, mask, background = images
+    inputs = load_inputs(composite, mask, background)
     return inputs, network_inputs(inputs, side)
+
+
+def predict(model: nn.Module, variables: Params, small: Small) -> Parameters:
+    """Curves and shading map, on the host: copying them waits for the network to finish."""
+    curves, shading = predict_arrays(model, variables, *small)
+    return Parameters(np.asarray(curves), np.asarray(shading))
 
 
 def random_images(height: int, width: int, dtype: type) -> tuple[np.ndarray, ...]:
@@ -98,21 +113,17 @@ def random_images(height: int, width: int, dtype: type) -> tuple[np.ndarray, ...
     return images[0], mask.astype(dtype), images[1]
 
 
-def random_variables(name: str, config: Any) -> dict[str, Any]:
+def random_variables(name: str, config: ModelConfig) -> dict[str, Params]:
     """Weights of the right shapes and of plausible size."""
     rng = np.random.default_rng(0)
-    tree: dict[str, Any] = {}
+    flat: dict[str, np.ndarray] = {}
     for path, shape in variable_shapes(name, config).items():
-        *parents, leaf = path.split("/")
-        node = tree
-        for part in parents:
-            node = node.setdefault(part, {})
-        if leaf in ("var", "scale"):
-            node[leaf] = np.ones(shape, np.float32)
+        if path.rpartition("/")[2] in ("var", "scale"):
+            flat[path] = np.ones(shape, np.float32)
         else:
-            scale = 1 / np.sqrt(max(1, np.prod(shape[:-1])))
-            node[leaf] = np.float32(rng.normal(0, scale, shape))
-    return tree
+            scale = 1 / np.sqrt(max(1.0, float(np.prod(shape[:-1]))))
+            flat[path] = rng.normal(0, scale, shape).astype(np.float32)
+    return unflatten_dict(flat, sep="/")
 
 
 def _parse() -> argparse.Namespace:

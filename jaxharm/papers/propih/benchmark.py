@@ -1,6 +1,6 @@
 """What leaving early saves: ProPIH stage by stage, beside the official code.
 
-    python benchmarks/early_exit.py [--size 256] [--batch 1] [--repeats 9]
+    python -m jaxharm.papers.propih.benchmark [--size 256] [--batch 1] [--repeats 9]
 
 Every line runs the stages 1 to k with `StageRunner`, as `jaxharm harmonize --stage k` does, on noise
 images; weights are random, which costs the same as trained ones. The stages are timed in turns, so
@@ -15,7 +15,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ import numpy as np
 from jaxharm.compiler import save_memory_on_cpu
 from jaxharm.config import TrainConfig
 from jaxharm.errors import run_command
+from jaxharm.interfaces import Array, Params
 from jaxharm.papers.propih.early_exit import StageRunner
 from jaxharm.papers.propih.model import STAGES, ProPIH, ProPIHConfig, stage_macs
 from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
@@ -35,6 +36,7 @@ OFFICIAL_MEMORY_MIB = 8.8 * 1e9 / 2**20
 
 
 def main() -> None:
+    """Prints a line per stage, then the losses, the training pass and the peak memory."""
     arguments = _parse()
     save_memory_on_cpu()
     config = ProPIHConfig(exit_head=True)
@@ -42,8 +44,8 @@ def main() -> None:
     model = ProPIH(config)
     variables = jax.jit(model.init)(jax.random.key(0), *images)
     runner = StageRunner(model, variables)
-    runs = {
-        str(k): lambda k=k: runner(*images, mode="fixed", stage=k) for k in range(1, STAGES + 1)
+    runs: dict[str, Callable[[], object]] = {
+        str(k): partial(runner, *images, mode="fixed", stage=k) for k in range(1, STAGES + 1)
     }
     device = jax.devices()[0].device_kind
     print(f"{arguments.size}x{arguments.size}, batch {arguments.batch}, {device}")
@@ -85,7 +87,7 @@ def _images(count: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return composite, np.tile(ellipse[None, :, :, None], (count, 1, 1, 1)), painting
 
 
-def _losses(images: tuple[np.ndarray, ...], *, gradient: bool = False) -> Callable[[], Any]:
+def _losses(images: tuple[np.ndarray, ...], *, gradient: bool = False) -> Callable[[], object]:
     """The generator's content and style losses of a batch, with their gradient if asked for."""
     objective = ProPIHObjective(random_encoder=True, discriminator=None)
     config = TrainConfig("propih", ProPIHConfig(), objective, steps=1)
@@ -93,7 +95,7 @@ def _losses(images: tuple[np.ndarray, ...], *, gradient: bool = False) -> Callab
     batch = dict(zip(("composite", "mask", "background"), map(jnp.asarray, images), strict=True))
     variables = jax.jit(ProPIH(config.model).init)(jax.random.key(0), *images)
 
-    def loss(params: Any, encoder: Any, batch: Any) -> Any:
+    def loss(params: Params, encoder: Params, batch: dict[str, Array]) -> tuple[Array, Array]:
         collections = {COLLECTION: encoder}
         output, _ = system.forward(params, collections, batch, jax.random.key(0), None)
         return system.loss(output, batch, axis_name=None)[0], output.image
@@ -102,7 +104,7 @@ def _losses(images: tuple[np.ndarray, ...], *, gradient: bool = False) -> Callab
     return lambda: jax.block_until_ready(run(variables["params"], variables[COLLECTION], batch))
 
 
-def _measure(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, tuple[float, float]]:
+def _measure(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, float]]:
     """Least wall and CPU seconds of each, after one warm-up round."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for _ in range(repeats + 1):

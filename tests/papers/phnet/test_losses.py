@@ -8,15 +8,13 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from jaxharm import metrics
-from jaxharm.losses.gradient import gradient_difference
 from jaxharm.losses.pixel import (
     foreground_normalized_error,
-    gray_world_error,
     masked_absolute_error,
-    psnr_loss,
     squared_error,
 )
 from jaxharm.losses.reduction import reduce_ratio
+from jaxharm.papers.phnet.losses import gradient_difference, gray_world_error, psnr_loss
 
 
 def mean(ratio):
