@@ -31,8 +31,8 @@ ALLOWED = {
     "config": {"errors"},
     "registry": {"config", "errors", "interfaces", "weights"},
     "images": {"errors"},
-    "nn": {"interfaces"},
-    "ops": _WORDS | {"nn"},
+    "nn": {"interfaces", "ops"},
+    "ops": _WORDS,
     "losses": {"interfaces"},
     "metrics": _WORDS,
     "weights": _WORDS | {"config", "registry", "training"},
@@ -41,7 +41,7 @@ ALLOWED = {
     "studies": {"config", "errors", "evaluation"},
     "inference": {"errors", "images", "papers", "registry", "weights"},
     "papers": _WORDS
-    | {"cli", "config", "images", "inference", "losses", "nn", "ops"}
+    | {"cli", "compiler", "config", "images", "inference", "losses", "nn", "ops"}
     | {"registry", "training", "weights"},
     "compiler": set(),
     "convert": {"weights"},

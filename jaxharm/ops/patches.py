@@ -1,8 +1,7 @@
 """Sums over the patches of a grid, and maps that are constant on each patch.
 
-A side of n pixels is cut into g patches of floor(n/g); the last one also takes the remainder
-(specs/phnet 1.6). Sums are products with constant 0/1 membership matrices, at full precision: the
-default of TPUs and recent GPUs would round the statistics to bfloat16 or TF32.
+A side of n pixels is cut into g patches of floor(n/g); the last one also takes the remainder. Sums
+are products with constant 0/1 membership matrices.
 """
 
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from jax import lax
 
 from jaxharm.interfaces import Array
 
+# The default precision of TPUs and recent GPUs would round the statistics to bfloat16 or TF32.
 _HIGHEST = lax.Precision.HIGHEST
 
 
