@@ -111,7 +111,9 @@ def issam() -> Drawing:
 
 def giftnet() -> Drawing:
     """iSSAM with guided modules, and the teacher."""
-    d = Drawing(660, 560, "GiftNet: guided transformation on skips and outputs, relation distillation")
+    d = Drawing(
+        660, 560, "GiftNet: guided transformation on skips and outputs, relation distillation"
+    )
     d.box("input", (110, 30), (190, 36), "composite + mask")
     d.box("result", (550, 30), (180, 36), "result")
     for i, (y, size) in enumerate(((105, "1"), (185, "1/2"), (265, "1/4"))):
@@ -140,7 +142,10 @@ def giftnet() -> Drawing:
     d.arrow("real", "teacher")
     d.arrow("teacher", "rel")
     d.arrow("g2", "rel", sides="bt", via=[(315, 308), (420, 308), (420, 395), (550, 395)])
-    d.note((330, 505), "student's maps on the composite should equal\nthe teacher's on the real photograph (training only)")
+    d.note(
+        (330, 505),
+        "student's maps on the composite should equal\nthe teacher's on the real photograph (training only)",
+    )
     return d
 
 
@@ -170,7 +175,10 @@ def gknet() -> Drawing:
     d.arrow("d3", "d2")
     d.arrow("d2", "d1")
     d.arrow("d1", "result")
-    d.note((330, 485), "one 3×3 kernel for each position and channel;\nnot drawn: plain skips, and the finest level")
+    d.note(
+        (330, 485),
+        "one 3×3 kernel for each position and channel;\nnot drawn: plain skips, and the finest level",
+    )
     return d
 
 
@@ -193,7 +201,10 @@ def propih() -> Drawing:
             d.arrow(f"u{k - 1}", f"u{k}")
             d.note((425, y - 47), "stop here?", "start")
     d.arrow("input", "e1", sides="bt", via=[(130, 65), (90, 65)])
-    d.note((330, 475), "low-level style above, high-level style below; no gradient\nflows from a stage to the one before. \"Stop here?\" is asked\nby a person or by the exit head")
+    d.note(
+        (330, 475),
+        'low-level style above, high-level style below; no gradient\nflows from a stage to the one before. "Stop here?" is asked\nby a person or by the exit head',
+    )
     return d
 
 
