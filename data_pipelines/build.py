@@ -32,6 +32,7 @@ from data_pipelines.reading import (
     dataset_info,
     resolve_data_dir,
 )
+from jaxharm.errors import run_command
 
 NAMED: dict[str, type[TreeBuilder]] = {"folder": Folder, "photos": Photos}
 FIXED: dict[str, type[TreeBuilder]] = {
@@ -210,11 +211,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-megapixels", type=float, default=200.0)
     args = parser.parse_args(argv)
     with _log_to_stderr():
-        try:
-            info = build(**vars(args))
-        except DatasetValidationError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        return run_command(lambda: _build(args))
+
+
+def _build(args: argparse.Namespace) -> None:
+    """Builds the data set and prints what is in it and which commands come next."""
+    info = build(**vars(args))
     counts = ", ".join(f"{split} {count}" for split, count in info.splits.items())
     print(f"{info.name}: {counts} records in {info.path}")
     if info.metadata["held_out"]:
@@ -231,7 +233,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"then: python train.py --config configs/<model>/<run>.py --workdir DIR {names} "
         f"--set data.data_dir={data_dir}"
     )
-    return 0
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.reading import open_source
+from jaxharm.errors import run_command
 
 # Folder of each encoded image and the id that names its file.
 _FILES = {
@@ -60,15 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
+    return run_command(lambda: _export(args))
+
+
+def _export(args: argparse.Namespace) -> None:
     try:
         names = export(
             args.name, data_dir=args.data_dir, split=args.split, count=args.count, out=args.out
         )
-    except (DatasetValidationError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        raise DatasetValidationError(f"--out {args.out} cannot be written: {error}") from error
     print(f"{len(names)} composites with masks and real images in {args.out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -12,13 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
+from data_pipelines.building.record_format import ABSENT, ENCODED_KEYS
 
-ENCODED_KEYS = ("composite", "real", "mask", "background", "content", "mask_levels", "style")
-# TFDS stores every feature of every record: this gray pixel (PNG) stands where there is no image.
-ABSENT = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
-    "0000000a49444154789c636000000002000148afa4710000000049454e44ae426082"
-)
 DEFAULT_CONFIG = {"iharmony4": "all", "artist_retouched": "both"}
 _BUILDERS = ("iharmony4", "ffhqh", "artist_retouched", "realhm", "ccharmony", "coco_wikiart")
 _INFO_FILE = "dataset_info.json"

@@ -9,15 +9,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from data_pipelines.building.builder import add_to_fingerprint
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
 from data_pipelines.building.images import FOREGROUND, ImageProblem, decode_mask, decode_rgb
+from data_pipelines.building.record_format import Record, add_to_fingerprint, record_id
 from data_pipelines.building.records import limited_size
 from data_pipelines.reading import BuiltInfo, dataset_info, open_source
+from jaxharm.errors import run_command
 
 AREA_TOLERANCE = 0.005
 _SHOWN = 50
@@ -108,16 +108,11 @@ def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) 
         yield from _index_problems(rows, areas, int(info.metadata["max_side"]))
 
 
-def record_id(record: dict[str, Any]) -> str:
-    """A record's own id: of its composite, or of its photograph where there is none."""
-    return str(record.get("composite_id", record.get("photo_id")))
-
-
-def _checked_mask(record: dict[str, Any]) -> np.ndarray:
+def _checked_mask(record: Record) -> np.ndarray:
     return decode_mask(Path("mask"), record["mask"])[0]
 
 
-def _record_problems(record: dict[str, Any], mask: np.ndarray) -> Iterator[str]:
+def _record_problems(record: Record, mask: np.ndarray) -> Iterator[str]:
     size = (record["height"], record["width"])
     if mask.shape != size:
         yield f"mask is {mask.shape[1]}x{mask.shape[0]}, recorded {size[1]}x{size[0]}"
@@ -128,7 +123,7 @@ def _record_problems(record: dict[str, Any], mask: np.ndarray) -> Iterator[str]:
         yield f"foreground ratio {share:.4f}, recorded {record['fg_ratio']:.4f}"
 
 
-def _image_problems(record: dict[str, Any], roles: Sequence[str]) -> Iterator[str]:
+def _image_problems(record: Record, roles: Sequence[str]) -> Iterator[str]:
     size = (record["height"], record["width"])
     for role in roles:
         if role in record:
@@ -141,7 +136,7 @@ def _image_problems(record: dict[str, Any], roles: Sequence[str]) -> Iterator[st
                 yield f"{role} is {shape[1]}x{shape[0]}, recorded {size[1]}x{size[0]}"
 
 
-def _painterly_problems(record: dict[str, Any]) -> Iterator[str]:
+def _painterly_problems(record: Record) -> Iterator[str]:
     """A photograph has objects, a painting only itself."""
     yield from _image_problems(record, ("content", "style"))
     if ("content" in record) == ("style" in record):
@@ -220,19 +215,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--index", help="CSV of sizes and mask areas to compare the test split with"
     )
     args = parser.parse_args(argv)
-    try:
-        problems = verify(args.name, args.data_dir, index=args.index)
-        if not problems:
-            info = dataset_info(args.name, args.data_dir)
-    except DatasetValidationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: _verify(args))
+
+
+def _verify(args: argparse.Namespace) -> int:
+    problems = verify(args.name, args.data_dir, index=args.index)
     if problems:
         print("\n".join(problems[:_SHOWN]))
         if len(problems) > _SHOWN:
             print(f"and {len(problems) - _SHOWN} more")
         print(f"{args.name}: {len(problems)} problems; build it again")
         return 1
+    info = dataset_info(args.name, args.data_dir)
     counts = ", ".join(f"{split} {count}" for split, count in info.splits.items())
     print(f"{info.name}: {counts} records, all sound; fingerprint {info.fingerprint[:16]}")
     return 0

@@ -49,17 +49,19 @@ ALLOWED = {
     | {"papers", "registry", "studies", "weights"},
     "__main__": {"cli"},
     "__init__": _WORDS | {"inference", "papers", "registry"},
-    "data_pipelines.building": {"data_pipelines.datasets", "data_pipelines.reading"},
+    "data_pipelines.building": {"errors"},
     "data_pipelines.reading": {"data_pipelines.building"},
-    "data_pipelines.datasets": {"data_pipelines.building", "data_pipelines.samples"},
     "data_pipelines.samples": {"data_pipelines.building", "data_pipelines.reading", "images"},
+    "data_pipelines.datasets": {"data_pipelines.building", "data_pipelines.samples"},
+    "data_pipelines.in_place": {"data_pipelines.building", "data_pipelines.datasets"},
     "data_pipelines.loader": {"data_pipelines.building", "data_pipelines.reading"}
     | {"data_pipelines.samples", "schema"},
     "data_pipelines.build": {"data_pipelines.building", "data_pipelines.datasets"}
-    | {"data_pipelines.reading"},
-    "data_pipelines.verify": {"data_pipelines.building", "data_pipelines.reading"},
-    "data_pipelines.export": {"data_pipelines.building", "data_pipelines.reading"},
-    "data_pipelines.making": {"data_pipelines.building", "data_pipelines.datasets", "images"},
+    | {"data_pipelines.reading", "errors"},
+    "data_pipelines.verify": {"data_pipelines.building", "data_pipelines.reading", "errors"},
+    "data_pipelines.export": {"data_pipelines.building", "data_pipelines.reading", "errors"},
+    "data_pipelines.making": {"data_pipelines.building", "data_pipelines.datasets", "images"}
+    | {"errors"},
     "data_pipelines.__init__": set(),
 }
 # Where one package may enter the other: data workers stay free of JAX, and only the command line,

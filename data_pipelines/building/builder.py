@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow_datasets as tfds
 
+from data_pipelines.building.features import record_features
 from data_pipelines.building.findings import DatasetValidationError
-from data_pipelines.building.items import Item, Kind, Tree, check_overlap
-from data_pipelines.building.records import HeaderCheck, Limits, RecordLoader
+from data_pipelines.building.items import Item, Kind, Tree
+from data_pipelines.building.record_format import add_to_fingerprint
+from data_pipelines.building.records import Limits, RecordLoader
 from data_pipelines.building.report import OnError, Report, logger
-from data_pipelines.reading import ABSENT, ENCODED_KEYS
+from data_pipelines.building.scanning import scan_checked
 
 # TFDS holds the encoded records of one shard in memory while it writes them.
 SHARD_BYTES = 256 * 2**20
@@ -194,78 +195,6 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
             if record is not None:
                 add_to_fingerprint(self._hash, split, record)
                 yield str(item), record
-
-
-def record_features(
-    kind: Kind, subsets: Sequence[str], *, plates: bool = False
-) -> tfds.features.FeaturesDict:
-    """The features of a record.
-
-    A set of photographs without pairs has no `composite` and one `photo_id`; its photograph is
-    stored as `real`, so that readers of both kinds share their code. A painterly set's images and
-    masks have names of their own, and ABSENT (sources/reading.py) stands where there is none.
-
-    Source: datasets.md 9.1.
-    """
-    image = functools.partial(tfds.features.Image, shape=(None, None, 3))
-    mask = functools.partial(tfds.features.Image, shape=(None, None, 1), encoding_format="png")
-    common: dict[str, Any] = {
-        "subset": tfds.features.ClassLabel(names=list(subsets)),
-        "height": np.int32,
-        "width": np.int32,
-        "fg_ratio": np.float32,
-    }
-    if kind == "painterly":
-        own = {"content": image(), "mask_levels": mask(), "style": image(), "levels": np.int32}
-        return tfds.features.FeaturesDict({**own, **common, "photo_id": tfds.features.Text()})
-    ids = ("photo_id",) if kind == "photos" else ("composite_id", "mask_id", "real_id")
-    features: dict[str, Any] = {} if kind == "photos" else {"composite": image()}
-    if plates:
-        features["background"] = image()
-    return tfds.features.FeaturesDict(
-        features
-        | {
-            "real": image(),
-            "mask": mask(),
-            **{key: tfds.features.Text() for key in ids},
-            **common,
-            "mask_is_binary": np.bool_,
-        }
-    )
-
-
-def scan_checked(
-    scan: Callable[[Path, Report], Tree], source_dir: Path, report: Report, limits: Limits
-) -> Tree:
-    """Runs a scan and keeps the items whose headers pass; everything found is in `report`."""
-    tree = scan(source_dir, report)
-    check_overlap(tree, report)
-    _check_plates(tree, report)
-    headers = HeaderCheck(report, limits)
-    splits = {
-        split: [item for item in items if headers.passes(item)]
-        for split, items in tree.splits.items()
-    }
-    kept = {split: items for split, items in splits.items() if items}
-    return Tree(tree.root, tree.kind, kept, tree.held_out)
-
-
-def add_to_fingerprint(digest: Any, split: str, record: Mapping[str, Any]) -> None:
-    """Adds a record's split, id and image bytes to a running hash."""
-    identity = record.get("composite_id", record.get("photo_id"))
-    digest.update(f"{split}\0{record['subset']}\0{identity}\0".encode())
-    for key in ENCODED_KEYS:
-        if record.get(key, ABSENT) != ABSENT:
-            digest.update(hashlib.sha256(record[key]).digest())
-
-
-def _check_plates(tree: Tree, report: Report) -> None:
-    """Notes the items without a plate where others have one."""
-    items = [item for items in tree.splits.values() for item in items]
-    if any(item.background for item in items):
-        for item in items:
-            if item.background is None:
-                report.error("missing_background", f"{item} has none, others have one")
 
 
 class _Progress:

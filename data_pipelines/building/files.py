@@ -1,7 +1,7 @@
 """Finds folders and image files as users really spell them, without leaving the data set."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -97,3 +97,18 @@ def _distance(name: str, stem: str, ending: str) -> tuple[bool, bool, int, str]:
     found_stem, found_ending = os.path.splitext(name)
     same_ending = found_ending.lower() == ending.lower()
     return found_stem != stem, not same_ending, ENDINGS.index(found_ending.lower()), name
+
+
+def locate(index: Index, name: str, absent: str, report: Report) -> Path | None:
+    """A file by name; notes the finding `absent` where there is none."""
+    path = index.find(name)
+    if path is None:
+        report.error(absent, str(index.folder / name))
+    return path
+
+
+def note_orphans(indices: Sequence[Index | None], report: Report) -> None:
+    """Warns of files that no list names."""
+    for index in filter(None, indices):
+        for path in index.orphans():
+            report.warn("orphan_file", str(path))

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jaxharm.errors import InputError
+
 MAX_EXAMPLES = 20  # shown per kind; the rest is counted
 
 
@@ -168,7 +170,7 @@ class Finding:
         return f"{self.kind} ({self.count}): {KINDS[self.kind].meaning}: {shown}"
 
 
-class DatasetValidationError(ValueError):
+class DatasetValidationError(InputError):
     """Data that cannot be used as it is: one message with what, where and what to do.
 
     Attributes:

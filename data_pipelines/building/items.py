@@ -2,13 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
-from data_pipelines.building.report import Report
-from data_pipelines.datasets.coco import Drawing
+import numpy as np
 
 Kind = Literal["paired", "photos", "painterly"]
 SPLIT_ORDER = ("train", "val", "validation", "test")
+
+
+class Drawing(Protocol):
+    """The objects of a photograph, as outlines or codes that are drawn when they are needed."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the photograph that the objects were marked on."""
+        ...
+
+    def levels(self) -> np.ndarray:
+        """u8[h,w]: 0 outside, and one gray level above 0 for each object."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,20 +73,3 @@ def ordered_splits(names: set[str]) -> list[str]:
     """train, val, validation, test first, then the others by name."""
     known = [name for name in SPLIT_ORDER if name in names]
     return known + sorted(names - set(known))
-
-
-def check_overlap(tree: Tree, report: Report) -> None:
-    """Notes composites in two splits (error) and photographs in two splits (warning)."""
-    where: dict[tuple[str, str, str], str] = {}
-    reported: set[tuple[str, str]] = set()
-    for split, items in tree.splits.items():
-        for item in items:
-            first = where.setdefault(("composite", item.subset, item.composite_id), split)
-            if first != split:
-                report.error("split_overlap", f"{item} in {first} and {split}")
-            first = where.setdefault(("real", item.subset, item.real_id), split)
-            photo = (item.subset, item.real_id)
-            if first != split and tree.kind == "paired" and photo not in reported:
-                reported.add(photo)
-                text = f"photograph {item.subset}/{item.real_id} in {first} and {split}"
-                report.warn("split_overlap", text)

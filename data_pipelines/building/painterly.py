@@ -18,8 +18,8 @@ from data_pipelines.building.images import (
     shared_orientations,
 )
 from data_pipelines.building.items import Item
+from data_pipelines.building.record_format import ABSENT
 from data_pipelines.building.records import RecordLoader, limited_size
-from data_pipelines.reading import ABSENT
 
 
 class PainterlyLoader(RecordLoader):

@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_pipelines.building.builder import TreeBuilder
-from data_pipelines.building.files import FileIndex, find_dir, require_dir
+from data_pipelines.building.files import FileIndex, find_dir, locate, note_orphans, require_dir
 from data_pipelines.building.items import SPLIT_ORDER, Item, Tree
 from data_pipelines.building.report import Report
-from data_pipelines.datasets.folder import locate, note_orphans
 
 TARGETS = ("both", "after_only")
 FOLDERS = ("masks", "bg", "real_images")

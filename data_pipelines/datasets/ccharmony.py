@@ -16,8 +16,8 @@ from data_pipelines.building.lists import (
     parse_composite,
     read_lines,
 )
+from data_pipelines.building.pairs import find_pairs
 from data_pipelines.building.report import Report, logger
-from data_pipelines.datasets.folder import find_pairs
 
 COMPOSITES_PER_FOREGROUND = 10
 PUBLISHED = {"train": 3080, "test": 1180}  # composites
@@ -36,7 +36,7 @@ class Ccharmony(TreeBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     Download ccHarmony by hand from the links of
     github.com/bcmi/Image-Harmonization-Dataset-ccHarmony, or make such a set from photographs with
-    a color chart with python -m data_pipelines.making.ccharmony.__main__:
+    a color chart with python -m data_pipelines.making.ccharmony:
       <manual_dir>/ccHarmony/  train_list.txt  test_list.txt  (or ccHarmony_train.txt ...)
           composite_images/8D5U5531_a_1.jpg ... _10.jpg   masks/8D5U5531_a.png
           real_images/8D5U5531.jpg

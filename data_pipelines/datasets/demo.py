@@ -20,9 +20,9 @@ from PIL import Image
 from data_pipelines.building.builder import TreeBuilder
 from data_pipelines.building.items import Tree
 from data_pipelines.building.lists import read_composites
+from data_pipelines.building.pairs import scan_pairs
 from data_pipelines.building.report import Report
 from data_pipelines.datasets.demo_photos import PHOTOS, Outline
-from data_pipelines.datasets.folder import scan_pairs
 from data_pipelines.samples import recoloring as synthesis
 
 SEED = 2024

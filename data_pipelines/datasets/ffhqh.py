@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_pipelines.building.builder import TreeBuilder
-from data_pipelines.building.files import FileIndex, find_dir, require_dir
+from data_pipelines.building.files import FileIndex, find_dir, locate, note_orphans, require_dir
 from data_pipelines.building.items import Item, Tree
 from data_pipelines.building.lists import read_ids
 from data_pipelines.building.report import Report
-from data_pipelines.datasets.folder import locate, note_orphans
 
 # FFHQ indices per split where there are no lists; the published split sizes are not known.
 SPLIT_RANGES = {"train": range(60000), "val": range(60000, 63000), "test": range(63000, 70000)}

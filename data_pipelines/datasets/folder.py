@@ -1,17 +1,16 @@
 """`folder`: any tree in iHarmony4 layout, and `photos`: photographs with masks but no pairs."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from data_pipelines.building.builder import TreeBuilder
-from data_pipelines.building.files import FileIndex, Index, find_dir, require_dir
+from data_pipelines.building.files import FileIndex, find_dir, locate, note_orphans, require_dir
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.items import Item, Kind, Tree, ordered_splits
-from data_pipelines.building.lists import CompositeName, lists_by_split, read_composites, read_ids
+from data_pipelines.building.lists import lists_by_split, read_composites, read_ids
+from data_pipelines.building.pairs import PLATES, locate_plate, scan_pairs
 from data_pipelines.building.report import Report
 
-PLATES = "bg"  # the folder of background plates, where a tree has it
 PAINTED = ("comp", "mask", "style")  # the folders of ready-made composites with their paintings
 
 
@@ -107,7 +106,7 @@ def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
         for photo in ids[split]:
             real = locate(images, f"{photo}.jpg", "missing_real", report)
             mask = locate(masks, f"{photo}.png", "missing_mask", report)
-            plate = _plate(plates, photo, report)
+            plate = locate_plate(plates, photo, report)
             if real and mask and (plate or not plates):
                 items.append(Item(name, photo, photo, photo, None, mask, real, plate))
     note_orphans((images, masks, plates), report)
@@ -121,68 +120,6 @@ def dataset_root(manual_dir: Path, name: str, landmark: str) -> Path:
         if inner is not None:
             return inner
     return manual_dir
-
-
-def scan_pairs(
-    root: Path, subset: str, names: dict[str, list[CompositeName]], report: Report
-) -> dict[str, list[Item]]:
-    """Finds the three files of every listed composite of one tree in iHarmony4 layout."""
-    folders = [require_dir(root, report, f) for f in ("composite_images", "masks", "real_images")]
-    if None in folders:
-        return {}
-    composites, masks, reals = (FileIndex(folder, root, report) for folder in folders if folder)
-    plates = find_dir(root, PLATES)
-    index = FileIndex(plates, root, report) if plates else None
-    return find_pairs(subset, names, (composites, masks, reals), report, plates=index)
-
-
-def find_pairs(
-    subset: str,
-    names: dict[str, list[CompositeName]],
-    indices: tuple[Index, Index, Index],
-    report: Report,
-    *,
-    plates: Index | None = None,
-) -> dict[str, list[Item]]:
-    """The items of listed composites.
-
-    Args:
-        indices: of the composites, masks and real photographs.
-        plates: of the background plates, where the tree has them.
-    """
-    composites, masks, reals = indices
-    splits: dict[str, list[Item]] = {}
-    for split in ordered_splits(set(names)):
-        splits[split] = items = []
-        for name in names[split]:
-            composite = locate(composites, name.file, "missing_composite", report)
-            mask = locate(masks, f"{name.mask_id}.png", "missing_mask", report)
-            real = locate(reals, f"{name.real_id}.jpg", "missing_real", report)
-            plate = _plate(plates, name.mask_id, report)
-            if composite and mask and real and (plate or not plates):
-                ids = (name.composite_id, name.mask_id, name.real_id)
-                items.append(Item(subset, *ids, composite, mask, real, plate))
-    note_orphans((*indices, plates), report)
-    return splits
-
-
-def _plate(plates: Index | None, name: str, report: Report) -> Path | None:
-    return locate(plates, f"{name}.png", "missing_background", report) if plates else None
-
-
-def locate(index: Index, name: str, absent: str, report: Report) -> Path | None:
-    """A file by name; notes the finding `absent` where there is none."""
-    path = index.find(name)
-    if path is None:
-        report.error(absent, str(index.folder / name))
-    return path
-
-
-def note_orphans(indices: Sequence[Index | None], report: Report) -> None:
-    """Warns of files that no list names."""
-    for index in filter(None, indices):
-        for path in index.orphans():
-            report.warn("orphan_file", str(path))
 
 
 def _lists(root: Path, name: str, report: Report) -> dict[str, Path]:

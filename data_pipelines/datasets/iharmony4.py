@@ -20,8 +20,8 @@ from data_pipelines.building.lists import (
     read_composites,
     read_lines,
 )
+from data_pipelines.building.pairs import scan_pairs
 from data_pipelines.building.report import Report
-from data_pipelines.datasets.folder import scan_pairs
 
 SUBSETS = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
 # Composites per published list (train, test).

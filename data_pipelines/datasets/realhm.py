@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_pipelines.building.builder import TreeBuilder
-from data_pipelines.building.files import FileIndex, find_dir
+from data_pipelines.building.files import FileIndex, find_dir, locate, note_orphans
 from data_pipelines.building.items import Item, Tree
 from data_pipelines.building.report import Report
-from data_pipelines.datasets.folder import locate, note_orphans
 
 PUBLISHED = (216, 217)  # the paper; a log of the PIH repository
 _ROLES = ("bg", "composite", "mask", "real", "gt")

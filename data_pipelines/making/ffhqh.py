@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_pipelines.building.files import FileIndex, find_dir
+from data_pipelines.building.files import FileIndex, find_dir, locate
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.images import (
     FOREGROUND,
@@ -31,7 +31,7 @@ from data_pipelines.building.images import (
 )
 from data_pipelines.building.report import OnError, Report
 from data_pipelines.datasets.ffhqh import SPLIT_RANGES, FfhqPhotos, split_of
-from data_pipelines.datasets.folder import locate
+from jaxharm.errors import run_command
 
 FMSE_RANGE = (30.0, 6000.0)  # 0-255 scale
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -208,17 +208,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--on-error", choices=("raise", "skip"), default="raise")
     args = parser.parse_args(argv)
-    try:
-        counts = make(args.ffhq, args.masks, args.out, seed=args.seed, on_error=args.on_error)
-    except DatasetValidationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: _make(args))
+
+
+def _make(args: argparse.Namespace) -> None:
+    counts = make(args.ffhq, args.masks, args.out, seed=args.seed, on_error=args.on_error)
     print(f"{args.out}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
     print(
         "next: put it as ffhqh/ beside ffhq/images1024x1024/ and run "
         "python -m data_pipelines.build ffhqh --manual-dir <their parent>"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,22 +1,15 @@
 """Encoded bytes of a record -> arrays, with errors that name the record."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import cv2
 import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.record_format import Record, record_id
 
 _IMAGE_KEYS = ("composite", "real", "background")
 
 
-def record_id(record: Mapping[str, Any]) -> str:
-    """The id that a user knows the record by."""
-    return record.get("composite_id") or record.get("photo_id") or "without an id"
-
-
-def decode_image(record: Mapping[str, Any], key: str, *, reduce: int = 1) -> np.ndarray:
+def decode_image(record: Record, key: str, *, reduce: int = 1) -> np.ndarray:
     """Decodes an image of a record.
 
     Orientation tags are ignored: the builders have applied them.
@@ -41,7 +34,7 @@ def decode_image(record: Mapping[str, Any], key: str, *, reduce: int = 1) -> np.
     return cv2.cvtColor(_decode(record, key, flags), cv2.COLOR_BGR2RGB)
 
 
-def decode_mask(record: Mapping[str, Any], key: str = "mask") -> np.ndarray:
+def decode_mask(record: Record, key: str = "mask") -> np.ndarray:
     """Decodes the mask of a record: u8[h,w], 0..255, not binarized; errors as `decode_image`.
 
     Args:
@@ -50,9 +43,7 @@ def decode_mask(record: Mapping[str, Any], key: str = "mask") -> np.ndarray:
     return _decode(record, key, cv2.IMREAD_GRAYSCALE)
 
 
-def decode_record(
-    record: Mapping[str, Any], *, skip: tuple[str, ...] = ()
-) -> dict[str, np.ndarray]:
+def decode_record(record: Record, *, skip: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
     """Decodes every image of a record and checks that the sizes agree.
 
     Args:
@@ -76,7 +67,7 @@ def decode_record(
     return images
 
 
-def _decode(record: Mapping[str, Any], key: str, flags: int) -> np.ndarray:
+def _decode(record: Record, key: str, flags: int) -> np.ndarray:
     data = np.frombuffer(record[key], np.uint8)
     image = None
     if data.size:

@@ -7,13 +7,14 @@ the two records. Composites are rounded to 8 bits; officially the soft edge of a
 Source: specs/propih 5.2.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError
-from data_pipelines.samples.decode import decode_image, decode_mask, record_id
+from data_pipelines.building.record_format import Record, record_id
+from data_pipelines.samples.decode import decode_image, decode_mask
 from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry
 from data_pipelines.samples.paired import (
     RecordSource,
@@ -28,7 +29,7 @@ from data_pipelines.samples.resize import resize_image
 
 OWN = "own"  # eval.paintings: the records are composites with their paintings
 # The painting's record, photograph u8[h,w,3], mask u8[h,w], and a name.
-Joined = tuple[Mapping[str, Any], np.ndarray, np.ndarray, str]
+Joined = tuple[Record, np.ndarray, np.ndarray, str]
 # Keep the generators of a seed apart (those of samples.py are below 10).
 _SAMPLE_TAG, _PAINTING_TAG, _OBJECT_TAG, _PAIRING_TAG, _EVAL_TAG = 10, 11, 12, 13, 14
 
@@ -99,7 +100,7 @@ class PaintedSamples:
         arrays = _paste(image, mask, geometry, painting, size, data.image_resize, data.mask_resize)
         return {**arrays, "index": np.int32(position % 2**31)}
 
-    def _photograph(self, position: int, which: int, index: int) -> Mapping[str, Any]:
+    def _photograph(self, position: int, which: int, index: int) -> Record:
         if self._ranks is None:
             source, record = self._object_order[position]
             return self._objects[source][record]
@@ -188,7 +189,7 @@ def _paste(
     image: np.ndarray,
     mask: np.ndarray,
     geometry: Geometry,
-    painting: Mapping[str, Any],
+    painting: Record,
     size: tuple[int, int],
     image_resize: str,
     mask_resize: str,
@@ -208,7 +209,7 @@ def _paste(
     }
 
 
-def _object(record: Mapping[str, Any], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _object(record: Record, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A photograph u8[h,w,3] and the mask u8[h,w] of one of its objects, each equally likely."""
     if "content" not in record:
         image, mask = decode_image(record, "real"), decode_mask(record)
@@ -225,7 +226,7 @@ def _object(record: Mapping[str, Any], rng: np.random.Generator) -> tuple[np.nda
     return image, mask
 
 
-def _another(source: RecordSource, index: int, photo: Mapping[str, Any]) -> Mapping[str, Any]:
+def _another(source: RecordSource, index: int, photo: Record) -> Record:
     """The painting `index`, or the next one that is not the photograph itself."""
     for step in range(len(source)):
         painting = source[(index + step) % len(source)]
@@ -237,7 +238,7 @@ def _another(source: RecordSource, index: int, photo: Mapping[str, Any]) -> Mapp
     )
 
 
-def _photograph_id(record: Mapping[str, Any]) -> tuple[str, str]:
+def _photograph_id(record: Record) -> tuple[str, str]:
     """The same for all composites of a photograph."""
     return record["subset"], record.get("real_id") or record_id(record)
 

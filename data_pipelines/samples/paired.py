@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.record_format import Record, record_id
 from data_pipelines.samples import recoloring as synthesis
-from data_pipelines.samples.decode import decode_image, decode_mask, decode_record, record_id
+from data_pipelines.samples.decode import decode_image, decode_mask, decode_record
 from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry, recolor_alike
 from data_pipelines.samples.resize import IMAGE_MODES, MASK_MODES
 from data_pipelines.samples.unpaired import UnpairedStream
@@ -25,7 +26,7 @@ class RecordSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+    def __getitem__(self, index: int, /) -> Record: ...
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class EvalSamples:
         }
 
 
-def reference_pixels(record: Mapping[str, Any]) -> np.ndarray:
+def reference_pixels(record: Record) -> np.ndarray:
     """Foreground pixels of a photograph at reduced size, u8[n,3], as a color reference."""
     side = min(record["height"], record["width"])
     reduce = next((r for r in (8, 4, 2) if side // r >= _REFERENCE_SIDE), 1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.record_format import Record
 from data_pipelines.samples.decode import decode_record
 from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry
 from data_pipelines.samples.jitter import draw_jitter
@@ -133,7 +134,7 @@ class UnpairedStream:
         }
 
 
-def _draw(sources: Sequence[Any], rng: np.random.Generator) -> Mapping[str, Any]:
+def _draw(sources: Sequence[Any], rng: np.random.Generator) -> Record:
     """Any record of the joined sources, each equally likely."""
     number = int(rng.integers(sum(len(source) for source in sources)))
     for source in sources:

@@ -1,7 +1,7 @@
 """Makes a set like ccHarmony from photographs with a color chart.
 
-    python -m data_pipelines.making.ccharmony.__main__ make --source PHOTOGRAPHS --out ccHarmony
-    python -m data_pipelines.making.ccharmony.__main__ check --patch-colors COLORS --coefficients MATRICES
+    python -m data_pipelines.making.ccharmony make --source PHOTOGRAPHS --out ccHarmony
+    python -m data_pipelines.making.ccharmony check --patch-colors COLORS --coefficients MATRICES
 
 A composite is a photograph whose foreground was carried to the standard light and on to the light
 of another photograph, by polynomial matching of their charts. What a source folder holds:
@@ -32,6 +32,7 @@ from data_pipelines.making.ccharmony.composites import (
 from data_pipelines.making.ccharmony.matrices import compare, load_matrices
 from data_pipelines.making.ccharmony.photos import read_lights, scan
 from data_pipelines.making.ccharmony.report import write_report
+from jaxharm.errors import run_command
 
 _RECIPE = "make_ccharmony.json"
 
@@ -109,7 +110,7 @@ def _claim(out: Path, options: Options) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m data_pipelines.making.ccharmony.__main__",
+        prog="python -m data_pipelines.making.ccharmony",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -130,14 +131,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     checking.add_argument("--patch-colors", type=Path, required=True, help="folder or zip of .csv")
     checking.add_argument("--coefficients", type=Path, required=True, help="folder or zip of .npy")
     args = parser.parse_args(argv)
-    try:
-        return _make(args) if args.command == "make" else _check(args)
-    except DatasetValidationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    command = _make if args.command == "make" else _check
+    return run_command(lambda: command(args))
 
 
-def _make(args: argparse.Namespace) -> int:
+def _make(args: argparse.Namespace) -> None:
     options = Options(args.seed, args.max_clip, not args.float_intermediate, args.ending)
     counts = make(
         args.source,
@@ -150,10 +148,9 @@ def _make(args: argparse.Namespace) -> int:
     print(f"{args.out}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
     print(f"quality report: {args.out / 'quality.json'}")
     print(f"next: python -m data_pipelines.build ccharmony --manual-dir {args.out} --data-dir DATA")
-    return 0
 
 
-def _check(args: argparse.Namespace) -> int:
+def _check(args: argparse.Namespace) -> None:
     found = compare(args.patch_colors, args.coefficients)
     total = found.images
     print(f"to the standard light: {len(found.forward)} of {total} matrices reproduced by the fit")
@@ -161,7 +158,6 @@ def _check(args: argparse.Namespace) -> int:
     print(f"linear fit instead ({len(found.linear)}): {' '.join(found.linear)}")
     print(f"neither ({len(found.other)}): {' '.join(found.other)}")
     print("median residual of the patches: {:.2f} and {:.2f} levels".format(*found.medians))
-    return 0
 
 
 if __name__ == "__main__":

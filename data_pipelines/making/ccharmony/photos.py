@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipelines.building.files import FileIndex, require_dir
+from data_pipelines.building.files import FileIndex, locate, require_dir
 from data_pipelines.building.images import (
     ImageProblem,
     check_mask,
@@ -25,7 +25,6 @@ from data_pipelines.building.images import (
 from data_pipelines.building.lists import read_ids
 from data_pipelines.building.report import Report
 from data_pipelines.datasets.ccharmony import PUBLISHED, image_of
-from data_pipelines.datasets.folder import locate
 from data_pipelines.making.ccharmony.chart import (
     STANDARD,
     ChartPlace,

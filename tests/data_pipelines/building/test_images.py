@@ -13,7 +13,7 @@ from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.images import decode_mask, looks_inverted
 from data_pipelines.building.records import Limits, RecordLoader
 from data_pipelines.building.report import Report
-from data_pipelines.datasets.photos import open_folder
+from data_pipelines.in_place import open_folder
 
 PHOTO, MASK, COMPOSITE = "real_images/p.jpg", "masks/p_1.png", "composite_images/p_1_1.jpg"
 

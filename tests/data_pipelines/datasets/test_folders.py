@@ -14,7 +14,7 @@ from data_pipelines.build import build
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
 from data_pipelines.building.report import Report
 from data_pipelines.datasets.iharmony4 import SUBSETS, Iharmony4, is_validation
-from data_pipelines.datasets.photos import open_folder
+from data_pipelines.in_place import open_folder
 from data_pipelines.reading import dataset_info, list_built, open_source
 from data_pipelines.verify import verify
 

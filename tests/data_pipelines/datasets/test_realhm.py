@@ -8,8 +8,8 @@ from support.fixtures_data import box_mask, random_image, write_image, write_tre
 
 from data_pipelines.build import build
 from data_pipelines.building.findings import DatasetValidationError
-from data_pipelines.datasets.photos import open_folder
 from data_pipelines.export import export
+from data_pipelines.in_place import open_folder
 from data_pipelines.loader import eval_batches
 from data_pipelines.reading import open_source
 from data_pipelines.samples.decode import decode_mask

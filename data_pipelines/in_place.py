@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.building.builder import scan_checked
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.items import Item
 from data_pipelines.building.records import Limits, RecordLoader
 from data_pipelines.building.report import OnError, Report
+from data_pipelines.building.scanning import scan_checked
 from data_pipelines.datasets.folder import scan_folder, scan_photos
 
 _SCANS = {"paired": scan_folder, "photos": scan_photos}
