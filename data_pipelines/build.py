@@ -44,7 +44,7 @@ FIXED: dict[str, type[TreeBuilder]] = {
     "iharmony4": Iharmony4,
     "realhm": Realhm,
 }
-# Builders with parts, DATASET/<part>: (part, max_side) -> configuration.
+# Builders that also accept DATASET/<part>: a function (part, max_side) -> configuration.
 CONFIGURED: dict[str, Callable[[str, int], tfds.core.BuilderConfig]] = {
     "artist_retouched": artist_retouched.config_for,
     "iharmony4": iharmony4.config_for,
@@ -64,59 +64,65 @@ def build(
 ) -> BuiltInfo:
     """Builds a data set, unless the same files were built with the same options before.
 
-    The new data set takes its place only when it is whole; an earlier build of other files or
+    The new data set is moved into place when it is complete; an earlier build from other files or
     options is replaced then.
 
     Args:
         dataset: iharmony4[/hcoco, /hadobe5k, /hflickr, /hday2night], artist_retouched[/both,
-            /after_only], realhm, ccharmony, ffhqh, coco_wikiart, folder,
-            photos, demo.
+            /after_only], realhm, ccharmony, ffhqh, coco_wikiart, folder, photos, demo.
         manual_dir: the user's files; default <data_dir>/downloads/manual.
-        data_dir: where built data sets lie; default TFDS_DATA_DIR, then ~/tensorflow_datasets.
-        name: what to call a `folder` or `photos` data set; default the name of its folder.
+        data_dir: folder of built data sets; default TFDS_DATA_DIR, then ~/tensorflow_datasets.
+        name: name of a `folder` or `photos` data set; default the name of its folder.
         max_side: longest side of stored images, 0 for native.
-        on_error: "skip" leaves unusable items out where their kind allows it.
+        on_error: "skip" excludes unusable items of the kinds that may be skipped.
         max_megapixels: larger files are refused.
 
     Returns:
-        What was built.
+        The description of the built data set.
 
     Raises:
-        DatasetValidationError: naming everything that is wrong with the files or the arguments.
+        DatasetValidationError: lists all faults of the files, or names the wrong argument.
     """
     root = resolve_data_dir(data_dir).absolute()
     source_dir = Path(manual_dir).absolute() if manual_dir else root / "downloads" / "manual"
     if max_side < 0 or max_megapixels <= 0:
         raise DatasetValidationError(
-            f"max_side {max_side} and max_megapixels {max_megapixels} must not be negative"
+            f"max_side {max_side} must not be negative, max_megapixels {max_megapixels:g} must be "
+            f"above 0"
         )
     cls, full_name, options = _builder_class(dataset, name, source_dir, max_side)
     if cls is not Demo and not source_dir.is_dir():
         raise DatasetValidationError(
-            f"missing_root: no folder {source_dir}; --manual-dir names the folder of your files:"
+            f"missing_root: no folder {source_dir}; pass the folder of your files as --manual-dir:"
             f"\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
         )
     options |= {"max_side": max_side, "on_error": on_error, "max_megapixels": max_megapixels}
     with _staging(root, full_name) as staging:
-        builder = cls(data_dir=staging, **options)
         before = _earlier(full_name, root, cls)
-        signature = builder.signature(source_dir)  # checks everything that can be checked first
+        builder = cls(data_dir=staging, **options)
+        signature = builder.signature(source_dir)  # also scans and checks all files
         if before and before.metadata["signature"] == signature:
-            logger.info("%s is built already, from the same files", full_name)
+            logger.info("%s is built already from the same files", full_name)
             return before
+        # TFDS fixes a builder's features when it is made, and only the scan knows of the plates.
         if builder.lacks_plates(source_dir):
             builder = cls(data_dir=staging, plates=True, **options)
-        config = tfds.download.DownloadConfig(manual_dir=source_dir)
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS speaks of downloads
-            builder.download_and_prepare(download_config=config)
+        _write(builder, source_dir)
         _replace(Path(builder.data_dir), root / Path(builder.data_dir).relative_to(staging))
     return dataset_info(full_name, root)
+
+
+def _write(builder: TreeBuilder, source_dir: Path) -> None:
+    """Writes all records into the builder's folder."""
+    config = tfds.download.DownloadConfig(manual_dir=source_dir)
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download
+        builder.download_and_prepare(download_config=config)
 
 
 def _builder_class(
     dataset: str, name: str | None, source_dir: Path, max_side: int
 ) -> tuple[type[TreeBuilder], str, dict]:
-    """The builder, the name under which its data set is opened, and its constructor arguments."""
+    """The builder's class, the name that its data set gets, and its constructor arguments."""
     base, _, part = dataset.partition("/")
     if (base not in NAMED and base not in FIXED) or (part and base not in CONFIGURED):
         parts = ("iharmony4/<sub-dataset>", "artist_retouched/after_only")
@@ -142,9 +148,9 @@ def _builder_class(
 
 @contextlib.contextmanager
 def _staging(root: Path, full_name: str) -> Iterator[Path]:
-    """An empty folder on the same disk; leftovers of a build that was killed are removed.
+    """Makes an empty folder on the disk of `root`; removes the leftovers of a killed build.
 
-    A lock keeps two builds of one data set apart; it ends with its process.
+    A file lock refuses a second build of the same data set; the system releases it with the process.
     """
     holder = root / _STAGING / full_name.replace("/", "-")
     try:
@@ -165,12 +171,12 @@ def _staging(root: Path, full_name: str) -> Iterator[Path]:
             yield staging
         finally:
             shutil.rmtree(holder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # another build may be at work in it
+            with contextlib.suppress(OSError):  # not empty while another build runs
                 holder.parent.rmdir()
 
 
 def _earlier(full_name: str, root: Path, cls: type[TreeBuilder]) -> BuiltInfo | None:
-    """The data set of that name that is there already."""
+    """The data set that already has this name, if any."""
     try:
         before = dataset_info(full_name, root)
     except MissingDatasetError:
@@ -185,7 +191,7 @@ def _earlier(full_name: str, root: Path, cls: type[TreeBuilder]) -> BuiltInfo | 
 
 
 def _replace(new: Path, final: Path) -> None:
-    """Moves a finished data set into place; an earlier one is removed after that."""
+    """Moves a finished data set into place, then removes the earlier one."""
     final.parent.mkdir(parents=True, exist_ok=True)
     old = final.with_name(f".replaced-{final.name}")
     shutil.rmtree(old, ignore_errors=True)
@@ -196,7 +202,7 @@ def _replace(new: Path, final: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status: 0 done, 2 bad input."""
+    """Runs the command; returns its exit status: 0 done, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m data_pipelines.build", description=__doc__)
     parser.add_argument(
         "dataset",
@@ -205,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--manual-dir", help="your files; default <data-dir>/downloads/manual")
     parser.add_argument("--data-dir", help="default TFDS_DATA_DIR, then ~/tensorflow_datasets")
-    parser.add_argument("--name", help="what to call a folder or photos data set")
+    parser.add_argument("--name", help="name of a folder or photos data set")
     parser.add_argument("--max-side", type=int, default=0, help="longest stored side, 0: native")
     parser.add_argument("--on-error", choices=("raise", "skip"), default="raise")
     parser.add_argument("--max-megapixels", type=float, default=200.0)
@@ -237,7 +243,7 @@ def _build(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _log_to_stderr() -> Iterator[None]:
-    """Shows our warnings and progress, and nothing of TFDS below an error."""
+    """Shows warnings and progress of this package, and of TFDS only errors."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     noisy = logging.getLogger("absl")

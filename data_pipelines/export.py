@@ -1,4 +1,4 @@
-"""Writes records of a built paired data set back to files in iHarmony4 layout.
+"""Writes records of a built paired data set back to image files in iHarmony4 layout.
 
 python -m data_pipelines.export demo --data-dir DATA --split test --count 3 --out DIR
 """
@@ -12,7 +12,7 @@ from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.reading import open_source
 from jaxharm.errors import run_command
 
-# Folder of each encoded image and the id that names its file.
+# Key of an encoded image -> its folder, and the key of the id that names its file.
 _FILES = {
     "composite": ("composite_images", "composite_id"),
     "mask": ("masks", "mask_id"),
@@ -22,7 +22,7 @@ _FILES = {
 
 
 def export(name: str, *, data_dir: str | None, split: str, count: int, out: Path) -> list[str]:
-    """Writes `count` records, spread evenly over the split, as the encoded bytes that are stored.
+    """Writes the stored bytes of `count` records, evenly spread over the split, to image files.
 
     Returns:
         The composite ids, in the order of the list file `<name>_<split>.txt` that is written too.
@@ -53,7 +53,7 @@ def export(name: str, *, data_dir: str | None, split: str, count: int, out: Path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; see the module's docstring."""
+    """Runs the command; returns its exit status: 0 done, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m data_pipelines.export", description=__doc__)
     parser.add_argument("name")
     parser.add_argument("--data-dir")

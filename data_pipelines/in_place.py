@@ -1,4 +1,4 @@
-"""Reads a tree in place, without building a data set: the same checks, the same records."""
+"""Reads a tree of image files without building a data set; checks and records are the same."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ _SCANS = {"paired": scan_folder, "photos": scan_photos}
 
 
 class PlainSource:
-    """The records of one split of a tree, read from its files at every access; picklable."""
+    """The records of one split of a tree, made from its files at every access; picklable."""
 
     def __init__(self, where: str, items: list[Item], limits: Limits) -> None:
         self._where = where
@@ -31,7 +31,7 @@ class PlainSource:
         record = RecordLoader(report, self._limits).load(self._items[index])
         report.raise_errors()
         if record is None:
-            raise DatasetValidationError(f"{self._items[index]} in {self._where} is unusable")
+            raise DatasetValidationError(f"{self._items[index]} in {self._where} cannot be used")
         return record
 
     def __repr__(self) -> str:
@@ -47,20 +47,23 @@ def open_folder(
     on_error: OnError = "raise",
     max_side: int = 0,
 ) -> PlainSource:
-    """Opens a tree as `folder` (kind "paired") or `photos` would build it.
+    """Opens a tree with the records that the builder `folder` or `photos` would store.
 
-    Lists, files and headers of all splits are checked now, pixels when a record is read.
+    Lists, files and headers of all splits are checked at once, pixels when a record is read.
 
     Args:
         root: the folder with composite_images/ or images/, or its parent.
-        split: the ending of a list's name.
-        name: what the lists start with; default the folder's name.
+        split: the part of a list's name between the last underscore and .txt.
+        name: the part before it; default the folder's name.
+        kind: "paired" (as `folder`) or "photos".
+        on_error: "raise", or "skip" to exclude unusable items.
+        max_side: longest side of the images, 0 for native.
 
     Returns:
-        A source with the records of `sources.open_source`.
+        A source with the records of `reading.open_source`.
 
     Raises:
-        DatasetValidationError: naming everything that is wrong, or the splits that there are.
+        DatasetValidationError: lists all faults, or the splits that exist.
     """
     root = Path(root)
     name = name or root.name

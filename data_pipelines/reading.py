@@ -1,7 +1,7 @@
-"""Opens built data sets by name: random access to undecoded records.
+"""Opens built data sets by name, with random access to their undecoded records.
 
-A data set lies in <data_dir>/<name>/[<config>/]<version>/ as array_record files. Only its name and
-the data directory are needed to read it; the builder's code is not.
+A data set is stored in <data_dir>/<name>/[<config>/]<version>/ as array_record files. Reading needs
+its name and the data directory only, not the code of its builder.
 """
 
 import json
@@ -21,13 +21,16 @@ _INFO_FILE = "dataset_info.json"
 
 @dataclass(frozen=True)
 class BuiltInfo:
-    """What is known of a built data set without reading its records.
+    """A built data set's description, read from its folder without opening its records.
 
     Attributes:
+        name: `<name>` or `<name>/<config>`.
+        path: the version directory.
         kind: "paired" (composite, mask, real), "photos" (photograph and mask only) or "painterly"
             (photographs with objects, and paintings).
-        fingerprint: hash of ids and image bytes of all records in order, for a run's record.
-        metadata: what the builder noted: source, options, skipped items, licenses, `held_out`.
+        splits: split -> number of records.
+        fingerprint: hash of ids and image bytes of all records in order; a training run stores it.
+        metadata: what the builder stored: options, excluded items, warnings, license, `held_out`.
     """
 
     name: str
@@ -41,12 +44,13 @@ class BuiltInfo:
 class RecordSource:
     """The undecoded records of one split; picklable, safe to read from several threads.
 
-    Every record is a dict with bytes `real`, `mask` and, for a paired set, `composite` (the
-    encoded files), `background` where the set has plates, str ids (`composite_id`, `mask_id`, `real_id`, or `photo_id`), str `subset`,
-    int `height` and `width`, float `fg_ratio` and bool `mask_is_binary`.
+    A record is a dict. Encoded images are bytes: `real`, `mask`, for a paired set `composite`, and
+    `background` if the set has plates. The rest are str ids (`composite_id`, `mask_id`, `real_id`,
+    or only `photo_id`), str `subset`, int `height` and `width`, float `fg_ratio` (share of
+    foreground) and bool `mask_is_binary`.
 
-    A painterly set has photographs, with bytes `content` and `mask_levels` (every object has its
-    own gray level above 0) and int `levels`, their number, and paintings, with bytes `style`.
+    In a painterly set, a photograph has bytes `content` and `mask_levels` (every object has a gray
+    level of its own above 0) and int `levels`, the number of objects; a painting has bytes `style`.
     """
 
     def __init__(self, info: BuiltInfo, split: str) -> None:
@@ -77,7 +81,7 @@ class RecordSource:
         self.__init__(**state)  # type: ignore[misc]
 
     def _open(self) -> Any:
-        """The reader, opened at the first use: a worker process opens its own."""
+        """The reader; opened at first use, because every worker process needs one of its own."""
         if self._source is None:
             with self._lock:
                 if self._source is None:
@@ -112,7 +116,7 @@ def resolve_data_dir(data_dir: str | os.PathLike | None) -> Path:
 
 
 def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
-    """The version directory of a built data set.
+    """Finds the newest version directory of a built data set.
 
     Args:
         name: `<name>` or `<name>/<config>`; iharmony4 alone means iharmony4/all,
@@ -120,7 +124,7 @@ def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
         data_dir: see `resolve_data_dir`.
 
     Raises:
-        MissingDatasetError: if it is not there; says what was looked for and how to build it.
+        MissingDatasetError: if there is none; names the missing folder and the command to build it.
     """
     root = resolve_data_dir(data_dir)
     parts = name.split("/")
@@ -137,17 +141,17 @@ def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
         key=lambda path: [int(number) for number in path.name.split(".")],
     )
     if not versions:
-        there = list_built(root)
+        available = list_built(root)
         raise MissingDatasetError(
             f"data set {'/'.join(parts)!r} is not built: no {folder}{os.sep}<version>{os.sep}"
-            f"{_INFO_FILE} (built there: {', '.join(there) or 'nothing'}); build it with: "
+            f"{_INFO_FILE} (data sets in {root}: {', '.join(available) or 'none'}); build it with: "
             f"{_build_command(parts, root)}"
         )
     return versions[-1]
 
 
 def list_built(data_dir: str | os.PathLike | None = None) -> list[str]:
-    """The names (`<name>` or `<name>/<config>`) of all data sets built in a data directory."""
+    """Lists the names (`<name>` or `<name>/<config>`) of all data sets in a data directory."""
     root = resolve_data_dir(data_dir)
     found = [*root.glob(f"*/[0-9]*/{_INFO_FILE}"), *root.glob(f"*/*/[0-9]*/{_INFO_FILE}")]
     names = {path.parent.parent.relative_to(root).as_posix() for path in found}
@@ -155,11 +159,11 @@ def list_built(data_dir: str | os.PathLike | None = None) -> list[str]:
 
 
 def dataset_info(name: str, data_dir: str | os.PathLike | None = None) -> BuiltInfo:
-    """Splits, counts, kind and fingerprint of a built data set.
+    """Reads the splits, counts, kind and fingerprint of a built data set.
 
     Raises:
         MissingDatasetError: if it is not built.
-        DatasetValidationError: if what lies there was not written by `data_pipelines.build`.
+        DatasetValidationError: if its folder was not written by `data_pipelines.build`.
     """
     path = built_path(name, data_dir)
     try:
@@ -180,7 +184,7 @@ def dataset_info(name: str, data_dir: str | os.PathLike | None = None) -> BuiltI
 def open_source(
     name: str, data_dir: str | os.PathLike | None = None, split: str = "train"
 ) -> RecordSource:
-    """Random access to the undecoded records of a built data set.
+    """Opens a split of a built data set for random access to its undecoded records.
 
     Args:
         name: `<name>` or `<name>/<config>`, as given to `data_pipelines.build`.

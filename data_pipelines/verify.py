@@ -25,7 +25,7 @@ _SHOWN = 50
 
 @dataclass(frozen=True)
 class IndexRow:
-    """What an index says of a composite: its native size and the sum of mask / 255."""
+    """A line of an index: a composite's native size and the sum of its mask / 255."""
 
     height: int
     width: int
@@ -41,19 +41,19 @@ def verify(
     *,
     index: str | os.PathLike | None = None,
 ) -> list[str]:
-    """Reads and decodes every record of a built data set.
+    """Reads and decodes every record of a built data set and lists what is wrong.
 
-    Checks the counts, that every image decodes whole to the recorded size, that mask and images
-    agree in size, that ids occur once and belong together, the foreground ratios, and the
-    fingerprint of all bytes.
+    Checks that every record can be read, that every image decodes completely to the recorded size,
+    that ids occur once, the shares of foreground, and the fingerprint of all bytes.
 
     Args:
+        name, data_dir: as for `reading.open_source`.
         index: a CSV file (or .csv.gz) with the columns subset, composite, height, width,
             mask_area; the `test` split must hold the composites of its sub-datasets with these
             sizes and, within 0.5 %, these mask areas.
 
     Returns:
-        What is wrong, one line each; empty if nothing is.
+        One line per fault.
 
     Raises:
         MissingDatasetError: if the data set is not built.
@@ -103,7 +103,7 @@ def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) 
                     mask.shape[0], mask.shape[1], area
                 )
     if whole and digest.hexdigest() != info.fingerprint:
-        yield "the fingerprint of the records is not the one noted at the build"
+        yield "the fingerprint of the records differs from the one stored by the build"
     if rows:
         yield from _index_problems(rows, areas, int(info.metadata["max_side"]))
 
@@ -118,7 +118,7 @@ def _record_problems(record: Record, mask: np.ndarray) -> Iterator[str]:
         yield f"mask is {mask.shape[1]}x{mask.shape[0]}, recorded {size[1]}x{size[0]}"
     yield from _image_problems(record, ("composite", "real", "background"))
     share = float((mask >= FOREGROUND).mean())
-    # The ratio is that of the native mask; scaling a mask moves it a little.
+    # The recorded share is that of the native mask; a mask that was scaled differs a little.
     if abs(share - record["fg_ratio"]) > 0.02 or share in (0.0, 1.0):
         yield f"foreground ratio {share:.4f}, recorded {record['fg_ratio']:.4f}"
 
@@ -137,10 +137,10 @@ def _image_problems(record: Record, roles: Sequence[str]) -> Iterator[str]:
 
 
 def _painterly_problems(record: Record) -> Iterator[str]:
-    """A photograph has objects, a painting only itself."""
+    """Faults of a record of a painterly set: a photograph with objects, or a painting."""
     yield from _image_problems(record, ("content", "style"))
     if ("content" in record) == ("style" in record):
-        yield "is neither a photograph nor a painting"
+        yield "must have either content (a photograph) or style (a painting)"
     if "content" not in record:
         return
     try:
@@ -183,27 +183,27 @@ def read_index(path: Path) -> Index:
 def _index_problems(rows: Index, found: Index, max_side: int) -> Iterator[str]:
     subsets = {subset for subset, _ in found}
     if not subsets:
-        yield "the index cannot be compared: there is no test split"
+        yield "the index cannot be compared: the data set has no test split"
     for key, row in rows.items():
         if key[0] not in subsets:
             continue
         label = "/".join(key)
         ours = found.get(key)
         if ours is None:
-            yield f"{label}: in the index, not in the test split"
+            yield f"{label}: in the index but not in the test split"
             continue
         native = (row.height, row.width)
         expected = limited_size(native, max_side)
         if (ours.height, ours.width) != expected:
-            yield (f"{label}: {ours.width}x{ours.height}, by the index {expected[1]}x{expected[0]}")
+            yield (f"{label}: {ours.width}x{ours.height}, in the index {expected[1]}x{expected[0]}")
             continue
         wanted = row.mask_area / (row.height * row.width)
         share = ours.mask_area / (ours.height * ours.width)
         if abs(share - wanted) > AREA_TOLERANCE * wanted:
-            yield f"{label}: mask covers {share:.4%}, by the index {wanted:.4%}"
+            yield f"{label}: mask covers {share:.4%}, in the index {wanted:.4%}"
     for key in found:
         if key not in rows:
-            yield f"{'/'.join(key)}: in the test split, not in the index"
+            yield f"{'/'.join(key)}: in the test split but not in the index"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -224,7 +224,7 @@ def _verify(args: argparse.Namespace) -> int:
         print("\n".join(problems[:_SHOWN]))
         if len(problems) > _SHOWN:
             print(f"and {len(problems) - _SHOWN} more")
-        print(f"{args.name}: {len(problems)} problems; build it again")
+        print(f"{args.name}: {len(problems)} problems; build the data set again")
         return 1
     info = dataset_info(args.name, args.data_dir)
     counts = ", ".join(f"{split} {count}" for split, count in info.splits.items())

@@ -1,1 +1,1 @@
-"""How any data set is checked and written."""
+"""How every data set is checked, turned into records and written."""

@@ -1,8 +1,8 @@
-"""The TFDS builder that every data set of composites or photographs shares.
+"""The TFDS builder that all data sets share: scan a tree, check it, write its records.
 
-Records are written shard by shard in the order of the lists, in one process, without TensorFlow:
-images stay encoded bytes. TFDS writes into a folder of another name and renames it at the end, so
-a build that was stopped leaves nothing that could be taken for whole.
+Records are written shard by shard in the order of the lists, in one process and without TensorFlow,
+because images stay encoded bytes. TFDS writes into a temporary folder and renames it at the end, so
+a build that was stopped leaves no incomplete data set.
 """
 
 import abc
@@ -30,27 +30,28 @@ Examples = Iterator[tuple[str, dict[str, Any]]]
 
 
 class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Base of the builders: scan a tree, check all of it, write the records.
+    """Base class of all builders: scans a tree, checks all of it, writes the records.
 
-    Subclasses set `kind`, `subsets` and `license`, and define `scan`. `report` and `held_out` can
-    be read after a build.
+    Subclasses set `kind` and `license`, define `scan` and, if needed, `subsets`. `report` can be
+    read after a build.
 
     Args:
         max_side: longest side of stored images (0: native). Larger photographs are scaled with
             antialiased bilinear filtering and stored as JPEG 95, masks are made binary again.
-        on_error: "raise" stops at unusable items (all are named), "skip" leaves them out where
-            their kind allows it.
+        on_error: "raise" fails if there are unusable items (and names all), "skip" excludes those
+            that may be skipped.
         max_megapixels: larger files are refused.
-        plates: the records have a `background`; to be known before the tree is scanned.
+        plates: whether records have a `background`: TFDS fixes the features of a builder when it is
+            made, before the tree is scanned.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     kind: ClassVar[Kind] = "paired"
     soft_masks: ClassVar[bool] = False  # see RecordLoader
-    always_plates: ClassVar[bool] = False  # whether the layout demands background plates
-    # Nothing is downloaded. TFDS would look for checksums beside the code with a package
-    # (importlib_resources) that it does not declare.
+    always_plates: ClassVar[bool] = False  # whether the layout requires background plates
+    # Nothing is downloaded. Unless this is None, TFDS looks for checksum files beside the code, and
+    # for that imports a package (importlib_resources) that it does not declare.
     url_infos: ClassVar = None
     license: ClassVar[str] = "unknown: see where you got the files from"
 
@@ -73,12 +74,12 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
 
     @property
     def subsets(self) -> tuple[str, ...]:
-        """The names that a record's `subset` can have."""
+        """The possible values of a record's `subset`."""
         return (self.name,)
 
     @abc.abstractmethod
     def scan(self, manual_dir: Path, report: Report) -> Tree:
-        """Lists the items of all splits; notes what is missing or wrong."""
+        """Lists the items of all splits; what is missing or wrong goes to `report`."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -91,6 +92,8 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         )
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        # Metadata set after the base class has written the records are saved too: TFDS writes
+        # metadata.json when this method returns. An error raised here discards the whole build.
         super()._download_and_prepare(dl_manager, download_config)
         self.report.raise_errors()
         self.report.log()
@@ -132,26 +135,26 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         return RecordLoader(self.report, self._limits, soft_masks=self.soft_masks)
 
     def lacks_plates(self, source_dir: Path) -> bool:
-        """Whether the tree has background plates and this builder was made without them."""
+        """Whether the tree has background plates that this builder would not store."""
         splits = self.checked_tree(source_dir).splits.values()
         return not self._plates and any(item.background for items in splits for item in items)
 
     @classmethod
     def builder_name(cls) -> str:
-        """The DATASET argument that builds this: a named folder is built by `folder`."""
+        """The DATASET argument of the command: `folder` for a data set with a name of its own."""
         return str(cls.name)
 
     def _source_dir(self, dl_manager: Any) -> Path:
         return Path(dl_manager.manual_dir)
 
     def checked_tree(self, source_dir: Path) -> Tree:
-        """Scans and checks a tree (once): lists, files and headers.
+        """Scans a tree and checks its lists, files and headers; the result is remembered.
 
         Returns:
-            The usable items; splits without any are left out.
+            The usable items; splits without any are dropped.
 
         Raises:
-            DatasetValidationError: naming everything that was found.
+            DatasetValidationError: lists all faults.
         """
         if source_dir not in self._checked:
             self.report = Report(f"{self.name} in {source_dir}", on_error=self._on_error)
@@ -163,7 +166,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         return self._checked[source_dir]
 
     def signature(self, source_dir: Path) -> str:
-        """A hash of what a build would read: items, file sizes and times, options."""
+        """A hash of everything that a build depends on: items, file sizes and times, options."""
         digest = hashlib.sha256(repr((self._limits, self._on_error)).encode())
         for split, items in self.checked_tree(source_dir).splits.items():
             for item in items:
@@ -174,7 +177,8 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         return digest.hexdigest()
 
     def _shards(self, items: Sequence[Item]) -> list[list[Item]]:
-        """Cuts a split into runs of about SHARD_BYTES."""
+        """Cuts a split into consecutive pieces of about SHARD_BYTES."""
+        # A scaled image has at most max_side**2 pixels, and a JPEG fewer than two bytes for each.
         largest = 2 * self._limits.max_side**2 or SHARD_BYTES
         shards: list[list[Item]] = [[]]
         size = 0
@@ -188,7 +192,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         return shards
 
     def _examples(self, split: str, items: Sequence[Item]) -> Examples:
-        """Yields the records of a shard. Unusable items are noted; the checks go on."""
+        """Yields the records of a shard; unusable items are reported and the rest is still checked."""
         for item in items:
             record = self._loader.load(item)
             self._progress.advance()
@@ -198,17 +202,17 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
 
 
 class _Progress:
-    """Logs how far a long build is, every half minute."""
+    """Logs the progress of a long build every half minute."""
 
     def __init__(self, total: int) -> None:
         self._total = total
         self._done = 0
-        self._start = self._said = time.monotonic()
+        self._start = self._logged = time.monotonic()
 
     def advance(self) -> None:
         self._done += 1
         now = time.monotonic()
-        if now - self._said > _PROGRESS_SECONDS:
-            self._said = now
+        if now - self._logged > _PROGRESS_SECONDS:
+            self._logged = now
             left = (now - self._start) / self._done * (self._total - self._done)
             logger.info("%d of %d records, %.0f min left", self._done, self._total, left / 60)

@@ -13,13 +13,12 @@ from data_pipelines.building.items import Kind
 def record_features(
     kind: Kind, subsets: Sequence[str], *, plates: bool = False
 ) -> tfds.features.FeaturesDict:
-    """The features of a record.
+    """The TFDS features of a record of a data set of this kind.
 
     A set of photographs without pairs has no `composite` and one `photo_id`; its photograph is
-    stored as `real`, so that readers of both kinds share their code. A painterly set's images and
-    masks have names of their own, and ABSENT (sources/reading.py) stands where there is none.
-
-    Source: datasets.md 9.1.
+    stored as `real`, so that paired and unpaired sets are read by the same code. A painterly set
+    has keys of its own; each record fills some of them and holds `ABSENT` in the others, because
+    TFDS stores every feature of every record.
     """
     image = functools.partial(tfds.features.Image, shape=(None, None, 3))
     mask = functools.partial(tfds.features.Image, shape=(None, None, 1), encoding_format="png")

@@ -1,4 +1,4 @@
-"""Finds folders and image files as users really spell them, without leaving the data set."""
+"""Finds folders and image files despite other letter case or endings, inside the data set only."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ def find_dir(parent: Path, *names: str) -> Path | None:
 
 
 def require_dir(parent: Path, report: Report, *names: str) -> Path | None:
-    """As `find_dir`; notes `missing_root` with the first name where there is none."""
+    """As `find_dir`, but reports `missing_root` with the first name if there is no such folder."""
     found = find_dir(parent, *names)
     if found is None:
         report.error("missing_root", f"{parent / names[0]}{os.sep}")
@@ -31,23 +31,23 @@ def require_dir(parent: Path, report: Report, *names: str) -> Path | None:
 
 
 class Index(Protocol):
-    """Looks up the files of one role by name, and knows which ones nobody asked for."""
+    """Looks up the files of one role by name and lists those that were never looked up."""
 
     folder: Path
 
     def find(self, name: str) -> Path | None:
-        """The file that stands for `name`."""
+        """The path for the file name `name`, or None."""
         ...
 
     def orphans(self) -> Iterable[Path]:
-        """The files nobody asked for."""
+        """The files that were never looked up."""
         ...
 
 
 class FileIndex:
-    """The image files of one folder, read once, so that lookups cost no system call.
+    """The image files of one folder, listed once, so that a lookup needs no system call.
 
-    Links that lead out of `root` are noted as `path_traversal` when they are asked for.
+    A link that leads out of `root` is reported as `path_traversal` when it is looked up.
     """
 
     def __init__(self, folder: Path, root: Path, report: Report) -> None:
@@ -70,7 +70,7 @@ class FileIndex:
                         self._links.add(entry.name)
 
     def find(self, name: str) -> Path | None:
-        """The file `name`, else the same stem in another letter case or with another ending."""
+        """The file `name`, or else one whose stem differs only in letter case or ending."""
         if name not in self._names:
             stem, ending = os.path.splitext(name)
             candidates = self._by_stem.get(stem.lower(), [])
@@ -88,19 +88,19 @@ class FileIndex:
         return sorted(os.path.splitext(name)[0] for name in self._names)
 
     def orphans(self) -> Iterable[Path]:
-        """The files nobody asked for, by name."""
+        """The files that were never looked up, sorted by name."""
         return (self.folder / name for name in sorted(self._names - self._found))
 
 
 def _distance(name: str, stem: str, ending: str) -> tuple[bool, bool, int, str]:
-    """Sorts candidates: same stem, then same ending, then the order of ENDINGS, then by name."""
+    """Sort key of candidates: same stem first, then same ending, the order of ENDINGS, the name."""
     found_stem, found_ending = os.path.splitext(name)
     same_ending = found_ending.lower() == ending.lower()
     return found_stem != stem, not same_ending, ENDINGS.index(found_ending.lower()), name
 
 
 def locate(index: Index, name: str, absent: str, report: Report) -> Path | None:
-    """A file by name; notes the finding `absent` where there is none."""
+    """Looks up a file by name; reports a fault of kind `absent` if there is none."""
     path = index.find(name)
     if path is None:
         report.error(absent, str(index.folder / name))
@@ -108,7 +108,7 @@ def locate(index: Index, name: str, absent: str, report: Report) -> Path | None:
 
 
 def note_orphans(indices: Sequence[Index | None], report: Report) -> None:
-    """Warns of files that no list names."""
+    """Reports a warning for every file that was never looked up."""
     for index in filter(None, indices):
         for path in index.orphans():
             report.warn("orphan_file", str(path))

@@ -1,4 +1,4 @@
-"""What is wrong with a user's data: the kinds, their remedies, and the one exception they make."""
+"""The kinds of faults in a user's files, what to do about each, and the error that lists them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ MAX_EXAMPLES = 20  # shown per kind; the rest is counted
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of finding: what it means, what the user does, whether the item may be left out."""
+    """A kind of fault: what it means, what to do about it, and whether its item may be skipped."""
 
     meaning: str
     remedy: str
@@ -20,13 +20,13 @@ class Kind:
 KINDS = {
     "missing_root": Kind(
         "a folder that the data set needs is not there",
-        "unpack the archives so that the tree looks as expected and give its parent or itself as "
+        "unpack the archives so that the tree looks as expected, and pass it or its parent folder as "
         "--manual-dir",
     ),
     "missing_list": Kind(
-        "no list of file names for a split, or no single one",
+        "a split has no list of file names, or several that could be it",
         "put <name>_<split>.txt with one file name per line beside the image folders; for "
-        "iHarmony4 the lists of the sub-datasets do, since several mirrors lack IHD_*.txt",
+        "iHarmony4 the lists in the sub-dataset folders are enough (several mirrors lack IHD_*.txt)",
     ),
     "list_disagreement": Kind(
         "two lists of the same split name different composites",
@@ -41,7 +41,7 @@ KINDS = {
         "delete the line or replace the link by the file; such items are never skipped",
     ),
     "duplicate_entry": Kind(
-        "the same name stands twice in one list",
+        "the same name occurs twice in one list",
         "delete the second line, or keep the first with --on-error skip",
         skippable=True,
     ),
@@ -68,28 +68,30 @@ KINDS = {
     ),
     "bad_annotations": Kind(
         "an annotation file, or an annotation in it, is not COCO's instances",
-        "fetch the file again: it holds the lists images and annotations, with polygons or "
+        "download the file again: it must hold the lists images and annotations, with polygons or "
         "run-length codes",
     ),
     "no_instances": Kind(
-        "there is no object of the size that is pasted",
-        "give the annotations of instances that go with the photographs",
+        "no annotated object has a size that is used for composites",
+        "pass the instance annotations that belong to the photographs",
     ),
     "missing_background": Kind(
         "the background plate of an item is not on disk",
-        "put it there (all items of a data set have one or none has), or leave such items out "
-        "with --on-error skip",
+        "add the file (either all items of a data set have a plate or none has), or leave such items "
+        "out with --on-error skip",
         skippable=True,
     ),
     "bad_file_name": Kind(
-        "a file is not named as the layout says",
+        "the name of a file does not fit the layout",
         "rename the file, or leave it out with --on-error skip",
         skippable=True,
     ),
-    "orphan_file": Kind("a file on disk is in no list", "none is needed"),
+    "orphan_file": Kind(
+        "a file on disk is in no list", "nothing needs to be done: such files are ignored"
+    ),
     "unreadable_image": Kind(
-        "a file is not a whole image of the type its ending says",
-        "fetch the file again, or leave such items out with --on-error skip",
+        "a file is not a complete image of the type that its name ends with",
+        "download the file again, or leave such items out with --on-error skip",
         skippable=True,
     ),
     "bad_channels": Kind(
@@ -99,7 +101,7 @@ KINDS = {
     ),
     "size_mismatch": Kind(
         "the images of an item differ in size (EXIF orientation applied)",
-        "fetch the files again, or leave such items out with --on-error skip",
+        "download the files again, or leave such items out with --on-error skip",
         skippable=True,
     ),
     "empty_mask": Kind(
@@ -122,11 +124,12 @@ KINDS = {
         "invert the mask if white is not the foreground",
     ),
     "too_large": Kind(
-        "an image has more pixels than the limit", "raise --max-megapixels if this is meant"
+        "an image has more pixels than the limit",
+        "pass a larger --max-megapixels if this is intended",
     ),
     "missing_chart": Kind(
-        "a listed image has no color chart reading",
-        "add charts/<image>.json (the place of the chart) or charts/<image>.csv (its 24 colors), "
+        "a listed image has neither a color chart's position nor its colors",
+        "add charts/<image>.json (the position of the chart) or charts/<image>.csv (its 24 colors), "
         "or leave such images out with --on-error skip",
         skippable=True,
     ),
@@ -137,7 +140,7 @@ KINDS = {
         skippable=True,
     ),
     "saturated_chart": Kind(
-        "a patch of a color chart is saturated, so its color is not known",
+        "a patch of a color chart is saturated, so its true color is unknown",
         "use a darker exposure, or leave such images out with --on-error skip",
         skippable=True,
     ),
@@ -146,19 +149,19 @@ KINDS = {
         "give a crop without the chart",
     ),
     "few_targets": Kind(
-        "a foreground clips under the light of too many other images",
+        "too few other images have a light under which a foreground does not clip",
         "add photographs or raise --max-clip, or leave such foregrounds out with --on-error skip",
         skippable=True,
     ),
     "count_mismatch": Kind(
-        "a list is not as long as the published one", "check that the download is complete"
+        "the number of items differs from the published one", "check that the download is complete"
     ),
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """All findings of one kind."""
+    """Everything that was found of one kind: how often, with some examples."""
 
     kind: str
     count: int
@@ -171,7 +174,7 @@ class Finding:
 
 
 class DatasetValidationError(InputError):
-    """Data that cannot be used as it is: one message with what, where and what to do.
+    """Data or options that cannot be used: one message that says what, where and what to do.
 
     Attributes:
         findings: one entry per kind, in order of appearance; empty for a plain message.
@@ -183,12 +186,12 @@ class DatasetValidationError(InputError):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of finding behind this error."""
+        """The kinds of fault that this error lists."""
         return tuple(finding.kind for finding in self.findings)
 
     @classmethod
     def from_findings(cls, findings: Sequence[Finding], *, where: str) -> "DatasetValidationError":
-        """The error for what was found in the tree `where`."""
+        """Builds the error that lists all findings in the tree `where`."""
         total = sum(finding.count for finding in findings)
         lines = [f"{where} cannot be used: {total} problem{'s' if total > 1 else ''} found"]
         lines += [f"  {finding}\n    -> {KINDS[finding.kind].remedy}" for finding in findings]
@@ -196,4 +199,4 @@ class DatasetValidationError(InputError):
 
 
 class MissingDatasetError(DatasetValidationError):
-    """A data set that was asked for by name has not been built."""
+    """No data set of the requested name has been built."""

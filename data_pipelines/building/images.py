@@ -1,4 +1,4 @@
-"""Checks image files: by their header before a build, by a full decode while it writes."""
+"""Checks image files: their headers before a build, their pixels while records are written."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ MAX_SOFT_SHARE = 0.1  # of pixels with a value strictly between 16 and 239
 
 
 class ImageProblem(Exception):
-    """One thing that is wrong with one image; `kind` is a key of errors.KINDS."""
+    """A fault of one image file; `kind` is a key of `findings.KINDS`."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -36,7 +36,7 @@ class ImageProblem(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an image file says.
+    """What is known of an image file from its header.
 
     Attributes:
         size: stored (height, width), before the EXIF orientation.
@@ -53,7 +53,7 @@ class Header:
 
 @contextlib.contextmanager
 def _without_pixel_guard() -> Iterator[None]:
-    """Pillow's own limit is off: ours is checked on the header, with its own message."""
+    """Turns Pillow's pixel limit off: `max_megapixels` is checked instead, with its own message."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield
@@ -100,7 +100,7 @@ def _checked_header(path: Path, image: Image.Image, is_mask: bool) -> Header:
 
 
 def _png_bit_depth(path: Path) -> int:
-    """Pillow reduces 16-bit color to 8 bits on its own; the header still tells."""
+    """The bit depth in a PNG's header, byte 24; Pillow reduces 16-bit color to 8 bits silently."""
     with path.open("rb") as file:
         return file.read(25)[24]
 
@@ -109,20 +109,20 @@ def _exif_orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError):
-        return 1  # a broken EXIF block says nothing about the pixels
+        return 1  # the pixels may be sound although the EXIF block is not
     return orientation if orientation in range(1, 9) else 1
 
 
 def shared_orientations(headers: dict[str, Header]) -> dict[str, int]:
-    """The orientation to apply to each file of an item.
+    """Decides by which EXIF orientation each file of an item is turned.
 
-    Every file's own one, and for a mask without one that of the photographs where they agree and
-    the mask was drawn on their stored pixels (equal stored sizes).
+    Each file is turned by its own orientation. A mask without one is turned like the photographs
+    if these agree and have the mask's stored size: it was then drawn on their unturned pixels.
 
     Raises:
-        ImageProblem: size_mismatch, if the oriented sizes differ.
+        ImageProblem: size_mismatch, if the sizes after turning differ.
 
-    Source: datasets.md 2.4 point 4.
+    Source: docs/data.md, "Checks".
     """
     applied = {role: header.orientation for role, header in headers.items()}
     photos = {applied[role] for role in headers if role != "mask"}
@@ -137,12 +137,12 @@ def shared_orientations(headers: dict[str, Header]) -> dict[str, int]:
 
 
 def oriented_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """(height, width) once an EXIF orientation is applied."""
+    """(height, width) after an EXIF orientation is applied; 5 to 8 exchange the sides."""
     return size[::-1] if orientation >= 5 else size
 
 
 def decode_rgb(path: Path, data: bytes, *, orientation: int = 1, reduce: int = 1) -> np.ndarray:
-    """Decodes a whole photograph.
+    """Decodes a photograph to RGB, turned upright.
 
     Args:
         data: the file's bytes.
@@ -165,11 +165,11 @@ def decode_rgb(path: Path, data: bytes, *, orientation: int = 1, reduce: int = 1
 def decode_mask(path: Path, data: bytes, *, orientation: int = 1) -> tuple[np.ndarray, bool]:
     """Decodes a mask of any accepted kind to one 8-bit channel.
 
-    Color masks give their first channel, alpha is ignored, 16 bits are divided by 257, values
-    {0, 1} are scaled to {0, 255}.
+    Of a color mask the first channel is used; alpha is ignored; 16-bit values are divided by 257;
+    values {0, 1} are scaled to {0, 255}.
 
     Returns:
-        The mask u8[h,w], and whether it was {0, 1}.
+        The mask u8[h,w], and whether its values were {0, 1}.
 
     Raises:
         ImageProblem: unreadable_image.
@@ -203,7 +203,7 @@ def _turn(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def check_mask(path: Path, mask: np.ndarray) -> tuple[float, bool]:
-    """Checks an 8-bit mask.
+    """Checks that an 8-bit mask has foreground and background and is nearly binary.
 
     Returns:
         Share of foreground pixels (128 or more), and whether all values are 0 or 255.
@@ -211,7 +211,7 @@ def check_mask(path: Path, mask: np.ndarray) -> tuple[float, bool]:
     Raises:
         ImageProblem: empty_mask, full_mask or nonbinary_mask.
 
-    Source: datasets.md 9.3.
+    Source: docs/data.md, "Checks".
     """
     counts = np.bincount(mask.ravel(), minlength=256)
     share = float(counts[FOREGROUND:].sum() / mask.size)

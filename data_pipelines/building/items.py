@@ -1,4 +1,4 @@
-"""What a scan of a user's tree yields: the items of every split, each with its files."""
+"""The result of scanning a user's files: the items of every split, each with its files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,10 @@ class Drawing(Protocol):
 
 @dataclass(frozen=True)
 class Item:
-    """One line of a list. Only for the kind "paired" are there a composite and three ids.
+    """The files and ids that one record is made of.
 
-    A photograph of the kind "painterly" has a mask file or a drawing of its objects, a painting
-    neither.
+    Only a "paired" item has a composite and three different ids. Of a "painterly" set, a photograph
+    has a mask file or a drawing of its objects, and a painting has neither.
     """
 
     subset: str
@@ -38,7 +38,7 @@ class Item:
     composite: Path | None
     mask: Path | None
     real: Path
-    background: Path | None = None  # the plate: the photograph without the foreground
+    background: Path | None = None  # the background plate: the photograph without the foreground
     drawing: Drawing | None = None
 
     @property
@@ -60,7 +60,7 @@ class Item:
 class Tree:
     """All items of a data set, split by split, in the order of the lists.
 
-    `held_out` says in words what the held-back splits hold, where the builder knows.
+    `held_out` describes in words what the test and validation splits hold, if the builder knows.
     """
 
     root: Path
@@ -70,6 +70,6 @@ class Tree:
 
 
 def ordered_splits(names: set[str]) -> list[str]:
-    """train, val, validation, test first, then the others by name."""
+    """Sorts split names: train, val, validation, test, then all others alphabetically."""
     known = [name for name in SPLIT_ORDER if name in names]
     return known + sorted(names - set(known))

@@ -1,4 +1,4 @@
-"""Reads the split lists: what a line may be, and what it must not be."""
+"""Reads the lists of file names that divide a data set into splits, and checks every line."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 @dataclass(frozen=True)
 class Line:
-    """One entry of a list: its text without blanks, and where it stands."""
+    """One entry of a list: its text without surrounding blanks, its file and its line number."""
 
     text: str
     path: Path
@@ -27,7 +27,7 @@ class Line:
 
 @dataclass(frozen=True)
 class CompositeName:
-    """A composite's file name and what it is made of (`<real>_<fg>_<k>.jpg`)."""
+    """A composite's file name `<real>_<fg>_<k>.jpg` and the ids that follow from it."""
 
     file: str
     composite_id: str
@@ -36,9 +36,11 @@ class CompositeName:
 
 
 def parse_composite(name: str) -> CompositeName | None:
-    """Splits a bare composite file name from the right; None if it has another form.
+    """Splits a composite's file name into its ids; None if it has another form.
 
-    Source: datasets.md 2.2.
+    The split is from the right: names of photographs may hold underscores.
+
+    Source: docs/data.md, "Layouts".
     """
     match = _COMPOSITE.fullmatch(name)
     if match is None or "/" in name:
@@ -48,13 +50,13 @@ def parse_composite(name: str) -> CompositeName | None:
 
 
 def parse_id(name: str) -> str | None:
-    """A bare id, given with or without an image ending; None if it is a path or empty."""
+    """An id without its image ending, if it has one; None if it is empty or a path."""
     stem = _IMAGE_ENDING.sub("", name)
     return stem if stem and "/" not in stem else None
 
 
 def is_unsafe(text: str) -> bool:
-    """Whether a line could name something outside the data set or hides characters."""
+    """Whether a line could lead outside the data set or holds control characters."""
     return (
         text.startswith("/")
         or ".." in text
@@ -65,10 +67,10 @@ def is_unsafe(text: str) -> bool:
 
 
 def read_lines(path: Path, report: Report) -> list[Line]:
-    """The entries of a list file: LF or CRLF, blanks and blank lines do not count.
+    """Reads the entries of a list file, ignoring blank lines and either kind of line ending.
 
-    Unsafe lines are noted as `path_traversal`, lines that are not UTF-8 as `bad_list_line`; both
-    are left out of the result.
+    Unsafe lines are reported as `path_traversal`, lines that are not UTF-8 as `bad_list_line`;
+    neither are returned.
     """
     lines = []
     raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
@@ -86,7 +88,7 @@ def read_lines(path: Path, report: Report) -> list[Line]:
 
 
 def drop_duplicates(keyed: list[tuple[str, Line]], report: Report) -> list[tuple[str, Line]]:
-    """Keeps the first line of every key and notes the others as `duplicate_entry`."""
+    """Keeps the first line of every key and reports the others as `duplicate_entry`."""
     first: dict[str, Line] = {}
     kept = []
     for key, line in keyed:
@@ -100,7 +102,7 @@ def drop_duplicates(keyed: list[tuple[str, Line]], report: Report) -> list[tuple
 
 
 def read_composites(path: Path, report: Report) -> list[CompositeName]:
-    """The composites of a list of bare file names, each once."""
+    """Reads a list of composite file names; each composite is returned once."""
     names: dict[str, CompositeName] = {}
     keyed: list[tuple[str, Line]] = []
     for line in read_lines(path, report):
@@ -114,7 +116,7 @@ def read_composites(path: Path, report: Report) -> list[CompositeName]:
 
 
 def read_ids(path: Path, report: Report) -> list[str]:
-    """The ids of a list of bare ids or file names, each once."""
+    """Reads a list of ids or file names; each id is returned once."""
     keyed = []
     for line in read_lines(path, report):
         key = parse_id(line.text)
@@ -126,12 +128,12 @@ def read_ids(path: Path, report: Report) -> list[str]:
 
 
 def list_for_split(folder: Path, exact: str, split: str, report: Report) -> Path | None:
-    """The list of one split: `<exact>_<split>.txt`, else the only .txt whose stem ends with it.
+    """Finds the list of one split: `<exact>_<split>.txt`, or else the only .txt that ends so.
 
-    Names are compared without regard to letter case. Several candidates are noted as
-    `missing_list`; none is not (the caller may know another source).
+    Letter case is ignored. Several candidates are reported as `missing_list`; no candidate is not,
+    because the caller may have another list for the split.
 
-    Source: datasets.md 2.1.
+    Source: docs/data.md, "Layouts".
     """
     texts = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".txt")
     wanted = f"{exact}_{split}".lower()
@@ -149,11 +151,11 @@ def list_for_split(folder: Path, exact: str, split: str, report: Report) -> Path
 
 
 def lists_by_split(folder: Path, names: tuple[str, ...], report: Report) -> dict[str, Path]:
-    """Every list `*_<split>.txt` of a folder whose split names are not known beforehand.
+    """Finds all lists `*_<split>.txt` of a folder, whatever the names of its splits.
 
-    A list that starts with one of `names` wins over others of the same split; several others are
-    noted as `missing_list`, because nobody can tell which one is meant. Other text files whose
-    first line is no bare file name are passed over.
+    A list that starts with one of `names` has precedence over others of the same split. Several
+    others are reported as `missing_list`, because the choice would be a guess. Text files whose
+    first line is no file name are ignored.
     """
     own = [name.lower() for name in names]
     candidates: dict[str, list[Path]] = {}
@@ -162,7 +164,7 @@ def lists_by_split(folder: Path, names: tuple[str, ...], report: Report) -> dict
         if path.suffix.lower() != ".txt" or not prefix or not split.isidentifier():
             continue
         if split.lower() == "all":
-            continue  # TFDS keeps this name for itself
+            continue  # TFDS reserves this name for the union of all splits
         if prefix.lower() in own or _looks_like_list(path):
             candidates.setdefault(split.lower(), []).append(path)
     found = {}
@@ -179,7 +181,7 @@ def lists_by_split(folder: Path, names: tuple[str, ...], report: Report) -> dict
 
 
 def _looks_like_list(path: Path) -> bool:
-    """Whether the first entry has no blank inside: a sentence in a note has."""
+    """Whether the first entry has no blank in it; the first line of a readme usually has."""
     with path.open("rb") as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     first = next((line.strip() for line in start if line.strip()), b"x x")

@@ -1,6 +1,6 @@
-"""From the files of an object or a painting to the record of a painterly set.
+"""Makes the records of a painterly set: photographs with several objects, and paintings.
 
-Objects keep the gray levels of their masks: a level is an object, whatever its value.
+One mask holds all objects of a photograph: each has a gray level of its own, whatever its value.
 """
 
 import io
@@ -23,7 +23,7 @@ from data_pipelines.building.records import RecordLoader, limited_size
 
 
 class PainterlyLoader(RecordLoader):
-    """Reads items without composites: photographs with objects, and paintings."""
+    """Reads the items of a painterly set: photographs with their objects, or paintings."""
 
     def _load(self, item: Item) -> dict[str, Any]:
         limit = self._limits.max_megapixels
@@ -52,6 +52,7 @@ class PainterlyLoader(RecordLoader):
             kind = "empty_mask" if share == 0 else "full_mask"
             raise ImageProblem(kind, f"{item}: objects cover {share:.0%}")
         if size != native:
+            # Nearest only: a mean of two levels would be the level of another object.
             small = Image.fromarray(levels).resize(size[::-1], Image.Resampling.NEAREST)
             levels = np.asarray(small)
             count = len(np.unique(levels[levels > 0]))
@@ -64,13 +65,14 @@ class PainterlyLoader(RecordLoader):
         }
 
     def _levels(self, item: Item, turns: dict[str, int]) -> np.ndarray:
-        """u8[h,w] upright, like the photograph."""
+        """The mask of gray levels u8[h,w], turned upright like the photograph."""
         if item.mask is not None:
             data = item.mask.read_bytes()
             return decode_mask(item.mask, data, orientation=turns["mask"])[0]
         assert item.drawing is not None
         data = _png(item.drawing.levels())
-        # Drawn on the pixels as they are stored, so turned with them; one level stays one level.
+        # Annotations refer to the stored pixels, so the drawing is turned with them. Going through
+        # PNG bytes reuses the decoder of mask files; gray levels stay what they are.
         return decode_mask(Path(str(item)), data, orientation=turns["real"])[0]
 
 

@@ -20,7 +20,7 @@ PLATES = "bg"  # the folder of background plates, where a tree has it
 def scan_pairs(
     root: Path, subset: str, names: dict[str, list[CompositeName]], report: Report
 ) -> dict[str, list[Item]]:
-    """Finds the three files of every listed composite of one tree in iHarmony4 layout."""
+    """Finds the files of every listed composite of a tree in iHarmony4 layout."""
     folders = [require_dir(root, report, f) for f in ("composite_images", "masks", "real_images")]
     if None in folders:
         return {}
@@ -38,11 +38,17 @@ def find_pairs(
     *,
     plates: Index | None = None,
 ) -> dict[str, list[Item]]:
-    """The items of listed composites.
+    """Finds the files of every listed composite.
 
     Args:
-        indices: of the composites, masks and real photographs.
-        plates: of the background plates, where the tree has them.
+        subset: the sub-dataset that the items belong to.
+        names: the composites of every split, in the order of the lists.
+        indices: where to find composites, masks and real photographs.
+        report: collects what is missing.
+        plates: where to find background plates, if the tree has them.
+
+    Returns:
+        The complete items of every split.
     """
     composites, masks, reals = indices
     splits: dict[str, list[Item]] = {}

@@ -1,4 +1,4 @@
-"""From an item's files to the record that is stored: checked, upright, otherwise byte for byte."""
+"""Makes the stored record of an item: its files, checked and upright, else copied unchanged."""
 
 import io
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from data_pipelines.building.images import (
 from data_pipelines.building.items import Item
 from data_pipelines.building.report import Report
 
-_CHECK_PIXELS = 2_000_000  # above this the check for inverted masks looks at a reduced image
+_CHECK_PIXELS = 2_000_000  # larger images are reduced for the check for inverted masks
 _ABSENT = {role: f"missing_{role}" for role in ("composite", "real", "mask", "background")}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a build does to sizes.
+    """The sizes that a build accepts and stores.
 
     Attributes:
         max_side: longest side of a stored image; larger ones are scaled down. 0: never.
@@ -41,7 +41,7 @@ class Limits:
 
 
 class HeaderCheck:
-    """The check before a build: reads every file's header once, no pixels."""
+    """Checks the headers of all files before a build; reads every file once and no pixels."""
 
     def __init__(self, report: Report, limits: Limits) -> None:
         self._report = report
@@ -49,7 +49,7 @@ class HeaderCheck:
         self._known: dict[Path, Header | ImageProblem] = {}
 
     def passes(self, item: Item) -> bool:
-        """Notes what the headers of an item's files show; True if nothing is wrong."""
+        """Checks the headers of an item's files; reports faults and returns whether there are none."""
         headers: dict[str, Header] = {}
         problems: list[ImageProblem] = []
         for role, path in item.files.items():
@@ -86,7 +86,7 @@ class HeaderCheck:
 
 @dataclass
 class _Photo:
-    """A decoded photograph, perhaps at a fraction of its size, and its bytes to store."""
+    """A photograph's bytes to store, and its pixels, possibly decoded at a fraction of its size."""
 
     stored: bytes
     pixels: np.ndarray
@@ -94,46 +94,56 @@ class _Photo:
 
 @dataclass
 class _Mask:
+    """A mask's bytes to store, its pixels, its share of foreground and whether it is binary."""
+
     stored: bytes
     pixels: np.ndarray
     share: float
     binary: bool
 
 
+_PhotoKey = tuple[Path, int, tuple[int, int], int]  # path, orientation, size, reduction
+_MaskKey = tuple[Path, int, tuple[int, int]]  # path, orientation, size
+
+
 class RecordLoader:
-    """Reads items fully. Consecutive items of one photograph decode its files once.
+    """Reads, decodes and checks all files of an item.
+
+    The last file of every role is remembered: composites of one photograph follow each other in
+    the lists, so its photograph and mask are decoded once.
 
     Args:
-        report: where findings are noted.
-        limits: what is done to sizes.
-        soft_masks: keeps soft values where masks are scaled down or come as JPEG; otherwise
-            such masks are made binary, since their soft values mean nothing.
+        report: collects the faults.
+        limits: sizes that are refused or scaled down.
+        soft_masks: keeps soft values of masks that are scaled down or stored as JPEG; otherwise
+            such masks are made binary, since their soft values are artifacts.
     """
 
     def __init__(self, report: Report, limits: Limits, *, soft_masks: bool = False) -> None:
         self._report = report
         self._limits = limits
         self._soft_masks = soft_masks
-        self._last: dict[str, tuple[Any, Any]] = {}
+        self._last_photos: dict[str, tuple[_PhotoKey, _Photo]] = {}
+        self._last_mask: tuple[_MaskKey, _Mask] | None = None
         self._scaled: set[Path] = set()
         self._inverted: set[Path | None] = set()
 
     def load(self, item: Item) -> dict[str, Any] | None:
-        """The record of an item (see `sources.reading.RecordSource`), or None if it is unusable.
+        """Makes the record of an item (keys: `reading.RecordSource`); None if it is unusable.
 
-        What is wrong is noted in the report.
+        Faults go to the report.
         """
         try:
             return self._load(item)
         except ImageProblem as problem:
             self._report.error(problem.kind, str(problem))
-        except FileNotFoundError as error:
+        except FileNotFoundError as error:  # deleted since the tree was scanned
             role = next(r for r, path in item.files.items() if str(path) == error.filename)
             self._report.error(_ABSENT[role], str(error.filename))
         return None
 
     def _load(self, item: Item) -> dict[str, Any]:
-        assert item.mask is not None, "records of this kind have masks"
+        assert item.mask is not None, "items of this kind have masks"
         headers = {
             role: read_header(
                 path, is_mask=role == "mask", max_megapixels=self._limits.max_megapixels
@@ -146,10 +156,9 @@ class RecordLoader:
             raise ImageProblem(problem.kind, f"{item}: {problem}") from problem
         native = oriented_size(headers["mask"].size, turns["mask"])
         size = limited_size(native, self._limits.max_side)
-        reduce = 1
-        if size == native and all(headers[r].plain and turns[r] == 1 for r in headers):
-            while native[0] * native[1] > _CHECK_PIXELS * reduce**2 and reduce < 8:
-                reduce *= 2
+        # Files that are copied unchanged are decoded for checks only, so a reduced decode is enough.
+        copied = size == native and all(headers[r].plain and turns[r] == 1 for r in headers)
+        reduce = _reduction(native) if copied else 1
         mask = self._mask(item.mask, headers["mask"], turns["mask"], size)
         photos = {
             role: self._photo(role, path, headers[role], turns[role], size, reduce)
@@ -183,7 +192,8 @@ class RecordLoader:
         reduce: int,
     ) -> _Photo:
         key = (path, turn, size, reduce)
-        if self._last.get(role, (None,))[0] != key:
+        last = self._last_photos.get(role)
+        if last is None or last[0] != key:
             data = path.read_bytes()
             pixels = decode_rgb(path, data, orientation=turn, reduce=reduce)
             resized = oriented_size(header.size, turn) != size
@@ -191,16 +201,18 @@ class RecordLoader:
                 image = Image.fromarray(pixels)
                 if resized:
                     image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+                # A turned PNG loses nothing; a scaled image has lost detail already, and PNGs of
+                # photographs would be several times as large.
                 lossless = header.format == "PNG" and not resized
                 data, pixels = _encoded(image, lossless=lossless), np.asarray(image)
             elif not header.plain:
                 data = _encoded(Image.fromarray(pixels), lossless=True)
-            self._last[role] = (key, _Photo(data, pixels))
-        return self._last[role][1]
+            last = self._last_photos[role] = (key, _Photo(data, pixels))
+        return last[1]
 
     def _mask(self, path: Path, header: Header, turn: int, size: tuple[int, int]) -> _Mask:
         key = (path, turn, size)
-        if self._last.get("mask", (None,))[0] != key:
+        if self._last_mask is None or self._last_mask[0] != key:
             data = path.read_bytes()
             pixels, was_zero_one = decode_mask(path, data, orientation=turn)
             if was_zero_one and path not in self._scaled:
@@ -211,17 +223,21 @@ class RecordLoader:
             if resized:
                 image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
                 pixels = np.asarray(image)
+            # JPEG surrounds the edge of a binary mask with values near 0 and 255, and scaling
+            # makes the edge soft: neither is a statement about how opaque the object is.
             if (resized or header.format != "PNG") and not self._soft_masks:
                 pixels = np.where(pixels >= FOREGROUND, np.uint8(255), np.uint8(0))
             if resized or turn != 1 or was_zero_one or not header.plain:
-                # A small soft mask is soft all over: only the native one is judged.
+                # Scaling down spreads soft edges over a small mask, so the limit on soft values
+                # applies to the native mask only.
                 soft = self._soft_masks and not np.isin(pixels, (0, 255)).all()
                 binary = not soft and check_mask(path, pixels)[1]
                 data = _encoded(Image.fromarray(pixels), lossless=True)
-            self._last["mask"] = (key, _Mask(data, pixels, share, binary))
-        return self._last["mask"][1]
+            self._last_mask = (key, _Mask(data, pixels, share, binary))
+        return self._last_mask[1]
 
     def _check_inverted(self, item: Item, composite: _Photo, real: _Photo, mask: _Mask) -> None:
+        """Warns once per mask if the composite differs from the photograph outside it only."""
         if composite.pixels.shape != real.pixels.shape or item.mask in self._inverted:
             return
         step = -(-mask.pixels.shape[0] // real.pixels.shape[0])
@@ -233,8 +249,16 @@ class RecordLoader:
             self._report.warn("inverted_mask", str(item.mask))
 
 
+def _reduction(size: tuple[int, int]) -> int:
+    """The smallest of 1, 2, 4, 8 by which both sides are divided to get _CHECK_PIXELS or fewer."""
+    reduce = 1
+    while size[0] * size[1] > _CHECK_PIXELS * reduce**2 and reduce < 8:
+        reduce *= 2
+    return reduce
+
+
 def limited_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
-    """(height, width) scaled so that the longer side is at most `max_side` (0: any)."""
+    """Scales (height, width) so that the longer side is at most `max_side` (0: no limit)."""
     if not max_side or max(size) <= max_side:
         return size
     scale = max_side / max(size)

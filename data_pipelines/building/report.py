@@ -1,4 +1,4 @@
-"""Collects everything that is wrong with a tree, so that the user is told once."""
+"""Collects all faults of a tree, so that a single error message can list them."""
 
 import logging
 from typing import Literal
@@ -10,10 +10,10 @@ logger = logging.getLogger("data_pipelines")
 
 
 class Report:
-    """Findings by kind: errors that stop a build, and warnings that do not.
+    """Findings by kind: errors, which stop a build, and warnings, which do not.
 
-    With `on_error="skip"` the findings of the skippable kinds only leave their item out; they are
-    counted in `skipped`. All other kinds stop the build whatever `on_error` says.
+    With `on_error="skip"` an error of a skippable kind only excludes its item, and is counted in
+    `skipped`. Errors of all other kinds stop the build in any case.
     """
 
     def __init__(self, where: str, *, on_error: OnError = "raise") -> None:
@@ -25,11 +25,11 @@ class Report:
         self._warnings: dict[str, tuple[int, list[str]]] = {}
 
     def error(self, kind: str, example: str) -> None:
-        """Notes one item that cannot be used."""
+        """Records that one item cannot be used."""
         self._note(self._errors, kind, example)
 
     def warn(self, kind: str, example: str) -> None:
-        """Notes something the user should know and that stops nothing."""
+        """Records something that the user should know but that does not stop the build."""
         self._note(self._warnings, kind, example)
 
     @staticmethod
@@ -43,7 +43,7 @@ class Report:
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many findings per kind left their item out."""
+        """Number of excluded items by kind of fault."""
         return {
             kind: count
             for kind, (count, _) in self._errors.items()
@@ -52,11 +52,11 @@ class Report:
 
     @property
     def warnings(self) -> dict[str, int]:
-        """How many warnings per kind."""
+        """Number of warnings by kind."""
         return {kind: count for kind, (count, _) in self._warnings.items()}
 
     def raise_errors(self) -> None:
-        """Raises DatasetValidationError with everything that stops the build, if anything does."""
+        """Raises a DatasetValidationError that lists every fault that stops the build, if any."""
         skipped = self.skipped
         stopping = [
             Finding(kind, count, tuple(examples))
@@ -67,7 +67,7 @@ class Report:
             raise DatasetValidationError.from_findings(stopping, where=self.where)
 
     def log(self) -> None:
-        """Logs the warnings, and what was left out, one line per kind."""
+        """Logs warnings and excluded items, one line per kind."""
         for kind, (count, examples) in self._warnings.items():
             logger.warning("%s", Finding(kind, count, tuple(examples)))
         for kind in self.skipped:

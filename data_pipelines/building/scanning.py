@@ -1,4 +1,4 @@
-"""Scans a tree and checks its items before anything is written."""
+"""Scans a tree and checks lists and file headers before anything is written."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from data_pipelines.building.report import Report
 def scan_checked(
     scan: Callable[[Path, Report], Tree], source_dir: Path, report: Report, limits: Limits
 ) -> Tree:
-    """Runs a scan and keeps the items whose headers pass; everything found is in `report`."""
+    """Runs `scan` and keeps the items whose file headers are sound; faults go to `report`."""
     tree = scan(source_dir, report)
     check_overlap(tree, report)
     _check_plates(tree, report)
@@ -25,7 +25,7 @@ def scan_checked(
 
 
 def check_overlap(tree: Tree, report: Report) -> None:
-    """Notes composites in two splits (error) and photographs in two splits (warning)."""
+    """Reports composites (error) and photographs (warning) that occur in two splits."""
     where: dict[tuple[str, str, str], str] = {}
     reported: set[tuple[str, str]] = set()
     for split, items in tree.splits.items():
@@ -42,7 +42,7 @@ def check_overlap(tree: Tree, report: Report) -> None:
 
 
 def _check_plates(tree: Tree, report: Report) -> None:
-    """Notes the items without a plate where others have one."""
+    """Reports the items without a background plate if other items have one."""
     items = [item for items in tree.splits.values() for item in items]
     if any(item.background for item in items):
         for item in items:

@@ -1,4 +1,4 @@
-"""`artist_retouched`: photographs, an artist's edit of their foreground, and inpainted plates (PIH)."""
+"""`artist_retouched`: photographs, an artist's edit of their foregrounds, and inpainted plates."""
 
 import dataclasses
 import functools
@@ -20,13 +20,13 @@ _PARTNER = {"before": "after", "after": "before"}
 
 @dataclasses.dataclass(eq=False)
 class ArtistRetouchedConfig(tfds.core.BuilderConfig):
-    """Which editions serve as targets, and the longest side of what is stored (0: native)."""
+    """Which of the two editions are targets, and the longest stored side (0: native)."""
 
     targets: str = "both"  # one of TARGETS
     max_side: int = 0
 
 
-@functools.cache  # TFDS knows a configuration again by identity
+@functools.cache  # TFDS compares configurations by identity
 def config_for(targets: str = "both", max_side: int = 0) -> ArtistRetouchedConfig:
     """The configuration `<targets>` or `<targets>_<max_side>`.
 
@@ -44,18 +44,19 @@ def config_for(targets: str = "both", max_side: int = 0) -> ArtistRetouchedConfi
 
 
 class ArtistRetouched(TreeBuilder):
-    """Retouched pairs: every mask file is an item whose target is the edition that it is named for.
+    """Retouched pairs: a photograph before and after an artist's edit, once in each direction.
 
-    `real` is the target, `composite` the other edition of the same photograph, `background` the
-    inpainted plate, so that training goes both ways. `after_only` keeps the items whose target is
-    the artist's edit. Items are sorted by name; `real_id` is the photograph's id. Masks stay soft.
+    There is one item per mask file `<id>_<edition>_mask`: `real` is the edition in its name, which
+    is the target, `composite` is the other edition, and `background` the inpainted plate.
+    `after_only` keeps the items whose target is the artist's edit. Items are sorted by name;
+    `real_id` is the photograph's id. Masks stay soft.
 
-    Source: specs/pih 6.1, specs/datasets 5.1.
+    Source: docs/data.md, "Layouts".
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
-    The data set of PIH is not public; give your own files in its layout. manual_dir is the folder
-    of the splits, holds it as artist_retouched/, or is the one split train itself:
+    The data set of the paper is not public; use your own files in its layout. manual_dir is the
+    folder of the splits, or its parent (then it is called artist_retouched/), or the split train:
       train/  (and val/, test/)
         masks/<id>_before_mask.png        masks/<id>_after_mask.png       8-bit gray, may be soft
         bg/<id>_before_mask.png           bg/<id>_after_mask.png          photograph, object removed
@@ -63,7 +64,7 @@ class ArtistRetouched(TreeBuilder):
     The suffix _mask may be missing in masks/ and bg/.
     """
     BUILDER_CONFIGS: ClassVar = [config_for(targets, 0) for targets in TARGETS]
-    license: ClassVar[str] = "the owner's; the data set of PIH is not public"
+    license: ClassVar[str] = "the owner's; the data set of the paper is not public"
     soft_masks: ClassVar[bool] = True
     always_plates: ClassVar[bool] = True
 
@@ -103,7 +104,7 @@ class ArtistRetouched(TreeBuilder):
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Split -> its folder; a folder with masks in it is the split train."""
+    """Split -> its folder; a folder that holds masks/ itself is the split train."""
     found = {split: find_dir(root, split) for split in SPLIT_ORDER}
     folders = {split: folder for split, folder in found.items() if folder}
     return folders or ({"train": root} if find_dir(root, "masks") else {})
@@ -124,6 +125,6 @@ def _named_items(masks: FileIndex, report: Report) -> list[tuple[str, str, str]]
 
 
 def _either(index: FileIndex, name: str, absent: str, report: Report) -> Path | None:
-    """The file with the suffix, else the one without it."""
+    """The file with the suffix _mask, or else the one without; reports a fault if there is none."""
     plain = index.find(f"{name}{_SUFFIX}.png") or index.find(f"{name}.png")
     return plain or locate(index, f"{name}{_SUFFIX}.png", absent, report)

@@ -1,4 +1,4 @@
-"""`ccharmony`: composites made by carrying a foreground to another photograph's light (GiftNet)."""
+"""`ccharmony`: composites made by giving a foreground the light of another photograph."""
 
 import os
 import re
@@ -41,8 +41,8 @@ class Ccharmony(TreeBuilder):
           composite_images/8D5U5531_a_1.jpg ... _10.jpg   masks/8D5U5531_a.png
           real_images/8D5U5531.jpg
     A list line is a foreground (8D5U5531_a: its ten composites) or a composite's file name. The
-    folders composite or comp, mask or foreground_masks, and real do as well, and so do composites
-    in one folder per foreground (composite_images/8D5U5531_a/8D5U5531_a_1.jpg).
+    folders may also be called composite or comp, mask or foreground_masks, and real; composites may
+    be in one folder per foreground (composite_images/8D5U5531_a/8D5U5531_a_1.jpg).
     For non-commercial research only.
     """
     license: ClassVar[str] = (
@@ -70,7 +70,7 @@ class Ccharmony(TreeBuilder):
 
 
 class NestedIndex:
-    """Composites in one folder, or in one folder per foreground; looked up as in `FileIndex`."""
+    """Looks up composites that are in one folder or in one folder per foreground."""
 
     def __init__(self, folder: Path, root: Path, report: Report) -> None:
         self.folder = folder
@@ -79,24 +79,24 @@ class NestedIndex:
         self._inner = {path.name.lower(): FileIndex(path, root, report) for path in inner}
 
     def find(self, name: str) -> Path | None:
-        """The composite `<foreground>_<k>.<ending>`, wherever it lies."""
+        """The composite `<foreground>_<k>.<ending>` in either place."""
         found = self._flat.find(name)
         index = self._inner.get(name.rpartition("_")[0].lower())
         return found or (index.find(name) if index else None)
 
     def orphans(self) -> Iterable[Path]:
-        """The files nobody asked for."""
+        """The files that were never looked up."""
         for index in (self._flat, *self._inner.values()):
             yield from index.orphans()
 
 
 def read_names(path: Path, report: Report) -> list[CompositeName]:
-    """The composites of a list of foreground ids or of composite file names, each once.
+    """Reads a list of foreground ids or composite file names; each composite is returned once.
 
-    A foreground id `<image>_<letter>` stands for its composites k = 1..10; both kinds of line may
-    be mixed. Ids of images may hold underscores: names are split from the right.
+    A foreground id `<image>_<letter>` means its composites k = 1..10; both kinds of line may be
+    mixed. Ids of images may hold underscores: names are split from the right.
 
-    Source: specs/giftnet 5.4.
+    Source: docs/data.md, "Layouts".
     """
     names: dict[str, CompositeName] = {}
     keyed = []
@@ -114,7 +114,7 @@ def read_names(path: Path, report: Report) -> list[CompositeName]:
 
 
 def expand(foreground: str) -> list[CompositeName | None]:
-    """The ten composites of a foreground id; [None] if it is none."""
+    """The ten composites of a foreground id; [None] if the text is no foreground id."""
     image = image_of(foreground)
     if image is None:
         return [None]
@@ -129,7 +129,7 @@ def image_of(foreground: str) -> str | None:
 
 
 def _split_names(root: Path, split: str, report: Report) -> list[CompositeName]:
-    """The composites of a split from either list, or from both where they agree."""
+    """The composites of a split from either of its two lists, or from both if they agree."""
     if not root.is_dir():
         report.error("missing_root", str(root))
         return []

@@ -1,4 +1,4 @@
-"""`coco_wikiart`: photographs of COCO with objects, and paintings of WikiArt (ProPIH, AAAI 2024)."""
+"""`coco_wikiart`: objects in photographs of COCO, and paintings of WikiArt (ProPIH, AAAI 2024)."""
 
 import hashlib
 from pathlib import Path
@@ -26,11 +26,11 @@ PREPARED = "SegmentationClass_select"
 class CocoWikiart(TreeBuilder):
     """Objects of COCO 2014 and 57025 + 24421 paintings of WikiArt; composites are made on the fly.
 
-    Splits: `train` and `test` hold photographs with the objects that cover 5 to 30 % of them (a
-    mask with one gray level for each), `train_paintings` and `test_paintings` the paintings, in the
+    `train` and `test` hold photographs with those objects that cover 5 to 30 % of them (a mask with
+    one gray level for each); `train_paintings` and `test_paintings` hold the paintings, in the
     order of the lists. A record has `content` and `mask_levels`, or `style`.
 
-    Source: specs/propih 5.1, specs/datasets 6.
+    Source: docs/data.md, "Layouts" and "Paintings".
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
@@ -42,9 +42,9 @@ class CocoWikiart(TreeBuilder):
               you have the masks prepared by the authors: a gray level above 0 for every object
       <manual_dir>/wikiart/  WikiArt_Split/style_train.csv  style_val.csv  (or beside the folders)
           <Style_folder>/<file>.jpg
-    A list line is <Style_folder>/<file>.jpg,<class>. One of the splits may be absent whole. Disk:
-    about 20 GB for the photographs and 25 GB for the paintings as they are; --max-side 512 stores
-    both small, and reads much faster in training.
+    A list line is <Style_folder>/<file>.jpg,<class>. You may leave out one split altogether. Disk:
+    about 20 GB for the photographs and 25 GB for the paintings at native size; --max-side 512
+    stores smaller images, which are read much faster in training.
     COCO's annotations are CC BY 4.0, its photographs Flickr's; WikiArt is for non-commercial
     research only.
     """
@@ -87,7 +87,7 @@ class CocoWikiart(TreeBuilder):
         return Tree(manual_dir, self.kind, splits, held_out if "test" in splits else "")
 
     def signature(self, source_dir: Path) -> str:
-        """See TreeBuilder; objects are drawn from the annotations, so that they count as well."""
+        """See TreeBuilder; includes the annotations, since masks are drawn from them."""
         digest = hashlib.sha256(super().signature(source_dir).encode())
         for items in self.checked_tree(source_dir).splits.values():
             for item in items:
@@ -100,13 +100,13 @@ class CocoWikiart(TreeBuilder):
 
 
 def find_list(art: Path, name: str) -> Path | None:
-    """The list of paintings in WikiArt's folder or in one of its known places beside it."""
+    """Finds a list of paintings in the folder of WikiArt or in one of its usual subfolders."""
     folders = ("WikiArt_Split", "Style", ".")
     return next((art / f / name for f in folders if (art / f / name).is_file()), None)
 
 
 def _objects(coco: Path, photos: Path, report: Report) -> list[Item]:
-    """The photographs of a split that have objects."""
+    """Lists the photographs of a split that have objects."""
     images = FileIndex(photos, coco, report)
     prepared = find_dir(coco, PREPARED)
     if prepared:
@@ -148,7 +148,7 @@ def _paintings(listed: Path, files: PaintingFiles, report: Report) -> list[Item]
         else:
             items.append(_item(PAINTINGS, painting.id, path))
     if not items:
-        report.error("missing_list", f"{listed} names no painting that is there")
+        report.error("missing_list", f"{listed} names no painting that exists")
     return items
 
 

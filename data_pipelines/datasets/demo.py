@@ -1,9 +1,9 @@
-"""`demo`: a small set made on the user's machine from freely licensed photographs.
+"""`demo`: a small data set that is made on your machine from freely licensed photographs.
 
-No download: the photographs arrive with scikit-image and scikit-learn (licenses in
+Nothing is downloaded: the photographs are installed with scikit-image and scikit-learn (licenses in
 `demo_photos.py` and in the built data set). Objects are cut out with GrabCut from rough outlines;
-each is framed several times and recolored with seeded changes of `data_pipelines.samples.recoloring`. The
-result is written as a tree in iHarmony4 layout and built as any other.
+each is cropped several times and recolored with seeded random changes. The result is a tree of
+files in iHarmony4 layout that is built like any other.
 """
 
 import hashlib
@@ -23,19 +23,19 @@ from data_pipelines.building.lists import read_composites
 from data_pipelines.building.pairs import scan_pairs
 from data_pipelines.building.report import Report
 from data_pipelines.datasets.demo_photos import PHOTOS, Outline
-from data_pipelines.samples import recoloring as synthesis
+from data_pipelines.samples.recoloring import recolor
 
 SEED = 2024
 MAX_SIDE = 256
-# split -> (framings of an object, recolorings of each)
+# split -> (crops of an object, recolorings of each crop)
 PLAN = {"train": (10, 4), "test": (2, 3)}
 HELD_OUT = (
     "test: framings and recolorings that are not in train; the photographs and the objects are "
     "those of train"
 )
-_SHARE = (0.02, 0.75)  # foreground ratio of a framing
-_MARGIN = 10  # pixels by which the true outline may lie beyond the rough one
-_CORE = 20  # pixels inside the rough outline that are surely object
+_SHARE = (0.02, 0.75)  # range of the share of foreground in a crop
+_MARGIN = 10  # pixels by which the true outline may exceed the rough one
+_CORE = 20  # pixels inside the rough outline from which on all is object
 _TRIES = 100
 
 
@@ -55,7 +55,7 @@ class Demo(TreeBuilder):
         return Tree(manual_dir, self.kind, splits, HELD_OUT)
 
     def signature(self, source_dir: Path) -> str:
-        """See TreeBuilder: everything that the tree is made of."""
+        """See TreeBuilder; the tree is a function of the photographs and of the constants above."""
         digest = hashlib.sha256(json.dumps([SEED, MAX_SIDE, PLAN]).encode())
         for photo in PHOTOS.values():
             digest.update(photo.path().read_bytes())
@@ -120,12 +120,12 @@ def cut_out(photo: np.ndarray, outline: Outline) -> np.ndarray:
     labels[rough > 0] = cv2.GC_PR_FGD
     labels[core > 0] = cv2.GC_FGD
     x, y, width, height = cv2.boundingRect(rough)
-    pad = 4 * _MARGIN  # the colors of the surroundings are learned from this border
+    pad = 4 * _MARGIN  # GrabCut learns the colors of the surroundings from this border
     box = np.s_[max(0, y - pad) : y + height + pad, max(0, x - pad) : x + width + pad]
     inner = labels[box].copy()
-    cv2.setRNGSeed(SEED)
+    cv2.setRNGSeed(SEED)  # GrabCut starts from random clusters of OpenCV's global generator
     colors, surroundings = np.zeros((1, 65)), np.zeros((1, 65))
-    whole = (0, 0, 0, 0)  # not used: the labels say where the object is
+    whole = (0, 0, 0, 0)  # a rectangle is ignored in the mode GC_INIT_WITH_MASK
     bgr = np.ascontiguousarray(photo[box][..., ::-1])
     cv2.grabCut(bgr, inner, whole, surroundings, colors, 4, cv2.GC_INIT_WITH_MASK)
     mask = np.zeros_like(rough)
@@ -139,8 +139,10 @@ def _disc(radius: int) -> np.ndarray:
 
 
 def _largest_filled(mask: np.ndarray) -> np.ndarray:
+    """The largest connected region of a mask, its holes filled: bool[h,w]."""
     _, regions, stats, _ = cv2.connectedComponentsWithStats(mask)
     mask = (regions == 1 + np.argmax(stats[1:, cv2.CC_STAT_AREA])).astype(np.uint8)
+    # A border of background connects all of the outside, so that what is not connected is a hole.
     around = cv2.copyMakeBorder(1 - mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     _, regions = cv2.connectedComponents(around)
     return (regions != regions[0, 0])[1:-1, 1:-1]
@@ -149,7 +151,7 @@ def _largest_filled(mask: np.ndarray) -> np.ndarray:
 def frame(
     photo: np.ndarray, mask: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts a window around an object, mirrors it or not, and scales it to MAX_SIDE.
+    """Cuts a random window around an object, perhaps mirrors it, and scales it to MAX_SIDE.
 
     Args:
         photo: u8[h,w,3].
@@ -163,7 +165,7 @@ def frame(
     for _ in range(_TRIES):
         zoom, aspect = rng.uniform(0.85, 2.4), rng.uniform(0.75, 1.33)
         side = zoom * max(across / aspect, down * aspect)
-        # Never quite the whole photograph, so that no two framings are the same.
+        # At most a random 80 to 100 % of the photograph, so that no two windows are the same.
         most = rng.uniform(0.8, 1.0, 2)
         w, h = min(int(side * aspect), int(most[0] * width)), min(int(side), int(most[1] * height))
         x = int(np.clip(left + across / 2 + rng.uniform(-0.25, 0.25) * w - w / 2, 0, width - w))
@@ -199,7 +201,7 @@ def _write(
     names = []
     for k in range(1, recolorings + 1):
         inside = (mask > 0).astype(np.float32)
-        composite = synthesis.recolor(real, inside, rng, reference=reference)
+        composite = recolor(real, inside, rng, reference=reference)
         names.append(f"{real_id}_1_{k}.jpg")
         _save(out / "composite_images" / names[-1], composite)
     return names

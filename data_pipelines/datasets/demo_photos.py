@@ -1,7 +1,7 @@
-"""The photographs of the demo, and where their objects are.
+"""The photographs of the demo, with rough outlines of their objects.
 
-All of them arrive with the packages scikit-image and scikit-learn and are read from disk. Outlines
-are rough; `demo.py` refines them.
+The photographs are installed with the packages scikit-image and scikit-learn. `demo.py` refines the
+outlines to masks.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ Outline = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class DemoPhoto:
-    """A photograph: the package and file that hold it, its license, its objects.
+    """A photograph of the demo: its package and file, its license and its objects.
 
     Attributes:
         objects: name -> outline in (x, y) pixels.
@@ -27,7 +27,7 @@ class DemoPhoto:
     objects: dict[str, Outline]
 
     def path(self) -> Path:
-        """The file on disk.
+        """Finds the file on disk.
 
         Raises:
             DatasetValidationError: if the package or the file is not installed.

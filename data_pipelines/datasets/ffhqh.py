@@ -1,4 +1,4 @@
-"""`ffhqh`: portraits of FFHQ with recolored persons (the set of PHNet)."""
+"""`ffhqh`: portraits of FFHQ in which the person is recolored (docs/papers/phnet.md)."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -9,7 +9,7 @@ from data_pipelines.building.items import Item, Tree
 from data_pipelines.building.lists import read_ids
 from data_pipelines.building.report import Report
 
-# FFHQ indices per split where there are no lists; the published split sizes are not known.
+# FFHQ indices of each split if there are no lists; the published split sizes are not known.
 SPLIT_RANGES = {"train": range(60000), "val": range(60000, 63000), "test": range(63000, 70000)}
 IMAGES = "images1024x1024"
 
@@ -17,8 +17,8 @@ IMAGES = "images1024x1024"
 class Ffhqh(TreeBuilder):
     """FFHQH: one composite per FFHQ photograph (70000 in all), the person recolored.
 
-    Splits are those of the lists; without any list, FFHQ indices 0-59999 train, 60000-62999 val,
-    63000-69999 test.
+    Lists define the splits. Without any list, train has the FFHQ indices 0-59999, val 60000-62999
+    and test 63000-69999.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
@@ -56,7 +56,7 @@ class Ffhqh(TreeBuilder):
 
 
 class FfhqPhotos:
-    """The photographs of FFHQ: in one folder or in folders of a thousand."""
+    """Finds the photographs of FFHQ, which are in one folder or in folders of a thousand."""
 
     def __init__(self, folder: Path, report: Report) -> None:
         thousands = sorted(path for path in folder.iterdir() if path.is_dir())
@@ -64,7 +64,7 @@ class FfhqPhotos:
         self._flat = FileIndex(folder, folder, report)
 
     def find(self, name: str) -> Path | None:
-        """The photograph of an id such as "00609"."""
+        """The photograph with an id such as "00609", or None."""
         thousand = f"{int(name) // 1000 * 1000:05d}" if name.isdecimal() else ""
         index = self._indices.get(thousand)
         found = index.find(f"{name}.png") if index else None
@@ -77,7 +77,7 @@ class FfhqPhotos:
 
 
 def split_of(name: str) -> str | None:
-    """The split of an FFHQ index by SPLIT_RANGES; None if it is no index."""
+    """The split that SPLIT_RANGES assigns to an FFHQ index; None for any other name."""
     if not name.isdecimal():
         return None
     return next((split for split, r in SPLIT_RANGES.items() if int(name) in r), None)

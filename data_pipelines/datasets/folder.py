@@ -1,4 +1,4 @@
-"""`folder`: any tree in iHarmony4 layout, and `photos`: photographs with masks but no pairs."""
+"""`folder`: your own composites in iHarmony4 layout; `photos`: photographs with masks, no pairs."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +11,8 @@ from data_pipelines.building.lists import lists_by_split, read_composites, read_
 from data_pipelines.building.pairs import PLATES, locate_plate, scan_pairs
 from data_pipelines.building.report import Report
 
-PAINTED = ("comp", "mask", "style")  # the folders of ready-made composites with their paintings
+# The folders of existing composites on paintings: composite, mask, painting without the object.
+PAINTED = ("comp", "mask", "style")
 
 
 class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -25,7 +26,7 @@ class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
     """
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
-        """See TreeBuilder. The splits are those of the lists."""
+        """See TreeBuilder. There is one split per list."""
         return scan_folder(self.name, manual_dir, report)
 
     @classmethod
@@ -35,7 +36,7 @@ class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
 
 
 class Photos(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Photographs with one mask each and no pair: composites are made while training."""
+    """Photographs with one mask each and no pairs: composites are made from them while training."""
 
     kind: ClassVar[Kind] = "photos"
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
@@ -43,13 +44,13 @@ class Photos(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
       images/<id>.jpg  masks/<id>.png
       <name>_<split>.txt     one id per line, with or without an ending; one list per split
       bg/<id>.png            optional: the photograph without the foreground, for every mask
-    or, for objects pasted on paintings, three folders with files of the same names; without a list
-    all of them are the split test:
-      comp/<id>.jpg  mask/<id>.png  style/<id>.jpg     the painting, without the object
+    or, for objects on paintings, three folders with files of the same names; without a list, all
+    files are in the split test:
+      comp/<id>.jpg  mask/<id>.png  style/<id>.jpg     style: the painting without the object
     """
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
-        """See TreeBuilder. The splits are those of the lists."""
+        """See TreeBuilder. There is one split per list."""
         return scan_photos(self.name, manual_dir, report)
 
     @classmethod
@@ -59,7 +60,7 @@ class Photos(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
 
 
 def named_builder(base: type[TreeBuilder], name: str) -> type[TreeBuilder]:
-    """A builder class of `base` that registers what it builds under `name`.
+    """Makes a subclass of `base` whose data set is called `name`.
 
     Raises:
         DatasetValidationError: if `name` could not be a data set's name.
@@ -74,7 +75,7 @@ def named_builder(base: type[TreeBuilder], name: str) -> type[TreeBuilder]:
 
 
 def scan_folder(name: str, manual_dir: Path, report: Report) -> Tree:
-    """The items of a tree in iHarmony4 layout, for every list in it."""
+    """Lists the items of a tree in iHarmony4 layout, one split per list."""
     root = dataset_root(manual_dir, name, "composite_images")
     lists = _lists(root, name, report)
     names = {split: read_composites(path, report) for split, path in lists.items()}
@@ -114,7 +115,7 @@ def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
 
 
 def dataset_root(manual_dir: Path, name: str, landmark: str) -> Path:
-    """`manual_dir` if it holds the folder `landmark`, else its folder `name`, else itself."""
+    """Finds the folder that holds `landmark`: `manual_dir`, or a folder `name` in it."""
     if find_dir(manual_dir, landmark) is None:
         inner = find_dir(manual_dir, name)
         if inner is not None:

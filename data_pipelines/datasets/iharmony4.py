@@ -37,13 +37,13 @@ _SHOWN = 10
 
 @dataclasses.dataclass(eq=False)
 class Iharmony4Config(tfds.core.BuilderConfig):
-    """Which sub-datasets, and the longest side of what is stored (0: native)."""
+    """Which sub-datasets to build, and the longest stored side (0: native)."""
 
     subsets: tuple[str, ...] = SUBSETS
     max_side: int = 0
 
 
-@functools.cache  # TFDS knows a configuration again by identity
+@functools.cache  # TFDS compares configurations by identity
 def config_for(part: str = "all", max_side: int = 0) -> Iharmony4Config:
     """The configuration `<part>` or `<part>_<max_side>`.
 
@@ -65,10 +65,9 @@ def config_for(part: str = "all", max_side: int = 0) -> Iharmony4Config:
 class Iharmony4(TreeBuilder):
     """iHarmony4: 65742 training and 7404 test composites.
 
-    Splits: `test` is the official one; the official training list is divided by photograph into
-    `train` and `validation` (CRC-32 of the photograph's name mod 100 < 2), so that
-    `train+validation` is the published training set. Order: HCOCO, HAdobe5k, HFlickr, Hday2night,
-    each in list order.
+    `test` is the official split. The official training list is divided by photograph into `train`
+    and `validation` (CRC-32 of the photograph's name mod 100 < 2), so that `train+validation` is
+    the published training set. Order: HCOCO, HAdobe5k, HFlickr, Hday2night, each as listed.
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
@@ -77,7 +76,7 @@ class Iharmony4(TreeBuilder):
       <manual_dir>/iHarmony4/HCOCO/  HCOCO_train.txt  HCOCO_test.txt
           composite_images/c21070_1396052_1.jpg  masks/c21070_1396052.png  real_images/c21070.jpg
       ... and the same for HAdobe5k, HFlickr and Hday2night.
-    A sub-dataset's bg/c21070_1396052.png etc., if you inpainted the foregrounds, become its plates.
+    If you inpainted the foregrounds, bg/c21070_1396052.png and so on become background plates.
     IHD_train.txt and IHD_test.txt in iHarmony4/ are read where a sub-dataset's list is absent.
     Disk: tens of gigabytes at native size, most of it HAdobe5k (up to 6048 pixels wide); the
     configurations ending in _1024 (--max-side 1024) store sides of at most 1024 pixels.
@@ -112,8 +111,8 @@ class Iharmony4(TreeBuilder):
             found = scan_pairs(folder, subset, _lists(root, folder, subset, report), report)
             for split, items in found.items():
                 for item in items:
-                    held_back = split == "train" and is_validation(item.real_id)
-                    splits["validation" if held_back else split].append(item)
+                    hold_out = split == "train" and is_validation(item.real_id)
+                    splits["validation" if hold_out else split].append(item)
         held_out = (
             "test: the official list; validation: the training photographs whose name has "
             "CRC-32 mod 100 < 2"
@@ -122,12 +121,16 @@ class Iharmony4(TreeBuilder):
 
 
 def is_validation(real_id: str) -> bool:
-    """Whether a training photograph is held back for validation (datasets.md 2.4 point 7)."""
+    """Whether a training photograph is held out for validation.
+
+    Decided by a hash of its name, so that all its composites are in the same split and every copy
+    of the data set is divided alike.
+    """
     return zlib.crc32(real_id.encode()) % 100 < VALIDATION_PERCENT
 
 
 def _lists(root: Path, folder: Path, subset: str, report: Report) -> dict[str, list[CompositeName]]:
-    """The train and test lists of a sub-dataset, from its own files or from IHD_*.txt."""
+    """The train and test composites of a sub-dataset, from its own lists or from IHD_*.txt."""
     names = {}
     for split, published in zip(("train", "test"), PUBLISHED[subset], strict=True):
         own = list_for_split(folder, subset, split, report)
@@ -179,7 +182,7 @@ def _compare(
     common_path: Path,
     report: Report,
 ) -> None:
-    """Notes where the two lists of a sub-dataset name different composites."""
+    """Reports a fault if the two lists of a split name different composites."""
     ids = [{name.composite_id for name in names} for names in (own, common)]
     differing = sorted(ids[0] ^ ids[1])
     if differing:

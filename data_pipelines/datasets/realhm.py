@@ -8,17 +8,18 @@ from data_pipelines.building.files import FileIndex, find_dir, locate, note_orph
 from data_pipelines.building.items import Item, Tree
 from data_pipelines.building.report import Report
 
-PUBLISHED = (216, 217)  # the paper; a log of the PIH repository
+PUBLISHED = (216, 217)  # in the paper; in a log that was published with a later method
 _ROLES = ("bg", "composite", "mask", "real", "gt")
 
 
 class Realhm(TreeBuilder):
-    """RealHM: 216 composites of photographs with an expert's result; split `test` only.
+    """RealHM: 216 composites, each harmonized by an expert; for evaluation, split `test` only.
 
-    `composite` is the paste, `real` the expert's result, `background` the photograph before the
-    paste. Composite and result differ in the background too. JPEG masks are made binary.
+    `composite` is the plain paste, `real` the expert's result, `background` the photograph before
+    the object was pasted. Composite and result differ in the background too. JPEG masks are made
+    binary.
 
-    Source: specs/datasets 5.2.
+    Source: docs/data.md, "Layouts".
     """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
@@ -59,7 +60,7 @@ class Realhm(TreeBuilder):
 
 
 def _id_of(stem: str, files: FileIndex, report: Report) -> str:
-    """`<id>` of `<id>_<role>`; empty, and noted, for another name."""
+    """The `<id>` of a file `<id>_<role>`; any other name is reported and gives ""."""
     name, _, role = stem.rpartition("_")
     if name and role.lower() in _ROLES:
         return name

@@ -1,4 +1,7 @@
-"""The lists and files of WikiArt as cs-chan/ArtGAN splits it. Source: specs/datasets 6."""
+"""Reads WikiArt: its lists as split by cs-chan/ArtGAN, and its files.
+
+Source: docs/data.md, "Layouts".
+"""
 
 import os
 import unicodedata
@@ -12,7 +15,7 @@ from data_pipelines.building.report import Report, logger
 
 @dataclass(frozen=True)
 class Painting:
-    """A line of a list: the folder of its style and its file."""
+    """A painting: the folder of its style and its file name."""
 
     style: str
     file: str
@@ -24,10 +27,10 @@ class Painting:
 
 
 def read_paintings(path: Path, report: Report) -> list[Painting]:
-    """The paintings of a list of lines `<style>/<file>.jpg,<class>`, each once.
+    """Reads a list of lines `<style>/<file>.jpg,<class>`; each painting is returned once.
 
-    The last comma divides: file names may hold commas. A file that is not UTF-8 is read as Latin-1,
-    with a warning.
+    Lines are split at the last comma, because file names may hold commas. A list that is not UTF-8
+    is read as Latin-1, with a warning.
     """
     raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     try:
@@ -42,7 +45,7 @@ def read_paintings(path: Path, report: Report) -> list[Painting]:
             continue
         name, comma, label = line.text.rpartition(",")
         parts = name.split("/")
-        # Two dots inside a title are harmless, as a whole part of the path they are not.
+        # Two dots inside a title are harmless; as a part of the path they lead to the parent folder.
         if ".." in parts or is_unsafe(name.replace("..", "")):
             report.error("path_traversal", str(line))
         elif not comma or not label.strip().isdecimal() or len(parts) != 2 or not all(parts):
@@ -55,7 +58,7 @@ def read_paintings(path: Path, report: Report) -> list[Painting]:
 
 
 class PaintingFiles:
-    """The files of the folders of styles, each folder read once when it is first asked for."""
+    """Finds the files of paintings; the folder of a style is listed once, when first needed."""
 
     def __init__(self, root: Path, report: Report) -> None:
         self._root = root
@@ -63,7 +66,10 @@ class PaintingFiles:
         self._folders: dict[str, FileIndex | None] = {}
 
     def find(self, painting: Painting) -> Path | None:
-        """The painting's file, its name composed or decomposed; None where there is none."""
+        """The painting's file, or None.
+
+        Accents in names are one character or two, depending on the system that unpacked the files.
+        """
         style = painting.style
         if style not in self._folders:
             folder = find_dir(self._root, style)

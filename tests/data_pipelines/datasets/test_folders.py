@@ -269,7 +269,7 @@ def test_the_index_shows_differences_in_size_and_mask_area(iharmony4, tmp_path):
 
     assert with_rows(f"HCOCO,c9_1_1.jpg,40,48,{area * 1.004}", "HFlickr,f1_1_1.jpg,9,9,3") == []
     assert "mask covers" in with_rows(f"HCOCO,c9_1_1.jpg,40,48,{area * 1.006}")[0]
-    assert "by the index 50x40" in with_rows(f"HCOCO,c9_1_1.jpg,40,50,{area}")[0]
+    assert "in the index 50x40" in with_rows(f"HCOCO,c9_1_1.jpg,40,50,{area}")[0]
     problems = with_rows(f"HCOCO,c8_1_1.jpg,40,48,{area}")
     assert ["not in the test split" in problems[0], "not in the index" in problems[1]] == [True] * 2
     index.write_bytes(b"no gzip")
@@ -279,7 +279,7 @@ def test_the_index_shows_differences_in_size_and_mask_area(iharmony4, tmp_path):
 
 def test_a_data_set_that_is_not_built_is_named_with_its_command(tmp_path):
     with pytest.raises(
-        MissingDatasetError, match=r"'toy' is not built.*built there: nothing.*--name toy"
+        MissingDatasetError, match=r"'toy' is not built.*data sets in .*: none.*--name toy"
     ):
         open_source("toy", tmp_path)
     with pytest.raises(DatasetValidationError, match="not of the form"):
