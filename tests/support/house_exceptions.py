@@ -12,7 +12,6 @@ NAMES: dict[str, list[str]] = {
     "giftnet": [
         "configs/issam/iharmony4.py",
         "configs/issam/minibsds.py",
-        "data_pipelines/datasets/ccharmony.py",
         "data_pipelines/making/ccharmony/__main__.py",
         "data_pipelines/making/ccharmony/chart.py",
         "data_pipelines/making/ccharmony/composites.py",
@@ -81,8 +80,6 @@ NAMES: dict[str, list[str]] = {
     "pih": [
         "Makefile",
         "benchmarks/kernel_cases.py",
-        "data_pipelines/datasets/artist_retouched.py",
-        "data_pipelines/datasets/realhm.py",
         "data_pipelines/samples/jitter.py",
         "data_pipelines/samples/placement.py",
         "data_pipelines/samples/plate.py",
