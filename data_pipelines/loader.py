@@ -149,7 +149,7 @@ def eval_batches(
         data_dir, split: where and which part.
         image_size: side of the square that everything is resized to; None keeps native sizes, then
             a batch holds one record per process, whatever `batch_size` says.
-        image_resize, mask_resize: modes of `data_pipelines.samples.resize`.
+        image_resize, mask_resize: modes of `jaxharm.images.resize`.
         batch_size: global; the last batch is filled with copies of the last record, `valid` 0.
         process_index, process_count: as in `train_batches`.
         num_threads: reading threads.

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxharm.images.masks import to_bytes
+
 _FORMATS = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".png": ("PNG",)}
 _RGB_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")
 _MASK_MODES = (*_RGB_MODES, "I;16", "I;16B", "I;16L", "I")
@@ -165,8 +167,7 @@ def decode_rgb(path: Path, data: bytes, *, orientation: int = 1, reduce: int = 1
 def decode_mask(path: Path, data: bytes, *, orientation: int = 1) -> tuple[np.ndarray, bool]:
     """Decodes a mask of any accepted kind to one 8-bit channel.
 
-    Of a color mask the first channel is used; alpha is ignored; 16-bit values are divided by 257;
-    values {0, 1} are scaled to {0, 255}.
+    The rules of `jaxharm.images.masks` decide the channel and the scale.
 
     Returns:
         The mask u8[h,w], and whether its values were {0, 1}.
@@ -178,15 +179,7 @@ def decode_mask(path: Path, data: bytes, *, orientation: int = 1) -> tuple[np.nd
         image.load()
         if image.mode in ("P", "PA"):
             image = image.convert("RGBA")
-        values = np.asarray(_turn(image, orientation))
-    values = values[..., 0] if values.ndim == 3 else values
-    if values.dtype == np.bool_:
-        return np.where(values, np.uint8(255), np.uint8(0)), False
-    if values.max() == 1:
-        return (values * 255).astype(np.uint8), True
-    if values.dtype != np.uint8:
-        values = np.rint(np.clip(values, 0, 65535) / 257.0).astype(np.uint8)
-    return np.ascontiguousarray(values), False
+        return to_bytes(np.asarray(_turn(image, orientation)))
 
 
 @contextlib.contextmanager

@@ -32,9 +32,10 @@ from data_pipelines.building.images import (
 from data_pipelines.building.report import OnError, Report
 from data_pipelines.datasets.ffhqh import SPLIT_RANGES, FfhqPhotos, split_of
 from jaxharm.errors import run_command
+from jaxharm.images.bit_depth import from_unit
+from jaxharm.images.color import LUMA
 
 FMSE_RANGE = (30.0, 6000.0)  # 0-255 scale
-_LUMA = np.array([0.299, 0.587, 0.114])
 _MAX_DRAWS = 200
 _RECIPE = "make_ffhqh.json"
 Edit = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -45,12 +46,12 @@ def _brightness(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _contrast(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    mean = (rgb @ _LUMA).mean()
+    mean = (rgb @ LUMA).mean()
     return mean + (rgb - mean) * rng.uniform(0.6, 1.4)
 
 
 def _saturation(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    gray = (rgb @ _LUMA)[:, None]
+    gray = (rgb @ LUMA)[:, None]
     return gray + (rgb - gray) * rng.uniform(0.5, 1.5)
 
 
@@ -95,7 +96,7 @@ def recolor(real: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.
         pixels = before / 255.0
         for i in chosen:
             pixels = np.clip(EDITS[i](pixels, rng), 0.0, 1.0)
-        after = np.rint(pixels * 255).astype(np.uint8)
+        after = from_unit(pixels, np.uint8)
         error = np.mean((after.astype(np.float64) - before) ** 2)
         if FMSE_RANGE[0] <= error <= FMSE_RANGE[1]:
             composite = real.copy()

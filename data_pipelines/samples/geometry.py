@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_pipelines.samples.resize import resize_image, resize_mask
-from jaxharm.images import color
+from jaxharm.images import color_changes
+from jaxharm.images.bit_depth import quantize
+from jaxharm.images.resize import resize_image, resize_mask
 
 _CROP_TRIES = 50
 
@@ -110,7 +111,7 @@ def apply_geometry(
         images: `mask` u8[h,w] and any others u8[h,w,3], all of one size.
         geometry: from `draw_geometry`.
         size: (height, width) of the result.
-        image_resize, mask_resize: modes of `data_pipelines.samples.resize`.
+        image_resize, mask_resize: modes of `jaxharm.images.resize`.
 
     Returns:
         The same keys: u8[height,width,3], and `mask` f32[height,width,1].
@@ -137,10 +138,8 @@ def recolor_alike(
         rng: decides the change.
     """
     sample = images["real"].reshape(-1, 3)[:: max(1, images["real"].size // 6000)]
-    change = color.another_camera(sample, rng)
+    change = color_changes.another_camera(sample, rng)
     return {
-        key: image
-        if key == "mask"
-        else color.quantize(change(image.reshape(-1, 3))).reshape(image.shape)
+        key: image if key == "mask" else quantize(change(image.reshape(-1, 3))).reshape(image.shape)
         for key, image in images.items()
     }

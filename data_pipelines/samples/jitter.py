@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from jaxharm.images.bit_depth import quantize
+
 
 @dataclass(frozen=True)
 class ColorJitter:
@@ -49,4 +51,4 @@ def _blend_from(gray: int, image: np.ndarray, factor: float) -> np.ndarray:
     """From a constant gray (factor 0) to the image (factor 1) and beyond, by table."""
     values = np.arange(256, dtype=np.float32) - np.float32(gray)
     table = np.float32(gray) + np.float32(factor) * values
-    return cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8))
+    return cv2.LUT(image, quantize(table, rounding="truncate"))

@@ -25,7 +25,8 @@ from data_pipelines.samples.paired import (
     record_order,
 )
 from data_pipelines.samples.placement import blend
-from data_pipelines.samples.resize import resize_image
+from jaxharm.images.bit_depth import from_unit
+from jaxharm.images.resize import resize_image
 
 OWN = "own"  # eval.paintings: the records are composites with their paintings
 # The painting's record, photograph u8[h,w,3], mask u8[h,w], and a name.
@@ -199,7 +200,7 @@ def _paste(
     resized = apply_geometry({"real": image, "mask": mask}, geometry, size, **modes)
     key = next(key for key in ("style", "background", "real") if key in painting)
     background = resize_image(decode_image(painting, key), size, image_resize)
-    alpha = np.rint(resized["mask"][..., 0] * 255).astype(np.uint8)
+    alpha = from_unit(resized["mask"][..., 0], np.uint8)
     composite = blend(resized["real"], background, alpha)
     return {
         "composite": composite,

@@ -11,8 +11,8 @@ from data_pipelines.building.record_format import Record, record_id
 from data_pipelines.samples import recoloring as synthesis
 from data_pipelines.samples.decode import decode_image, decode_mask, decode_record
 from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry, recolor_alike
-from data_pipelines.samples.resize import IMAGE_MODES, MASK_MODES
 from data_pipelines.samples.unpaired import UnpairedStream
+from jaxharm.images.resize import IMAGE_MODES, MASK_MODES
 
 Sample = dict[str, Any]
 # Keep the generators of a seed apart.

@@ -8,17 +8,20 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxharm.images import color
+from jaxharm.images import color_changes
+from jaxharm.images.bit_depth import quantize
+from jaxharm.images.color import LUMA
 
-Family = Callable[[np.ndarray, np.ndarray, np.random.Generator], color.ColorChange]
+Family = Callable[[np.ndarray, np.ndarray, np.random.Generator], color_changes.ColorChange]
 FAMILIES: dict[str, Family] = {
-    "lab_transfer": color.lab_transfer,
-    "lab_histogram": color.lab_histogram,
-    "covariance": color.covariance,
-    "curves": color.curves,
-    "photometric": color.photometric,
-    "polynomial": color.polynomial,
+    "lab_transfer": color_changes.lab_transfer,
+    "lab_histogram": color_changes.lab_histogram,
+    "covariance": color_changes.covariance,
+    "curves": color_changes.curves,
+    "photometric": color_changes.photometric,
+    "polynomial": color_changes.chart_polynomial,
 }
+_LUMA = LUMA.astype(np.float32)
 _TRIES = 8
 _SAMPLE = 1500  # pixels on which a change is drawn and judged
 # What a kept change may do to the foreground, on the 0-255 scale.
@@ -65,7 +68,7 @@ def recolor(
     change = _draw(sample, reference, FAMILIES[families[int(rng.integers(len(families)))]], rng)
     before = pixels.take(inside, axis=0)
     after = np.clip(change(before), 0, 255)
-    composite.reshape(-1, 3)[inside] = color.quantize(before + weight[:, None] * (after - before))
+    composite.reshape(-1, 3)[inside] = quantize(before + weight[:, None] * (after - before))
     return composite
 
 
@@ -85,17 +88,17 @@ def _spread(pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 def _draw(
     sample: np.ndarray, reference: np.ndarray | None, family: Family, rng: np.random.Generator
-) -> color.ColorChange:
+) -> color_changes.ColorChange:
     """The first plausible change of a family, or the least implausible of `_TRIES`."""
     if reference is not None:
         reference = reference.reshape(-1, 3)
         reference = _spread(reference, np.arange(len(reference))) if len(reference) else None
-    best: color.ColorChange = color.unchanged
+    best: color_changes.ColorChange = color_changes.unchanged
     least = np.inf
     for attempt in range(_TRIES):
         # A reference of too different colors never fits: drawn statistics take over half way.
         if reference is None or attempt >= _TRIES // 2:
-            goal = color.random_reference(sample, rng)
+            goal = color_changes.random_reference(sample, rng)
         else:
             goal = reference
         change = family(sample, goal, rng)
@@ -112,10 +115,10 @@ def _violation(before: np.ndarray, after: np.ndarray) -> float:
     clipped = np.mean((after <= 0.5) & (before > 0)) + np.mean((after >= 254.5) & (before < 255))
     after = np.clip(after, 0, 255)
     mse = float(np.mean((after - before) ** 2))
-    luma_before, luma_after = before @ color.LUMA, after @ color.LUMA
+    luma_before, luma_after = before @ _LUMA, after @ _LUMA
     ratio = (luma_after.std() + 1) / (luma_before.std() + 1)
     shift = after.mean(0) - before.mean(0)
-    tint = float(np.linalg.norm(shift - shift @ color.LUMA))
+    tint = float(np.linalg.norm(shift - shift @ _LUMA))
     return (
         _outside(mse, _MSE)
         + _outside(tint, _TINT)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from data_pipelines.reading import BuiltInfo
+from jaxharm.images.bit_depth import quantize
 
 NAME = "textures"  # what data.paintings.name calls them
 _TAG = 77  # keeps their generators apart from those of other parts
@@ -62,9 +63,9 @@ def texture(number: int, side: int) -> np.ndarray:
     low = np.minimum(place.astype(np.int64), len(palette) - 2)
     share = (place - low)[..., None] ** float(rng.uniform(0.5, 4))
     patches = palette[low] * (1 - share) + palette[low + 1] * share
-    image = _paint(np.rint(patches).astype(np.uint8), rng, side)
+    image = _paint(quantize(patches), rng, side)
     grain = rng.normal(0, float(rng.uniform(0, 8)), (side, side, 1))
-    return np.clip(np.rint(image + grain), 0, 255).astype(np.uint8)
+    return quantize(image + grain)
 
 
 def _paint(image: np.ndarray, rng: np.random.Generator, side: int) -> np.ndarray:

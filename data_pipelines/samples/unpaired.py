@@ -14,7 +14,8 @@ from data_pipelines.samples.decode import decode_record
 from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry
 from data_pipelines.samples.jitter import draw_jitter
 from data_pipelines.samples.placement import Shift, blend, move, place
-from data_pipelines.samples.plate import FILLS, fill_plate
+from jaxharm.images.background import FILLS, fill_background
+from jaxharm.images.bit_depth import from_unit
 
 Arrays = dict[str, np.ndarray]
 
@@ -126,7 +127,7 @@ class UnpairedStream:
         self, composite: np.ndarray, mask: np.ndarray, background: np.ndarray | None
     ) -> Arrays:
         if background is None:
-            background = fill_plate(composite, mask, self._data.unpaired.plate)
+            background = fill_background(composite, mask, self._data.unpaired.plate)
         return {
             "unpaired_composite": composite,
             "unpaired_mask": mask,
@@ -145,7 +146,7 @@ def _draw(sources: Sequence[Any], rng: np.random.Generator) -> Record:
 
 
 def _as_u8(mask: np.ndarray) -> np.ndarray:
-    return np.rint(mask[..., 0] * 255).astype(np.uint8)
+    return from_unit(mask[..., 0], np.uint8)
 
 
 def _as_float(mask: np.ndarray) -> np.ndarray:

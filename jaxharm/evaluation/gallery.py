@@ -20,9 +20,10 @@ from PIL import Image
 from jaxharm.evaluation.evaluate import Evaluation, Item, Row
 from jaxharm.evaluation.gallery_page import PAGE
 from jaxharm.evaluation.gather import gather
-from jaxharm.evaluation.images import as_bytes
 from jaxharm.evaluation.report import describe
 from jaxharm.evaluation.summary import ALL
+from jaxharm.images.bit_depth import from_unit
+from jaxharm.images.resize import thumbnail
 
 _SIDE = 320  # longest side of an embedded image
 ERROR_RANGE = 64  # gray levels at the bright end of the error map
@@ -114,30 +115,21 @@ def _panels(item: Item) -> dict[str, np.ndarray]:
     error = abs(np.clip(item.prediction, 0, 1) * 255 - item.target).mean(axis=2)
     images = {
         "composite": item.composite,
-        "mask": np.repeat(as_bytes(item.mask), 3, axis=2),
-        "harmonized": as_bytes(item.prediction),
+        "mask": np.repeat(from_unit(item.mask, np.uint8), 3, axis=2),
+        "harmonized": from_unit(item.prediction, np.uint8),
         "real": item.target,
         "error": _heat(error / ERROR_RANGE),
         **{
-            name: _heat(m[..., 0]) if m.shape[2] == 1 else as_bytes(m)
+            name: _heat(m[..., 0]) if m.shape[2] == 1 else from_unit(m, np.uint8)
             for name, m in item.maps.items()
         },
     }
-    return {name: _small(image) for name, image in images.items()}
+    return {name: thumbnail(image, _SIDE) for name, image in images.items()}
 
 
 def _heat(level: np.ndarray) -> np.ndarray:
     """f32[h,w], shown between 0 and 1 -> u8[h,w,3]."""
-    gray = np.clip(level * 255, 0, 255).astype(np.uint8)
-    return cv2.applyColorMap(gray, cv2.COLORMAP_INFERNO)[..., ::-1]
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    factor = min(1.0, _SIDE / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    image = np.ascontiguousarray(image)
-    return image if factor == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.applyColorMap(from_unit(level, np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
 
 
 def _data_uri(image: np.ndarray) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from jaxharm.evaluation.evaluate import Item
+from jaxharm.images.bit_depth import from_unit
 
 
 class ImageSaver:
@@ -18,12 +19,7 @@ class ImageSaver:
         """Writes the prediction of one item."""
         path = self._folder / safe_name(item.row.subset) / f"{safe_name(item.row.composite_id)}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(as_bytes(item.prediction)).save(path)
-
-
-def as_bytes(image: np.ndarray) -> np.ndarray:
-    """f32[...] in [0,1] (clipped) -> u8, rounded."""
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+        Image.fromarray(from_unit(item.prediction, np.uint8)).save(path)
 
 
 def safe_name(name: str) -> str:

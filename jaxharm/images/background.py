@@ -1,18 +1,20 @@
-"""A background plate for images that have none: the foreground's place filled by its surroundings.
+"""The background of an image that has none: the object's place filled by its surroundings.
 
-"diffusion" computes what the PIH system fills in at inference, so that the second stream shows
-the networks the plates that they will meet.
+PIH computes the same fill inside its network's graph (`jaxharm/papers/pih/plate.py`), where it runs
+on the accelerator and needs no copy to the host; a test holds the two together.
 """
 
 import cv2
 import numpy as np
+
+from jaxharm.images.bit_depth import quantize
 
 FILLS = ("diffusion", "mean")
 _GROW = 2  # pixels around the foreground whose colors are not trusted: halos of resizing
 _OPAQUE = 0.1  # from this mask value on a pixel shows too much foreground to be kept
 
 
-def fill_plate(image: np.ndarray, mask: np.ndarray, fill: str = "diffusion") -> np.ndarray:
+def fill_background(image: np.ndarray, mask: np.ndarray, fill: str = "diffusion") -> np.ndarray:
     """Replaces the foreground by colors of its surroundings.
 
     Args:
@@ -25,7 +27,8 @@ def fill_plate(image: np.ndarray, mask: np.ndarray, fill: str = "diffusion") -> 
         u8[h,w,3]: the image where the mask is 0, the fill where it is 0.1 or more, a mixture
         between; the image's mean where every pixel is foreground.
 
-    Source: specs/pih 6.4, [our choice], a stand-in for the inpainted plates of the paper.
+    Source: ours, in place of the inpainted backgrounds of the paper; docs/papers/pih.md, "What we
+    decided".
     """
     replaced = np.minimum(mask[..., 0] / np.float32(_OPAQUE), 1)
     side = 2 * _GROW + 1
@@ -35,11 +38,12 @@ def fill_plate(image: np.ndarray, mask: np.ndarray, fill: str = "diffusion") -> 
     wide = image.astype(np.float32)
     smooth = _mean(wide, known) if fill == "mean" else _push_pull(wide, known)
     filled = wide + _three(replaced) * (smooth - wide)
-    return np.rint(np.clip(filled, 0, 255)).astype(np.uint8)
+    return quantize(filled)
 
 
 def _mean(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    return (image * known).sum((0, 1)) / known.sum((0, 1))
+    mean: np.ndarray = (image * known).sum((0, 1)) / known.sum((0, 1))
+    return mean
 
 
 def _push_pull(image: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -52,7 +56,8 @@ def _push_pull(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     filled = _push_pull(coarse, np.minimum(weight, 1))
     size = (2 * filled.shape[1], 2 * filled.shape[0])
     enlarged = cv2.resize(filled, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
-    return enlarged + known * (image - enlarged)
+    result: np.ndarray = enlarged + known * (image - enlarged)
+    return result
 
 
 def _halve(values: np.ndarray) -> np.ndarray:

@@ -44,46 +44,22 @@ class ImageFile:
     icc_profile: bytes | None = None
 
 
-def read_image(path: str | os.PathLike) -> ImageFile:
+def read_image(path: str | os.PathLike[str]) -> ImageFile:
     """Reads gray, palette, RGB or RGBA in 8 or 16 bits; gray and palette become RGB.
 
     Raises:
         InputError: no such file, truncated, not an image, or an encoding that would need a color
             conversion (CMYK, Lab, floating point).
     """
-    pixels, icc = _decode(Path(path))
+    pixels, icc = decode_file(Path(path))
     if pixels.shape[2] <= 2:
         gray, alpha = pixels[..., :1], pixels[..., 1:]
         pixels = np.concatenate([gray, gray, gray, alpha], axis=2)
     return ImageFile(pixels, icc)
 
 
-def read_mask(path: str | os.PathLike) -> np.ndarray:
-    """Reads a mask, 1 = foreground.
-
-    An image with an alpha channel that is not constant gives its alpha; any other gives its
-    gray value (luma where the channels differ).
-
-    Returns:
-        u8 or u16 [h,w]; `jaxharm.inference` scales it to [0,1].
-    """
-    pixels, _ = _decode(Path(path))
-    channels = pixels.shape[2]
-    if channels in (2, 4):
-        alpha = pixels[..., -1]
-        if alpha.min() != alpha.max():
-            return alpha
-    if channels <= 2:
-        return pixels[..., 0]
-    rgb = pixels[..., :3]
-    if (rgb == rgb[..., :1]).all():
-        return rgb[..., 0]
-    luma = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    return np.rint(luma).astype(pixels.dtype)
-
-
 def write_image(
-    path: str | os.PathLike, pixels: np.ndarray, *, icc_profile: bytes | None = None
+    path: str | os.PathLike[str], pixels: np.ndarray, *, icc_profile: bytes | None = None
 ) -> None:
     """Writes u8 or u16 [h,w,3|4] in the format of the suffix, whole or not at all.
 
@@ -108,7 +84,7 @@ def write_image(
 
 
 def check_output(
-    path: str | os.PathLike, *, dtype: np.dtype | type | None = None, channels: int = 3
+    path: str | os.PathLike[str], *, dtype: np.dtype | type | None = None, channels: int = 3
 ) -> None:
     """Raises InputError if the suffix of `path` is unknown or cannot hold such pixels."""
     suffix = Path(path).suffix.lower()
@@ -124,8 +100,8 @@ def check_output(
         raise InputError(f"cannot write {path}: {suffix} holds no alpha; use .png, .tif or .webp")
 
 
-def _decode(path: Path) -> tuple[np.ndarray, bytes | None]:
-    """Pixels [h,w,1|2|3|4] and the profile."""
+def decode_file(path: Path) -> tuple[np.ndarray, bytes | None]:
+    """Reads pixels [h,w,1|2|3|4], u8 or u16, and the embedded profile; see `read_image`."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -1,13 +1,12 @@
-"""Random color changes of a set of pixels: the recoloring families of `synthesis`.
+"""Random color changes of an object: the recoloring families of `data_pipelines.samples.recoloring`.
 
 A family draws one change for given foreground pixels and returns it as a function on pixels
-(u8[n,3] -> f32[n,3] on the 0-255 scale, not rounded), so that it can be judged on a few pixels
-before it is applied to all of them. Everything is a table look-up, a 3x3 matrix, an 11-term
+(u8[n,3] -> f32[n,3] on the 0-255 scale, not rounded), so that it can be tried on a few pixels
+before it is applied to all of them. Every change is a table look-up, a 3x3 matrix, an 11-term
 polynomial or a per-channel map in CIE Lab.
 
 Source: Reinhard et al., Color Transfer between Images (2001); Pitie and Kokaram, The Linear
-Monge-Kantorovitch Linear Color Mapping (2007); the data sets of specs/datasets 2 and 3 were made
-with such transfers.
+Monge-Kantorovitch Linear Color Mapping (2007); docs/data.md, "Recoloring".
 """
 
 from collections.abc import Callable
@@ -15,28 +14,21 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from jaxharm.images import chart, polynomial
+from jaxharm.images.bit_depth import quantize
+from jaxharm.images.color import LUMA, from_lab, from_linear, to_lab, to_linear
+
 ColorChange = Callable[[np.ndarray], np.ndarray]
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = LUMA.astype(np.float32)
 _LEVELS = np.arange(256, dtype=np.float64) / 255
-_LINEAR_LEVELS = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4)
-# The 24 patches of the ColorChecker chart as published, sRGB: colors that objects have.
-_CHART = np.array(
-    [
-        *([115, 82, 68], [194, 150, 130], [98, 122, 157], [87, 108, 67], [133, 128, 177]),
-        *([103, 189, 170], [214, 126, 44], [80, 91, 166], [193, 90, 99], [94, 60, 108]),
-        *([157, 188, 64], [224, 163, 46], [56, 61, 150], [70, 148, 73], [175, 54, 60]),
-        *([231, 199, 31], [187, 86, 149], [8, 133, 161], [243, 243, 242], [200, 200, 200]),
-        *([160, 160, 160], [122, 122, 121], [85, 85, 85], [52, 52, 52]),
-    ],
-    np.uint8,
-)
+_LINEAR_LEVELS = to_linear(_LEVELS)
 
 
 def lab_transfer(
     pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator
 ) -> ColorChange:
-    """Lab mean and deviation towards those of `reference`, by a drawn share of the way.
+    """Moves Lab mean and deviation towards those of `reference`, by a drawn share of the way.
 
     Args:
         pixels: u8[n,3], a sample of the foreground.
@@ -55,7 +47,7 @@ def lab_transfer(
 def lab_histogram(
     pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator
 ) -> ColorChange:
-    """Monotone map per Lab channel, 17 quantiles of the foreground towards those of `reference`."""
+    """Maps 17 quantiles of each Lab channel towards those of `reference`, keeping their order."""
     strength = rng.uniform(0.5, 0.95)
     shares = np.linspace(0.01, 0.99, 17)
     sources = np.quantile(to_lab(pixels), shares, axis=0)
@@ -64,7 +56,7 @@ def lab_histogram(
     for source, goal in zip(sources.T, goals.T, strict=True):
         step = np.maximum(np.diff(source), 1e-2)
         knots = np.concatenate([[0.0], np.cumsum(step)]) + source[0]
-        rise = step * np.clip(np.diff(goal) / step, 0.35, 2.2)  # no posterising, no noise gain
+        rise = step * np.clip(np.diff(goal) / step, 0.35, 2.2)  # no posterizing, no noise gain
         target = np.concatenate([[0.0], np.cumsum(rise)])
         target += goal[8] - target[8]
         mapped = knots + strength * (target - knots)
@@ -81,7 +73,7 @@ def lab_histogram(
 
 
 def covariance(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
-    """The symmetric linear map in RGB that carries mean and covariance to those of `reference`."""
+    """Carries mean and covariance in RGB to those of `reference` by a symmetric linear map."""
     strength = rng.uniform(0.5, 1.0)
     source, goal = pixels.astype(np.float64), reference.astype(np.float64)
     root = _matrix_power(np.cov(source.T, bias=True) + 4 * np.eye(3), 0.5)
@@ -96,7 +88,7 @@ def covariance(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generat
 
 
 def curves(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
-    """A monotone five-knot curve per channel and a small mix of the channels."""
+    """Bends each channel by a monotone five-knot curve and mixes the channels a little."""
     del pixels, reference
     knots = np.linspace(0, 1, 5)
     common = rng.normal(0, 0.09)  # a shared bend, so that brightness changes as well as hue
@@ -111,18 +103,18 @@ def curves(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) 
 
 
 def photometric(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
-    """Exposure, white balance and gamma in linear light; then saturation and contrast."""
+    """Changes exposure, white balance and gamma in linear light, then saturation and contrast."""
     del reference
     return _photometric(pixels, rng, 1.0)
 
 
 def another_camera(pixels: np.ndarray, rng: np.random.Generator) -> ColorChange:
-    """`photometric` at 0.6 of its strength: for a whole photograph, which stays plausible."""
+    """Applies `photometric` at 0.6 of its strength, so that a whole photograph stays plausible."""
     return _photometric(pixels, rng, 0.6)
 
 
 def _photometric(pixels: np.ndarray, rng: np.random.Generator, strength: float) -> ColorChange:
-    """See `photometric`; every range is multiplied by `strength`."""
+    """Draws as `photometric` says; every range is multiplied by `strength`."""
 
     def draw(low: float, high: float) -> float:
         return strength * rng.uniform(low, high)
@@ -130,21 +122,23 @@ def _photometric(pixels: np.ndarray, rng: np.random.Generator, strength: float) 
     stops = draw(-1.1, 0.9)
     temperature, tint = draw(-0.3, 0.3), draw(-0.1, 0.1)
     gains = np.exp([temperature - tint / 2, tint, -temperature - tint / 2])
-    gains *= 2**stops / (gains @ LUMA)
+    gains *= 2**stops / (gains @ _LUMA)
     gamma = np.exp(draw(-0.2, 0.2))
-    table = _encode(np.minimum(_LINEAR_LEVELS[:, None] * gains, 1.0) ** gamma) * 255
+    table = from_linear(np.minimum(_LINEAR_LEVELS[:, None] * gains, 1.0) ** gamma) * 255
     saturation, contrast = 1 + draw(-0.5, 0.5), 1 + draw(-0.15, 0.15)
-    matrix = contrast * (saturation * np.eye(3) + (1 - saturation) * LUMA[None, :])
+    matrix = contrast * (saturation * np.eye(3) + (1 - saturation) * _LUMA[None, :])
     pivot = np.mean([table[pixels[:, c], c].mean() for c in range(3)])
     return _lookup_then_affine(table, matrix, np.full(3, (1 - contrast) * pivot))
 
 
-def polynomial(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> ColorChange:
-    """An 11-term polynomial between a color chart and the chart under a drawn light and camera.
+def chart_polynomial(
+    pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generator
+) -> ColorChange:
+    """Carries a color chart to the same chart under a drawn light and camera, by 11 terms.
 
-    The chart's patches are carried through a drawn illuminant, camera matrix and tone curve; the
-    matrix of the terms r g b rg rb gb r2 g2 b2 rgb 1 is fitted to them with a ridge towards the
-    identity (ccHarmony's construction, with drawn instead of measured charts).
+    The chart's patches go through a drawn illuminant, camera matrix and tone curve; the polynomial
+    is fitted to them, held near the identity (ccHarmony's construction, with drawn instead of
+    measured charts).
     """
     del pixels, reference
     strength = rng.uniform(0.6, 1.0)
@@ -152,21 +146,17 @@ def polynomial(pixels: np.ndarray, reference: np.ndarray, rng: np.random.Generat
     camera = rng.normal(0, 0.1, (3, 3))
     np.fill_diagonal(camera, 0)
     np.fill_diagonal(camera, 1 - camera.sum(1))
-    linear = np.clip((_LINEAR_LEVELS[_CHART] * light) @ camera.T, 0, None)
+    linear = np.clip((_LINEAR_LEVELS[chart.PUBLISHED] * light) @ camera.T, 0, None)
     tone = np.exp(rng.normal(0, 0.12, 3))
-    seen = np.clip(_encode(linear) ** tone, 0, 1.1) + rng.normal(0, 0.012, (24, 3))
-    terms = _terms(_CHART).astype(np.float64)
-    identity = np.eye(11, 3)
-    ridge = 0.02
-    correction = np.linalg.solve(
-        terms.T @ terms + ridge * np.eye(11), terms.T @ (seen - terms @ identity)
-    )
-    matrix = ((identity + strength * correction) * 255).astype(np.float32)
-    return lambda rgb: _terms(rgb) @ matrix
+    seen = np.clip(from_linear(linear) ** tone, 0, 1.1) + rng.normal(0, 0.012, (24, 3))
+    patches = _unit_terms(chart.PUBLISHED).astype(np.float64)
+    matrix = polynomial.fit_near_identity(patches, seen, ridge=0.02, strength=strength)
+    scaled = (matrix * 255).astype(np.float32)
+    return lambda rgb: _unit_terms(rgb) @ scaled
 
 
 def random_reference(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Stands in for another photograph's pixels: `pixels` with drawn Lab statistics, u8[n,3]."""
+    """Gives `pixels` drawn Lab statistics, to stand in for another photograph's pixels, u8[n,3]."""
     lab = to_lab(pixels)
     mean = lab.mean(0)
     scale = np.exp(rng.normal(0, [0.25, 0.3, 0.3]))
@@ -175,25 +165,8 @@ def random_reference(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 
 def unchanged(rgb: np.ndarray) -> np.ndarray:
-    """The identity as a color change."""
+    """Changes nothing."""
     return rgb.astype(np.float32)
-
-
-def to_lab(rgb: np.ndarray) -> np.ndarray:
-    """u8[n,3] -> CIE Lab (D65) f32[n,3], L in 0..100."""
-    scaled = (rgb * np.float32(1 / 255)).reshape(-1, 1, 3)
-    return cv2.cvtColor(scaled, cv2.COLOR_RGB2Lab).reshape(-1, 3)
-
-
-def from_lab(lab: np.ndarray) -> np.ndarray:
-    """CIE Lab f32[n,3] -> f32[n,3] on the 0-255 scale, clipped to the gamut."""
-    rgb = cv2.cvtColor(lab.reshape(-1, 1, 3), cv2.COLOR_Lab2RGB).reshape(-1, 3)
-    return rgb * np.float32(255)
-
-
-def quantize(rgb_255: np.ndarray) -> np.ndarray:
-    """Rounds and clips to uint8."""
-    return np.rint(np.clip(rgb_255, 0, 255)).astype(np.uint8)
 
 
 def _affine(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -201,29 +174,24 @@ def _affine(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _lookup_then_affine(table: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> ColorChange:
-    """table f64[256,3] on the 0-255 scale per channel, then matrix [3,3] and shift [3]."""
+    """Looks levels up in f64[256,3] (0-255 scale), then applies matrix [3,3] and shift [3]."""
     table = np.ascontiguousarray(table.reshape(256, 1, 3), np.float32)
     matrix = np.concatenate([matrix, shift[:, None]], axis=1).astype(np.float32)
     return lambda rgb: _affine(cv2.LUT(rgb.reshape(-1, 1, 3), table), matrix)
 
 
-def _terms(rgb: np.ndarray) -> np.ndarray:
-    """u8[n,3] -> f32[n,11]: r g b rg rb gb r2 g2 b2 rgb 1 of the [0,1] values."""
-    r, g, b = (rgb * np.float32(1 / 255)).T
-    return np.stack([r, g, b, r * g, r * b, g * b, r * r, g * g, b * b, r * g * b, r * 0 + 1], 1)
-
-
-def _encode(linear: np.ndarray) -> np.ndarray:
-    """sRGB encoding of linear light >= 0."""
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+def _unit_terms(rgb: np.ndarray) -> np.ndarray:
+    """Terms f32[n,11] of u8[n,3] scaled to [0,1]: float32 is exact enough there, and fast."""
+    return polynomial.terms(rgb * np.float32(1 / 255), np.float32)
 
 
 def _smooth(curve: np.ndarray, width: int = 41) -> np.ndarray:
-    """Moving average; keeps a curve monotone and takes the kinks out of it."""
+    """Averages neighbors, which keeps a curve monotone and takes the kinks out of it."""
     padded = np.pad(curve, width // 2, mode="reflect", reflect_type="odd")
     return np.convolve(padded, np.full(width, 1 / width), mode="valid")
 
 
 def _matrix_power(symmetric: np.ndarray, power: float) -> np.ndarray:
     values, vectors = np.linalg.eigh(symmetric)
-    return (vectors * values**power) @ vectors.T
+    result: np.ndarray = (vectors * values**power) @ vectors.T
+    return result

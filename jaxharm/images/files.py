@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxharm.errors import InputError
 
 
-def write_whole(path: str | os.PathLike, *parts: bytes | memoryview) -> None:
+def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
     """Writes the parts one after the other; the file appears under its name only when it is complete.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The resizing kernels that published protocols use; they are part of a protocol, not a detail.
+"""Resizing by the kernels that published protocols use: they are part of a protocol, not a detail.
 
 Images: `linear_noaa` (OpenCV INTER_LINEAR: half-pixel bilinear, no antialiasing), `linear_aa`
 (Pillow BILINEAR) and `cubic_aa` (Pillow BICUBIC), both antialiased. Masks: `linear` (INTER_LINEAR
@@ -10,6 +10,8 @@ dithers intermediate values, then nearest).
 import cv2
 import numpy as np
 from PIL import Image
+
+from jaxharm.images.bit_depth import to_unit
 
 IMAGE_MODES = ("linear_noaa", "linear_aa", "cubic_aa")
 MASK_MODES = ("linear", "linear_aa", "linear_binary", "nearest_binary")
@@ -68,7 +70,43 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarra
     return soft[..., None]
 
 
-def _check(array: np.ndarray, trailing: tuple[int, ...], mode: str, modes: tuple) -> None:
+def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes a user's image for a network, by Pillow's antialiased bilinear.
+
+    Args:
+        image: [h,w,3] or [h,w], u8, u16 or float.
+        size: (height, width) wanted; the aspect ratio may change.
+
+    Returns:
+        f32 in [0,1] of the same rank. 8-bit RGB is rounded to 8 bits after each pass, as the
+        reference's input is; every other kind stays in float.
+
+    Source: docs/papers/pih.md, "Inference".
+    """
+    if image.shape[:2] == size:
+        return to_unit(image)
+    shape = (size[1], size[0])
+    if image.dtype == np.uint8 and image.ndim == 3:
+        picture = Image.fromarray(np.ascontiguousarray(image))
+        return to_unit(np.asarray(picture.resize(shape, Image.Resampling.BILINEAR)))
+    planes = [image] if image.ndim == 2 else [image[..., c] for c in range(image.shape[2])]
+    small = [
+        np.asarray(Image.fromarray(to_unit(plane)).resize(shape, Image.Resampling.BILINEAR))
+        for plane in planes
+    ]
+    return small[0] if image.ndim == 2 else np.stack(small, axis=-1)
+
+
+def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
+    """Shrinks u8[h,w,3] until its longest side is at most `side`; smaller images stay as they are."""
+    height, width = image.shape[:2]
+    factor = min(1.0, side / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    image = np.ascontiguousarray(image)
+    return image if factor == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _check(array: np.ndarray, trailing: tuple[int, ...], mode: str, modes: tuple[str, ...]) -> None:
     if mode not in modes:
         raise ValueError(f"unknown resize mode {mode!r}; one of {', '.join(modes)} is needed")
     if array.dtype != np.uint8 or array.ndim != 2 + len(trailing) or array.shape[2:] != trailing:

@@ -18,7 +18,9 @@ import numpy as np
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.inference.pixels import Inputs, from_unit, shrink, to_unit
+from jaxharm.images.bit_depth import from_unit, to_unit
+from jaxharm.images.resize import shrink
+from jaxharm.inference.pixels import Inputs
 from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
 
 NATIVE_FACTOR = 2

@@ -9,16 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxharm.images.color import exact_lab
 from jaxharm.metrics.arrays import Images, Pair, compiled, make_pair, total, weighted_mean
 from jaxharm.metrics.protocols import Protocol
 
 Formula = Literal["76", "94", "2000"]
-_XYZ = (
-    (0.412453, 0.357580, 0.180423),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334, 0.119193, 0.950227),
-)
-_WHITE = (0.95047, 1.0, 1.08883)
 
 
 def delta_e(
@@ -62,25 +57,11 @@ def fdelta_e(
 def pair_delta_e(pair: Pair, formula: Formula = "2000") -> tuple[Images, Images]:
     """(mean over all pixels, mean over the foreground) of a prepared pair, each [b]."""
     xp = pair.xp
-    first = _lab(xp, xp.clip(pair.prediction, 0.0, 255.0) / 255.0)
-    second = _lab(xp, pair.target / 255.0)
+    first = exact_lab(xp.clip(pair.prediction, 0.0, 255.0) / 255.0, xp)
+    second = exact_lab(pair.target / 255.0, xp)
     difference = _FORMULAS[formula](xp, second, first)
     whole = total(difference) / np.prod(difference.shape[1:])
     return whole, weighted_mean(xp, difference, pair.weight)
-
-
-def _lab(xp: Any, rgb: Images) -> tuple[Images, Images, Images]:
-    linear = xp.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    r, g, b = (linear[..., i : i + 1] for i in range(3))
-    fx, fy, fz = (
-        _lab_curve(xp, (row[0] * r + row[1] * g + row[2] * b) / white)
-        for row, white in zip(_XYZ, _WHITE, strict=True)
-    )
-    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
-
-
-def _lab_curve(xp: Any, t: Images) -> Images:
-    return xp.where(t > 0.008856, xp.cbrt(t), 7.787 * t + 16 / 116)
 
 
 def _delta_76(xp: Any, real: tuple, other: tuple) -> Images:

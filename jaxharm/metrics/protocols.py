@@ -20,7 +20,7 @@ class Protocol:
     Attributes:
         name: what result files state.
         size: height and width of the comparison (aspect ratio not kept); None: native size.
-        image_resize: kernel for the uint8 composite and real image (data_pipelines/samples/resize.py).
+        image_resize: kernel for the uint8 composite and real image (`jaxharm.images.resize`).
         mask_resize: kernel for the mask.
         mask: the weights of foreground metrics: "binary" is mask > 0.5, "soft" the mask itself.
         mse: "all" pixels, or "masked": mean over the whole image of weight * squared error, which

@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxharm.config import TrainConfig, to_json
+from jaxharm.images.bit_depth import from_unit
 from jaxharm.training.tensorboard import EventFile
 
 _PACKAGES = ("jaxharm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
@@ -139,8 +140,8 @@ def image_grid(batch: Mapping[str, np.ndarray], predicted: np.ndarray) -> np.nda
     """u8[rows*h, 4*w, 3]: composite, mask, prediction, target of the first samples."""
     rows = []
     for i in range(min(_GRID_ROWS, len(predicted))):
-        mask = np.repeat(_to_uint8(batch["mask"][i]), 3, axis=-1)
-        cells = [batch["composite"][i], mask, _to_uint8(predicted[i]), batch["target"][i]]
+        mask = np.repeat(from_unit(batch["mask"][i], np.uint8), 3, axis=-1)
+        cells = [batch["composite"][i], mask, from_unit(predicted[i], np.uint8), batch["target"][i]]
         rows.append(np.concatenate(cells, axis=1))
     return np.concatenate(rows, axis=0)
 
@@ -226,7 +227,3 @@ def _clock(seconds: float) -> str:
 
 def _json_number(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _to_uint8(image: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)

@@ -15,10 +15,10 @@ from support import sets
 from support.sets import batches, halfway, identity, images
 from support.toy_system import ToySystem, toy_config
 
-from data_pipelines.samples.resize import resize_image, resize_mask
 from jaxharm.errors import InputError
 from jaxharm.evaluation.evaluate import evaluate
 from jaxharm.evaluation.padding import example_batch
+from jaxharm.images.resize import resize_image, resize_mask
 from jaxharm.interfaces import Output
 from jaxharm.metrics import METRICS, measure
 from jaxharm.training import parallel

@@ -1,4 +1,4 @@
-"""The fill of plates: the PIH system's own, computed without an accelerator."""
+"""The fill of backgrounds: what PIH computes inside its graph, without an accelerator."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.fixtures_data import box_mask, random_image
 
-from data_pipelines.samples.plate import FILLS, fill_plate
+from jaxharm.images.background import FILLS, fill_background
 from jaxharm.papers.pih.plate import fill_plate as fill_plate_jax
 
 
@@ -19,7 +19,7 @@ def soft_mask(height: int, width: int) -> np.ndarray:
 def test_the_system_fills_alike():
     image, mask = random_image(37, 53), soft_mask(37, 53)
     theirs = jax.jit(fill_plate_jax)(jnp.asarray(image[None]) / 255.0, jnp.asarray(mask[None]))[0]
-    np.testing.assert_allclose(fill_plate(image, mask), np.asarray(theirs) * 255, atol=0.51)
+    np.testing.assert_allclose(fill_background(image, mask), np.asarray(theirs) * 255, atol=0.51)
 
 
 @pytest.mark.parametrize("fill", FILLS)
@@ -27,8 +27,8 @@ def test_only_the_foreground_changes_and_its_color_leaves_no_trace(fill):
     mask = box_mask()[..., None] / np.float32(255)
     image = random_image()
     other = np.where(mask > 0, np.uint8(255) - image, image)
-    filled = fill_plate(image, mask, fill)
-    np.testing.assert_array_equal(filled, fill_plate(other, mask, fill))
+    filled = fill_background(image, mask, fill)
+    np.testing.assert_array_equal(filled, fill_background(other, mask, fill))
     np.testing.assert_array_equal(np.where(mask > 0, 0, filled), np.where(mask > 0, 0, image))
 
 
@@ -37,13 +37,13 @@ def test_mean_is_the_mean_of_the_background():
     mask[10:20, 10:20] = 1
     image = np.full((30, 30, 3), (10, 20, 30), np.uint8)
     image[10:20, 10:20] = 255
-    assert np.all(fill_plate(image, mask, "mean") == (10, 20, 30))
+    assert np.all(fill_background(image, mask, "mean") == (10, 20, 30))
 
 
 @pytest.mark.parametrize("fill", FILLS)
 def test_a_mask_of_foreground_alone_gives_the_mean(fill):
     image = random_image(32, 32)
-    filled = fill_plate(image, np.ones((32, 32, 1), np.float32), fill)
+    filled = fill_background(image, np.ones((32, 32, 1), np.float32), fill)
     np.testing.assert_allclose(
         filled, np.broadcast_to(image.mean((0, 1)), image.shape), atol=0.51 + 0.5
     )

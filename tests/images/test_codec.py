@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from jaxharm.errors import InputError
-from jaxharm.images import check_output, read_image, read_mask, write_image
+from jaxharm.images import check_output, read_image, write_image
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -113,27 +113,6 @@ def test_unreadable_files_are_refused(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(InputError, match="floating-point samples are not supported"):
         read_image(tmp_path / "float.tif")
-
-
-def test_masks_come_from_gray_color_or_alpha(tmp_path):
-    mask = pixels(np.uint8, 1)[..., 0]
-    Image.fromarray(mask).save(tmp_path / "gray.png")
-    write_image(tmp_path / "rgb.png", np.stack([mask] * 3, -1))
-    rgba = pixels(np.uint8, 4)
-    rgba[..., 3] = mask
-    write_image(tmp_path / "alpha.png", rgba)
-    opaque = np.dstack([mask, mask, mask, np.full_like(mask, 255)])
-    write_image(tmp_path / "opaque.png", opaque)
-    for name in ("gray", "rgb", "alpha", "opaque"):
-        np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.png"), mask)
-    deep = pixels(np.uint16, 1)
-    write_image(tmp_path / "deep.png", deep)
-    np.testing.assert_array_equal(read_mask(tmp_path / "deep.png"), deep[..., 0])
-
-
-def test_color_masks_give_their_luma(tmp_path):
-    write_image(tmp_path / "red.png", np.full((3, 3, 3), (255, 0, 0), np.uint8))
-    assert (read_mask(tmp_path / "red.png") == 76).all()
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.samples.resize import IMAGE_MODES, resize_image, resize_mask
 from jaxharm import metrics
+from jaxharm.images.bit_depth import to_unit
+from jaxharm.images.resize import IMAGE_MODES, resize_image, resize_mask, shrink, thumbnail
 
 _MODES = {
     "default_256": ("linear_noaa", "linear_binary"),
@@ -64,6 +65,20 @@ def test_wrong_input_is_named():
         resize_image(np.zeros((4, 4, 3), np.uint8), (2, 2), "bicubic")
     with pytest.raises(ValueError, match="float32"):
         resize_mask(np.zeros((4, 4), np.float32), (2, 2), "linear")
+
+
+def test_8_bit_images_shrink_as_pillow_does():
+    image = np.random.default_rng(1).integers(0, 255, (40, 30, 3), np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((9, 11), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(shrink(image, (11, 9)), to_unit(expected))
+    deep = shrink(image.astype(np.uint16) * 257, (11, 9))
+    np.testing.assert_allclose(deep, to_unit(expected), atol=1.01 / 255)
+
+
+def test_thumbnails_keep_the_aspect_ratio_and_never_enlarge():
+    image = np.zeros((40, 30, 3), np.uint8)
+    assert thumbnail(image, 20).shape == (20, 15, 3)
+    assert thumbnail(image, 400).shape == image.shape
 
 
 _KEYS = {"MSE": "mse", "fMSE": "fmse", "PSNR": "psnr", "fPSNR": "fpsnr", "SSIM": "ssim"}

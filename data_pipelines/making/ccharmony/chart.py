@@ -1,11 +1,8 @@
-"""The 24-patch color chart: its standard colors, and reading them from a photograph or a file.
+"""Reading the 24 patches of a color chart from a photograph or a file.
 
-Rows of every array of patch colors are in the order of `PATCHES`: the gray row of the chart from
+Rows of every array of patch colors are in the order of `jaxharm.images.chart.PATCHES`: the gray row of the chart from
 white to black, then the rows above it, each from left to right, for a chart that is held with
 dark skin at the top left and white at the bottom left.
-
-Source: specs/giftnet 5; the standard colors are those that the published ccHarmony matrices
-were fitted to.
 """
 
 import json
@@ -17,28 +14,8 @@ import cv2
 import numpy as np
 
 from data_pipelines.building.images import ImageProblem
+from jaxharm.images.chart import COLUMNS, PATCHES, ROWS
 
-COLUMNS, ROWS = 6, 4
-PATCHES = (
-    *("white", "neutral 8", "neutral 6.5", "neutral 5", "neutral 3.5", "black"),
-    *("blue", "green", "red", "yellow", "magenta", "cyan"),
-    *("orange", "purplish blue", "moderate red", "purple", "yellow green", "orange yellow"),
-    *("dark skin", "light skin", "blue sky", "foliage", "blue flower", "bluish green"),
-)
-# Standard illumination: the chart's sRGB colors, 0..255.
-STANDARD = np.array(
-    [
-        *([245, 245, 243], [200, 202, 202], [161, 163, 163]),
-        *([121, 121, 122], [82, 84, 86], [49, 49, 51]),
-        *([35, 63, 147], [67, 149, 74], [180, 49, 57]),
-        *([238, 198, 20], [193, 84, 151], [0, 136, 170]),
-        *([224, 124, 47], [68, 91, 170], [198, 82, 97]),
-        *([94, 58, 106], [159, 189, 63], [230, 162, 39]),
-        *([116, 81, 67], [199, 147, 129], [91, 122, 156]),
-        *([90, 108, 64], [130, 128, 176], [92, 190, 172]),
-    ],
-    np.float64,
-)
 _CORE = (0.25, 0.75)  # the part of a patch that is read, along either side: clear of its frame
 _SAMPLES = 24  # along either side of that part
 _MIN_SIDE = 4.0  # pixels; a smaller patch cannot be told from its frame

@@ -9,7 +9,8 @@ import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.images import ImageProblem
-from data_pipelines.making.ccharmony.chart import STANDARD, parse_colors
+from data_pipelines.making.ccharmony.chart import parse_colors
+from jaxharm.images.chart import STANDARD
 from jaxharm.images.polynomial import TERMS, fit, residual
 
 _REVERSE = "_reverse"

@@ -26,13 +26,13 @@ from data_pipelines.building.lists import read_ids
 from data_pipelines.building.report import Report
 from data_pipelines.datasets.ccharmony import PUBLISHED, image_of
 from data_pipelines.making.ccharmony.chart import (
-    STANDARD,
     ChartPlace,
     check_colors,
     measure,
     parse_colors,
     parse_place,
 )
+from jaxharm.images.chart import STANDARD
 from jaxharm.images.polynomial import fit, residual
 
 MAX_RESIDUAL = 40.0  # levels; the published charts stay below 25, misplaced corners do not

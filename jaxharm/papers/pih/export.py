@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxharm.errors import InputError
 from jaxharm.images import check_output, write_image, write_whole
-from jaxharm.inference.pixels import from_unit
+from jaxharm.images.bit_depth import from_unit
 from jaxharm.inference.tiles import enlarge_rows
 from jaxharm.papers.pih.edit import Edit, check_strength
 from jaxharm.papers.pih.parameters import Parameters

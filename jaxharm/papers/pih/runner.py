@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxharm.inference.pixels import Inputs, shrink
+from jaxharm.images.resize import shrink
+from jaxharm.inference.pixels import Inputs
 from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
 from jaxharm.papers.pih import model as pih
 from jaxharm.papers.pih.edit import Edit, blend_images

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxharm.inference.pixels import shrink
+from jaxharm.images.resize import shrink
 from jaxharm.papers.pih.parameters import Parameters
 
 DEFAULT_RADIUS = 7

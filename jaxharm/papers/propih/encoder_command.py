@@ -12,7 +12,7 @@ from jaxharm.cli.convert import check_file, describe
 from jaxharm.errors import InputError
 from jaxharm.images import read_image, write_whole
 from jaxharm.images.codec import READ_SUFFIXES
-from jaxharm.inference.pixels import shrink
+from jaxharm.images.resize import shrink
 from jaxharm.papers.propih.encoder import normalized_encoder
 from jaxharm.weights.torch_file import read_torch_file
 

@@ -15,7 +15,9 @@ import cv2
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.inference.pixels import Inputs, from_unit, shrink, to_unit
+from jaxharm.images.bit_depth import from_unit, to_unit
+from jaxharm.images.resize import shrink
+from jaxharm.inference.pixels import Inputs
 from jaxharm.papers.propih.early_exit import StageRunner, check_exit
 from jaxharm.papers.propih.model import STAGES
 
@@ -193,8 +195,7 @@ def _stored(image: np.ndarray, dtype: np.dtype, rounding: Rounding) -> np.ndarra
     """f32 in the [0,1] scale -> `dtype`. Source of "trunc": specs/propih 5.4."""
     if rounding == "nearest" or np.dtype(dtype).kind == "f":
         return from_unit(image, dtype)
-    top = np.float32(np.iinfo(dtype).max)
-    return np.clip((_inside(image) + 1) / 2 * top, 0, top).astype(dtype)
+    return from_unit((_inside(image) + 1) / 2, dtype, rounding="truncate")
 
 
 def _inside(image: np.ndarray) -> np.ndarray:
