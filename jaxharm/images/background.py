@@ -1,7 +1,7 @@
 """The background of an image that has none: the object's place filled by its surroundings.
 
-PIH computes the same fill inside its network's graph (`jaxharm/papers/pih/plate.py`), where it runs
-on the accelerator and needs no copy to the host; a test holds the two together.
+A network that needs the same fill on the accelerator has its own form of it in its graph; a test
+holds the two together.
 """
 
 import cv2
@@ -27,8 +27,7 @@ def fill_background(image: np.ndarray, mask: np.ndarray, fill: str = "diffusion"
         u8[h,w,3]: the image where the mask is 0, the fill where it is 0.1 or more, a mixture
         between; the image's mean where every pixel is foreground.
 
-    Source: ours, in place of the inpainted backgrounds of the paper; docs/papers/pih.md, "What we
-    decided".
+    Source: ours, in place of inpainted backgrounds; docs/data.md, "Unpaired composites".
     """
     replaced = np.minimum(mask[..., 0] / np.float32(_OPAQUE), 1)
     side = 2 * _GROW + 1

@@ -3,7 +3,7 @@
 Two tables of colors exist. The published one is the mean of many charts; ccHarmony's matrices were
 fitted to another, up to 10 levels away, and only that one reproduces its files.
 
-Source: docs/papers/giftnet.md, "Training".
+Source: docs/data.md, "Recoloring".
 """
 
 import numpy as np

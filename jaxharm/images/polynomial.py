@@ -1,6 +1,6 @@
 """Polynomial color matching between two lights, as ccHarmony was made.
 
-Source: docs/papers/giftnet.md, "Training".
+Source: docs/data.md, "Recoloring".
 """
 
 import numpy as np

@@ -80,8 +80,6 @@ def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Returns:
         f32 in [0,1] of the same rank. 8-bit RGB is rounded to 8 bits after each pass, as the
         reference's input is; every other kind stays in float.
-
-    Source: docs/papers/pih.md, "Inference".
     """
     if image.shape[:2] == size:
         return to_unit(image)

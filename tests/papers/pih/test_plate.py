@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.fixtures_data import random_image
 
+from jaxharm.images.background import fill_background
 from jaxharm.papers.pih.plate import fill_plate
 
 fill = jax.jit(fill_plate)
@@ -68,3 +70,15 @@ def test_any_size_stays_in_range(size):
     assert plate.min() >= -1e-6
     assert plate.max() <= 1 + 1e-6
     assert jnp.isfinite(plate).all()
+
+
+def soft_mask(height: int, width: int) -> np.ndarray:
+    rows, columns = np.mgrid[0:height, 0:width]
+    distance = np.hypot(rows - height / 2, columns - width / 3)
+    return np.clip((height / 4 - distance) / 6 + 0.5, 0, 1).astype(np.float32)[..., None]
+
+
+def test_the_workers_that_load_no_jax_fill_alike():
+    image, mask = random_image(37, 53), soft_mask(37, 53)
+    plate = fill(jnp.asarray(image[None]) / 255.0, jnp.asarray(mask[None]))[0]
+    np.testing.assert_allclose(fill_background(image, mask), np.asarray(plate) * 255, atol=0.51)
