@@ -3,7 +3,7 @@ PY ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PY) -m venv $(VENV)
@@ -30,5 +30,10 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/codespell
 
+# The documentation site, in site/; a warning is an error.
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf demo runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo runs site .pytest_cache .mypy_cache .ruff_cache

@@ -82,19 +82,25 @@ def models_table() -> str:
 
 
 def protocols_table() -> str:
-    """The named protocols with every choice that differs from the default one."""
-    rows = ["| protocol | side | differs from `default_256` in | source |", "|---|---|---|---|"]
-    base = PROTOCOLS["default_256"]
+    """The named protocols with every choice that differs from the default one.
+
+    Protocols that differ in size alone share a row.
+    """
+    base, rows = PROTOCOLS["default_256"], {}
     for name, protocol in PROTOCOLS.items():
-        skipped = ("name", "size", "note")
-        changes = [
+        changes = ", ".join(
             f"`{f.name}={_value(getattr(protocol, f.name))}`"
             for f in dataclasses.fields(protocol)
-            if f.name not in skipped and getattr(protocol, f.name) != getattr(base, f.name)
-        ]
-        side = str(protocol.size) if protocol.size else "native"
-        rows.append(f"| `{name}` | {side} | {', '.join(changes)} | {_cell(protocol.note)} |")
-    return "\n".join(rows)
+            if f.name not in ("name", "size", "note")
+            and getattr(protocol, f.name) != getattr(base, f.name)
+        )
+        rows.setdefault((changes, protocol.note), []).append((name, protocol.size))
+    lines = ["| protocol | side | differs from `default_256` in | source |", "|---|---|---|---|"]
+    for (changes, note), found in rows.items():
+        names = ", ".join(f"`{name}`" for name, _ in found)
+        sides = ", ".join(str(size or "native") for _, size in found)
+        lines.append(f"| {names} | {sides} | {changes} | {_cell(note)} |")
+    return "\n".join(lines)
 
 
 def _titled(title: str, prefix: str, cls: type, *, level: int = 0) -> str:
