@@ -1,29 +1,33 @@
-"""Batches from built data sets: seeded, exactly resumable, the same for any number of hosts.
+"""Loads batches from built data sets: seeded, exactly resumable, equal for any number of hosts.
 
-The training stream is a fixed function of (configuration, seed): sample number `index` of the run
-is a record (every data set is reshuffled each epoch; joined ones are interleaved by weight) and a
-generator seeded by (seed, index) for all that is drawn on it. Workers, threads, processes and
-devices only decide who computes which samples. Hence the state of the stream is one integer, the
+The training stream is a function of the configuration and the seed alone. Sample number `index` of
+a run uses one record (each data set is shuffled anew every epoch; several data sets are interleaved
+by weight) and a generator seeded by (seed, index) for everything that is drawn for it. Workers,
+threads, processes and devices only divide the work. So the state of the stream is one integer: the
 number of steps taken.
 """
 
+import functools
 import os
 import sys
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.reading import RecordSource as BuiltSource
 from data_pipelines.reading import open_source
+from data_pipelines.samples.options import DataOptions
 from data_pipelines.samples.painted import (
     OWN,
+    ExistingEvalSamples,
     PaintedEvalSamples,
     PaintedSamples,
-    ReadyEvalSamples,
 )
-from data_pipelines.samples.paired import EvalSamples, RecordSource, Slots, TrainSamples
+from data_pipelines.samples.paired import EvalSamples, TrainSamples
+from data_pipelines.samples.stream import ProcessRows, RecordSource
 from data_pipelines.samples.textures import NAME as TEXTURES
 from data_pipelines.samples.textures import TextureSource
 from jaxharm import schema
@@ -37,7 +41,7 @@ class Batches(Iterator[Batch]):
     def __init__(self, iterator: Any, *, evaluation: bool = False) -> None:
         self._readers = [iterator]
         self._evaluation = evaluation
-        # Runs at the latest before the interpreter shuts down: readers that outlive it are noisy.
+        # Also runs when the interpreter shuts down: readers that outlive it print tracebacks.
         self._stop = weakref.finalize(self, _close_all, self._readers)
 
     def __iter__(self) -> "Batches":
@@ -67,27 +71,24 @@ def _close_all(readers: list[Any]) -> None:
 
 
 def train_batches(
-    data: Any,
+    data: DataOptions,
     *,
     seed: int,
     start: int = 0,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Batches:
-    """This process' rows of every global training batch, without end.
+    """Loads this process' rows of all global training batches, without end.
 
     Args:
-        data: the attributes of `DataConfig`: name, data_dir, split, weights, batch_size (global),
-            image_size, image_resize, mask_resize, num_workers, num_threads, augment (flip,
-            crop_scale, crop_ratio, keep_background), synthesis (probability, families),
-            unpaired (see `UnpairedConfig`) and paintings (see `PaintingsConfig`).
-        seed: decides the order and all that is drawn.
+        data: the data sets of the run and how samples are made of them, `config.DataConfig`.
+        seed: decides the order and everything that is drawn.
         start: optimization steps already taken; the stream continues after them.
-        process_index, process_count: rows [i*b, (i+1)*b) of each global batch go to process i,
+        process_index, process_count: process i gets the rows [i*b, (i+1)*b) of each global batch,
             b = batch_size / process_count.
 
     Returns:
-        Batches as in `schema` (training keys).
+        Training batches as in `jaxharm.schema`.
 
     Raises:
         DatasetValidationError: a data set is missing, or the options do not fit it.
@@ -106,7 +107,7 @@ def train_batches(
 
 def train_batches_from(
     sources: Sequence[RecordSource],
-    data: Any,
+    data: DataOptions,
     *,
     composites: Sequence[RecordSource] = (),
     paintings: Sequence[RecordSource] = (),
@@ -115,14 +116,14 @@ def train_batches_from(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Batches:
-    """As `train_batches`, on already opened sources: anything with len() and [index]."""
-    slots = _slots(data.batch_size, start, process_index, process_count)
+    """As `train_batches`, for sources that are opened already: anything with len() and [index]."""
+    rows = _process_rows(data.batch_size, start, process_index, process_count)
     samples: TrainSamples | PaintedSamples
     if paintings:
-        samples = PaintedSamples(sources, paintings, data, seed=seed, slots=slots)
+        samples = PaintedSamples(sources, paintings, data, seed=seed, rows=rows)
     else:
-        samples = TrainSamples(sources, data, seed=seed, slots=slots, composites=composites)
-    return Batches(_iterate(samples, slots.rows, data.num_workers, data.num_threads))
+        samples = TrainSamples(sources, data, seed=seed, rows=rows, composites=composites)
+    return Batches(_iterate(samples, rows.count, data.num_workers, data.num_threads))
 
 
 def eval_batches(
@@ -140,36 +141,37 @@ def eval_batches(
     paintings: str = "",
     paintings_split: str = "test_paintings",
 ) -> Batches:
-    """One ordered pass over a split; every process gets the same number of batches.
+    """Loads one ordered pass over a split; every process gets the same number of batches.
 
     Photographs without composites are recolored, each always in the same way.
 
     Args:
         name: one built data set.
-        data_dir, split: where and which part.
-        image_size: side of the square that everything is resized to; None keeps native sizes, then
-            a batch holds one record per process, whatever `batch_size` says.
+        data_dir, split: its data directory (see `reading`) and split.
+        image_size: side of the square that everything is resized to; None keeps native sizes, and
+            then a batch holds one record per process, whatever `batch_size` is.
         image_resize, mask_resize: modes of `jaxharm.images.resize`.
         batch_size: global; the last batch is filled with copies of the last record, `valid` 0.
         process_index, process_count: as in `train_batches`.
         num_threads: reading threads.
-        paintings, paintings_split: what the objects of `name` are pasted on, as
-            `data.paintings.name`; the pass is then over the paintings (as many "textures" as there
-            are records). "own": the records are composites with their paintings. Empty: the
-            records are composites with the truth.
+        paintings, paintings_split: if not empty, the objects of `name` are pasted on these
+            paintings (as `data.paintings.name`), and the pass is over the paintings; there are as
+            many "textures" as records. "own": the records are composites with their own paintings.
 
     Raises:
         DatasetValidationError: the data set or split is missing, or batch_size does not fit.
     """
     source = open_source(name, data_dir, split)
+    own_paintings = paintings == OWN
+    opened: list[BuiltSource | TextureSource] = []
+    if not own_paintings:
+        opened = _open_paintings(
+            paintings, data_dir, paintings_split, textures=len(source), side=image_size or 256
+        )
     return eval_batches_from(
         source,
-        ready=paintings == OWN,
-        paintings=[]
-        if paintings == OWN
-        else _open_paintings(
-            paintings, data_dir, paintings_split, textures=len(source), side=image_size or 256
-        ),
+        own_paintings=own_paintings,
+        paintings=opened,
         image_size=image_size,
         image_resize=image_resize,
         mask_resize=mask_resize,
@@ -184,7 +186,7 @@ def eval_batches_from(
     source: RecordSource,
     *,
     paintings: Sequence[RecordSource] = (),
-    ready: bool = False,
+    own_paintings: bool = False,
     image_size: int | None,
     image_resize: str,
     mask_resize: str,
@@ -193,45 +195,49 @@ def eval_batches_from(
     process_count: int = 1,
     num_threads: int = 4,
 ) -> Batches:
-    """As `eval_batches`, on already opened sources; `ready` stands for the paintings "own"."""
-    if image_size is None:
+    """As `eval_batches`, for sources that are opened already.
+
+    `own_paintings`: the records are composites with their own paintings.
+    """
+    if image_size is None:  # images of different sizes cannot be stacked
         batch_size = process_count
-    slots = _slots(batch_size, 0, process_index, process_count)
-    options: dict[str, Any] = {"image_size": image_size, "image_resize": image_resize}
-    options |= {"mask_resize": mask_resize, "slots": slots}
-    samples: EvalSamples | PaintedEvalSamples
-    if ready:
-        samples = ReadyEvalSamples(source, **options)
+    rows = _process_rows(batch_size, 0, process_index, process_count)
+    make: Callable[..., EvalSamples | PaintedEvalSamples]
+    if own_paintings:
+        make = functools.partial(ExistingEvalSamples, source)
     elif paintings:
-        samples = PaintedEvalSamples(source, paintings, **options)
+        make = functools.partial(PaintedEvalSamples, source, paintings)
     else:
-        samples = EvalSamples(source, **options)
-    return Batches(_iterate(samples, slots.rows, 0, num_threads), evaluation=True)
+        make = functools.partial(EvalSamples, source)
+    samples = make(
+        image_size=image_size, image_resize=image_resize, mask_resize=mask_resize, rows=rows
+    )
+    return Batches(_iterate(samples, rows.count, 0, num_threads), evaluation=True)
 
 
-def steps_per_epoch(data: Any) -> int:
-    """Global batches in one pass over the (joined) data sets, at least 1; the rest is dropped.
+def steps_per_epoch(data: DataOptions) -> int:
+    """Number of whole global batches in one pass over all data sets, at least 1.
 
-    Where objects are pasted on paintings, the pass is over the paintings.
+    If objects are pasted on paintings, the pass is over the paintings.
     """
     sources = open_paintings(data) or open_sources(data)
     return max(1, sum(len(source) for source in sources) // data.batch_size)
 
 
-def open_sources(data: Any) -> list[Any]:
-    """Opens the data sets that `data.name` joins by '+'."""
+def open_sources(data: DataOptions) -> list[BuiltSource]:
+    """Opens the data sets whose names `data.name` joins by '+'."""
     return [open_source(name.strip(), data.data_dir, data.split) for name in data.name.split("+")]
 
 
-def open_composites(data: Any) -> list[Any]:
-    """Opens the sets of ready-made composites of the second stream, where the run has one."""
+def open_composites(data: DataOptions) -> list[BuiltSource]:
+    """Opens the data sets of existing composites for the second stream, if the run has one."""
     unpaired = data.unpaired
     names = unpaired.composites.split("+") if unpaired.enabled and unpaired.composites else []
     return [open_source(name.strip(), data.data_dir, unpaired.composites_split) for name in names]
 
 
-def open_paintings(data: Any) -> list[Any]:
-    """Opens what the objects of the run are pasted on; empty where it has none."""
+def open_paintings(data: DataOptions) -> list[BuiltSource | TextureSource]:
+    """Opens the paintings that the objects of the run are pasted on, if it has any."""
     options = data.paintings
     return _open_paintings(
         options.name, data.data_dir, options.split, textures=options.textures, side=data.image_size
@@ -240,7 +246,7 @@ def open_paintings(data: Any) -> list[Any]:
 
 def _open_paintings(
     names: str, data_dir: str | os.PathLike | None, split: str, *, textures: int, side: int
-) -> list[Any]:
+) -> list[BuiltSource | TextureSource]:
     return [
         TextureSource(textures, side) if name == TEXTURES else open_source(name, data_dir, split)
         for name in map(str.strip, names.split("+"))
@@ -248,20 +254,22 @@ def _open_paintings(
     ]
 
 
-def describe_sources(data: Any) -> dict[str, dict[str, Any]]:
-    """Splits and fingerprint of every data set that a run trains on, for its record."""
+def describe_sources(data: DataOptions) -> dict[str, dict[str, Any]]:
+    """Splits and fingerprints of all data sets that a run trains on, to be stored with the run."""
     sources = [*open_sources(data), *open_composites(data), *open_paintings(data)]
     infos = [source.info for source in sources]
     return {info.name: {"splits": info.splits, "fingerprint": info.fingerprint} for info in infos}
 
 
-def _slots(batch_size: int, start: int, process_index: int, process_count: int) -> Slots:
+def _process_rows(
+    batch_size: int, start: int, process_index: int, process_count: int
+) -> ProcessRows:
     if batch_size < 1 or batch_size % process_count:
         raise DatasetValidationError(
             f"batch size {batch_size} is not a positive multiple of the {process_count} processes"
         )
-    rows = batch_size // process_count
-    return Slots(batch_size, start, process_index * rows, rows)
+    count = batch_size // process_count
+    return ProcessRows(batch_size, start, process_index * count, count)
 
 
 def _iterate(samples: Any, batch_size: int, num_workers: int, num_threads: int) -> Any:
@@ -269,13 +277,15 @@ def _iterate(samples: Any, batch_size: int, num_workers: int, num_threads: int) 
     import cv2
     import grain
 
-    cv2.setNumThreads(0)  # one thread per reader; more would fight over the same cores
+    cv2.setNumThreads(0)  # the readers run in parallel: OpenCV's own threads would slow them down
     dataset = grain.MapDataset.source(samples).batch(batch_size, batch_fn=_stack)
     if not num_workers:
-        # The buffer counts batches: one under way per thread.
+        # The buffer is counted in batches; threads read different batches, so one for each.
         options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
         return iter(dataset.to_iter_dataset(options))
     _parse_absl_flags()
+    # Workers take batches in turn (worker w of n reads batches w, w + n, ...), so that their order,
+    # and with it the resumed stream, is the same for any number of workers.
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     workers = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
     return iter(dataset.to_iter_dataset(options).mp_prefetch(workers))
@@ -292,7 +302,7 @@ def _stack(samples: Sequence[Mapping[str, Any]]) -> Batch:
 
 
 def _parse_absl_flags() -> None:
-    """Worker processes read absl flags, which a program without absl never parses."""
+    """Marks absl's flags as parsed: grain's workers read some, and only an absl program parses them."""
     from absl import flags
 
     if not flags.FLAGS.is_parsed():

@@ -1,1 +1,1 @@
-"""Tools that make a data set from photographs."""
+"""Commands that make a data set from photographs."""

@@ -1,11 +1,11 @@
 """Makes FFHQH from FFHQ and portrait masks: `python -m data_pipelines.making.ffhqh`.
 
-The published set was made with recolorings whose list and ranges are not public. The recipe here
-is this project's own: on the person only, in random order, each with probability 0.5 and at least
-two of: brightness, contrast, saturation, hue, gamma, color temperature. Composites whose
-foreground differs too little or too much from the photograph are drawn again.
+The recolorings of the published set are not public. The recipe here is our own: brightness,
+contrast, saturation, hue, gamma and color temperature of the person are changed in random order,
+each with probability 0.5 and at least two of them. A composite whose foreground differs too little
+or too much from the photograph is drawn again.
 
-Source: specs, phnet.md 3.3.
+Source: docs/data.md, "Recoloring"; docs/papers/phnet.md, "What we decided".
 """
 
 import argparse
@@ -74,19 +74,18 @@ EDITS: tuple[Edit, ...] = (_brightness, _contrast, _saturation, _hue, _gamma, _t
 
 
 def recolor(real: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A composite: the photograph with its foreground recolored.
+    """Makes a composite: the photograph with its foreground recolored.
 
     Args:
         real: u8[h,w,3].
         mask: bool[h,w], with at least one True.
-        rng: decides which edits, their order and strengths.
+        rng: draws the changes, their order and their strengths.
 
     Returns:
         u8[h,w,3], equal to `real` outside the mask, with a foreground MSE within FMSE_RANGE.
 
     Raises:
-        DatasetValidationError: if no draw falls into the range (a foreground of one flat color
-            at the end of the scale).
+        DatasetValidationError: if no draw is in the range, as for a foreground that is all black.
     """
     before = real[mask]
     for _ in range(_MAX_DRAWS):
@@ -102,7 +101,9 @@ def recolor(real: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.
             composite = real.copy()
             composite[mask] = after
             return composite
-    raise DatasetValidationError(f"no recoloring in {_MAX_DRAWS} draws changes the foreground")
+    raise DatasetValidationError(
+        f"none of {_MAX_DRAWS} recolorings changes the foreground enough, and not too much"
+    )
 
 
 def make(
@@ -110,20 +111,21 @@ def make(
 ) -> dict[str, int]:
     """Writes comp/, alpha/ and the split lists of FFHQH into `out`.
 
-    Photographs without a mask are left out. Files that are already there are kept, so that a
-    stopped run can be repeated; another seed needs another folder.
+    Photographs without a mask are ignored. Existing files are kept, so that a run that was stopped
+    goes on when it is repeated; another seed needs another folder.
 
     Args:
         ffhq: the folder images1024x1024 of FFHQ, or its parent.
         masks: 8-bit portrait masks `<id>.png`; 128 and more is the person.
         seed: together with a photograph's id it decides its recoloring.
-        on_error: "skip" leaves unusable photographs and masks out.
+        out: gets the data set.
+        on_error: "skip" excludes unusable photographs and masks.
 
     Returns:
         Number of composites per split.
 
     Raises:
-        DatasetValidationError: naming everything that cannot be used.
+        DatasetValidationError: lists everything that cannot be used.
     """
     report = Report(f"FFHQ in {ffhq} with masks in {masks}", on_error=on_error)
     for folder in (ffhq, masks):
@@ -148,7 +150,7 @@ def make(
 
 
 def _pairs(ffhq: Path, masks: Path, report: Report) -> Iterator[tuple[str, Path, Path]]:
-    """Id, photograph and mask of every mask that has an FFHQ index for a name."""
+    """Id, photograph and mask for every mask whose name is an FFHQ index."""
     photos = FfhqPhotos(find_dir(ffhq, "images1024x1024") or ffhq, report)
     index = FileIndex(masks, masks, report)
     names = [name for name in index.stems() if split_of(name)]
@@ -164,7 +166,7 @@ def _pairs(ffhq: Path, masks: Path, report: Report) -> Iterator[tuple[str, Path,
 
 
 def _claim(out: Path, seed: int) -> None:
-    """Notes the seed in the folder, so that files of two seeds are never mixed."""
+    """Stores the seed in the folder and refuses another one, so that seeds are never mixed."""
     out.mkdir(parents=True, exist_ok=True)
     recipe = out / _RECIPE
     if recipe.exists():
@@ -179,6 +181,7 @@ def _claim(out: Path, seed: int) -> None:
 
 
 def _make_one(name: str, photo: Path, mask_path: Path, out: Path, seed: int) -> None:
+    """Writes the mask and the composite of one photograph unless both exist."""
     targets = [out / folder / f"{name}.png" for folder in ("alpha", "comp")]
     if all(path.exists() for path in targets):
         return
@@ -191,17 +194,18 @@ def _make_one(name: str, photo: Path, mask_path: Path, out: Path, seed: int) -> 
         raise ImageProblem("size_mismatch", f"{name}: {sizes}")
     check_mask(mask_path, mask)
     person = mask >= FOREGROUND
+    # Seeded by the id, so that a composite does not depend on which photographs came before it.
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     composite = recolor(real, person, rng)
     images = (np.where(person, np.uint8(255), np.uint8(0)), composite[..., ::-1])
     for path, image in zip(targets, images, strict=True):
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(".partial")  # a stopped run must not leave half a PNG
         partial.write_bytes(cv2.imencode(".png", image)[1].tobytes())
         partial.replace(path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status: 0 done, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m data_pipelines.making.ffhqh")
     parser.add_argument("--ffhq", type=Path, required=True, help="images1024x1024 or its parent")
     parser.add_argument("--masks", type=Path, required=True, help="portrait masks <id>.png")
@@ -216,8 +220,8 @@ def _make(args: argparse.Namespace) -> None:
     counts = make(args.ffhq, args.masks, args.out, seed=args.seed, on_error=args.on_error)
     print(f"{args.out}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
     print(
-        "next: put it as ffhqh/ beside ffhq/images1024x1024/ and run "
-        "python -m data_pipelines.build ffhqh --manual-dir <their parent>"
+        "next: move it to ffhqh/ beside ffhq/images1024x1024/ and run "
+        "python -m data_pipelines.build ffhqh --manual-dir <parent of both>"
     )
 
 

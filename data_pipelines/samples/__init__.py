@@ -1,1 +1,1 @@
-"""From a record to a training sample."""
+"""Makes training and evaluation samples from the records of built data sets."""

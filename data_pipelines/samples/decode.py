@@ -1,4 +1,8 @@
-"""Encoded bytes of a record -> arrays, with errors that name the record."""
+"""Decodes the images of a record, with errors that name the record.
+
+Training and evaluation decode with OpenCV only: it is faster than Pillow, and one decoder for both
+means that they see the same pixels of a JPEG.
+"""
 
 import cv2
 import numpy as np
@@ -12,10 +16,10 @@ _IMAGE_KEYS = ("composite", "real", "background")
 def decode_image(record: Record, key: str, *, reduce: int = 1) -> np.ndarray:
     """Decodes an image of a record.
 
-    Orientation tags are ignored: the builders have applied them.
+    Orientation tags are ignored, because the builders have applied them.
 
     Args:
-        record: a record of `sources.open_source`.
+        record: a record of `reading.open_source`.
         key: "composite", "real", "background", or, of a painterly set, "content" or "style".
         reduce: 1, 2, 4 or 8; decodes at 1/reduce of the size, much faster for JPEG.
 
@@ -35,7 +39,7 @@ def decode_image(record: Record, key: str, *, reduce: int = 1) -> np.ndarray:
 
 
 def decode_mask(record: Record, key: str = "mask") -> np.ndarray:
-    """Decodes the mask of a record: u8[h,w], 0..255, not binarized; errors as `decode_image`.
+    """Decodes a mask: u8[h,w], 0..255, not made binary; errors as in `decode_image`.
 
     Args:
         key: "mask", or "mask_levels" of a painterly set: every object has its own gray level.
@@ -48,7 +52,7 @@ def decode_record(record: Record, *, skip: tuple[str, ...] = ()) -> dict[str, np
 
     Args:
         record: with encoded `real`, `mask` and, where the set has them, `composite`, `background`.
-        skip: keys to leave out, for images that will not be used.
+        skip: keys of images that will not be used.
 
     Returns:
         The same keys -> u8[h,w,3], and `mask` u8[h,w].
@@ -68,9 +72,10 @@ def decode_record(record: Record, *, skip: tuple[str, ...] = ()) -> dict[str, np
 
 
 def _decode(record: Record, key: str, flags: int) -> np.ndarray:
+    """Decodes one image with OpenCV: u8[h,w] or, BGR, u8[h,w,3]."""
     data = np.frombuffer(record[key], np.uint8)
     image = None
-    if data.size:
+    if data.size:  # OpenCV raises on an empty buffer, and returns None for damaged data
         try:
             image = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error:

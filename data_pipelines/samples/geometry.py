@@ -1,6 +1,7 @@
-"""What all images of a record share: one drawn crop and flip, the resize, a change of colors.
+"""Crops, mirrors, resizes and recolors all images of a sample alike.
 
-Source: specs/datasets 9.4; the crop of the iSSAM family (specs/gknet 5, specs/giftnet 4).
+Source: docs/data.md, "Samples". The rule for crops without foreground: docs/papers/issam.md,
+"Training".
 """
 
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_pipelines.samples.options import DataOptions
 from jaxharm.images import color_changes
 from jaxharm.images.bit_depth import quantize
 from jaxharm.images.resize import resize_image, resize_mask
@@ -17,13 +19,13 @@ _CROP_TRIES = 50
 
 @dataclass(frozen=True)
 class Geometry:
-    """A crop (top, left, height, width) in native pixels, then perhaps a mirror image."""
+    """A crop (top, left, height, width) in native pixels, and whether it is mirrored."""
 
     box: tuple[int, int, int, int]
     flip: bool = False
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Applies to any [h,w] or [h,w,c] array; returns a view."""
+        """Crops and mirrors an array [h,w] or [h,w,c]; returns a view."""
         top, left, height, width = self.box
         view = image[top : top + height, left : left + width]
         return view[:, ::-1] if self.flip else view
@@ -39,18 +41,18 @@ def draw_geometry(
     keep_background: float = 0.05,
     image_size: int = 256,
 ) -> Geometry:
-    """Draws a crop and a flip.
+    """Draws a crop that contains foreground, and a flip.
 
     A crop is drawn again while its mask, resized to `image_size`, would sum to at most one pixel,
-    except with probability `keep_background` per draw; after `_CROP_TRIES` the whole image is kept.
+    except with probability `keep_background` per draw; after `_CROP_TRIES` the whole image is used.
 
     Args:
         mask: u8[h,w], the native mask.
-        rng: decides everything.
+        rng: the generator that everything is drawn from.
         flip: probability of a horizontal flip.
         crop_scale: range of the crop's share of the area; None keeps the whole image.
         crop_ratio: range of width / height of the crop, log-uniform.
-        keep_background: see above.
+        keep_background: probability of accepting a crop without foreground.
         image_size: side of the square that the crop is resized to.
     """
     flipped = bool(rng.random() < flip)
@@ -60,10 +62,39 @@ def draw_geometry(
     for _ in range(_CROP_TRIES):
         box = draw_crop(mask.shape, rng, scale=crop_scale, ratio=crop_ratio)
         top, left, height, width = box
+        # Scaling by image_size**2 / (height * width) predicts the sum after resizing, so that only
+        # the accepted crop is resized.
         total = mask[top : top + height, left : left + width].sum(dtype=np.int64) / 255
         if total * image_size**2 > height * width or rng.random() < keep_background:
             return Geometry(box, flipped)
     return Geometry(whole, flipped)
+
+
+def draw_augmentation(
+    mask: np.ndarray,
+    rng: np.random.Generator,
+    data: DataOptions,
+    *,
+    keep_background: float | None = None,
+) -> Geometry:
+    """Draws a crop and a flip with the options of a run.
+
+    Args:
+        mask: u8[h,w], the native mask.
+        rng: the generator that everything is drawn from.
+        data: the run's options.
+        keep_background: replaces that of `data`.
+    """
+    augment = data.augment
+    return draw_geometry(
+        mask,
+        rng,
+        flip=augment.flip,
+        crop_scale=augment.crop_scale,
+        crop_ratio=augment.crop_ratio,
+        keep_background=augment.keep_background if keep_background is None else keep_background,
+        image_size=data.image_size,
+    )
 
 
 def draw_crop(
@@ -73,17 +104,17 @@ def draw_crop(
     scale: tuple[float, float],
     ratio: tuple[float, float],
 ) -> tuple[int, int, int, int]:
-    """A random resized crop's box.
+    """Draws the box of a random crop.
 
     Args:
         size: (height, width) of the image.
-        rng: decides everything.
+        rng: the generator that the box is drawn from.
         scale: range of the share of the area, uniform.
         ratio: range of width / height, log-uniform.
 
     Returns:
-        (top, left, height, width) inside the image. If ten draws do not fit, the largest centered
-        box whose aspect is in range.
+        (top, left, height, width) inside the image. If ten boxes do not fit into the image, the
+        largest centered one whose aspect is in range.
     """
     height, width = size
     for _ in range(10):
@@ -105,7 +136,7 @@ def apply_geometry(
     image_resize: str,
     mask_resize: str,
 ) -> dict[str, np.ndarray]:
-    """Crops, flips and resizes all images of a record alike.
+    """Crops, mirrors and resizes all images of a record alike.
 
     Args:
         images: `mask` u8[h,w] and any others u8[h,w,3], all of one size.
@@ -128,14 +159,14 @@ def apply_geometry(
 def recolor_alike(
     images: Mapping[str, np.ndarray], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Gives every photograph of a sample the same drawn change of colors; the mask stays.
+    """Applies one random change of colors to every image of a sample; the mask is kept.
 
-    The relation of foreground to background is kept, but a photograph's own colors cannot be
-    learned by heart: what a small data set needs.
+    The foreground keeps its relation to the background, but a network cannot memorize the colors of
+    a photograph, which it does on small data sets.
 
     Args:
-        images: u8[h,w,3] each, but for "mask".
-        rng: decides the change.
+        images: "mask", and images u8[h,w,3] with the other keys.
+        rng: the generator that the change is drawn from.
     """
     sample = images["real"].reshape(-1, 3)[:: max(1, images["real"].size // 6000)]
     change = color_changes.another_camera(sample, rng)

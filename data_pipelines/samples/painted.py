@@ -1,107 +1,104 @@
-"""Painterly composites made while reading: an object of a photograph, pasted on a painting.
+"""Makes painterly composites while reading: an object of a photograph, pasted on a painting.
 
-Both are squashed to the same square, so that the object keeps the place and the share of the area
-that it has in its photograph. A sample is a function of the seed, its position in the stream and
-the two records. Composites are rounded to 8 bits; officially the soft edge of an object is not.
+Photograph and painting are both resized to the same square, so that the object keeps the position
+and the share of the area that it has in its photograph. A sample is a function of the seed, its
+position in the stream and the two records. Composites are rounded to 8 bits; in the official code
+the soft edge of an object is not.
 
-Source: specs/propih 5.2.
+Source: docs/data.md, "Paintings"; docs/papers/propih.md, "What we decided".
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.record_format import Record, record_id
+from data_pipelines.samples.checks import check_modes, check_not_empty, check_sources
 from data_pipelines.samples.decode import decode_image, decode_mask
-from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry
-from data_pipelines.samples.paired import (
+from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_augmentation
+from data_pipelines.samples.options import DataOptions
+from data_pipelines.samples.placement import blend
+from data_pipelines.samples.stream import (
+    ENDLESS,
+    OBJECT_ORDER_TAG,
+    PAINTED_EVAL_TAG,
+    PAINTED_TAG,
+    PAINTING_ORDER_TAG,
+    PAIRING_TAG,
+    ProcessRows,
     RecordSource,
     Sample,
-    Slots,
-    check_modes,
-    check_sources,
     record_order,
+    sample_index,
 )
-from data_pipelines.samples.placement import blend
 from jaxharm.images.bit_depth import from_unit
 from jaxharm.images.resize import resize_image
 
-OWN = "own"  # eval.paintings: the records are composites with their paintings
-# The painting's record, photograph u8[h,w,3], mask u8[h,w], and a name.
+OWN = "own"  # value of eval.paintings: the records are composites with their own paintings
+# The painting's record, a photograph u8[h,w,3], the mask of an object u8[h,w], and a name.
 Joined = tuple[Record, np.ndarray, np.ndarray, str]
-# Keep the generators of a seed apart (those of samples.py are below 10).
-_SAMPLE_TAG, _PAINTING_TAG, _OBJECT_TAG, _PAIRING_TAG, _EVAL_TAG = 10, 11, 12, 13, 14
 
 
 class PaintedSamples:
-    """This process' endless training samples, by number; picklable for worker processes.
+    """The training samples of one process, without end; picklable for worker processes.
 
-    Each pass over the paintings takes them in another order, and so each pass over the photographs;
-    with `data.paintings.fixed_pairing` a painting keeps its photograph, number i of a list that the
-    seed has shuffled once that with the number i mod N. Where a photograph would be its own
-    painting, the next one of another photograph takes its place.
+    Every pass over the paintings is in a new order, and so is every pass over the photographs. With
+    `data.paintings.fixed_pairing`, a painting always gets the same photograph: number r mod N of
+    the N photographs, where r is the painting's place in an order that the seed decides. If a
+    painting and a photograph are the same picture, the next painting is used instead.
 
     Args:
-        objects: photographs with their masks: a painterly set's (one object is drawn at each use),
-            or those of any other set (`real` and its mask).
-        paintings: a painterly set's paintings, `TextureSource`, or the plates, else photographs,
-            of any other set.
-        data: the attributes of `DataConfig`.
-        seed, slots: as for `samples.TrainSamples`.
+        objects: photographs with masks: of a painterly set (one object is drawn at each use), or of
+            any other set (`real` and its mask).
+        paintings: the paintings of a painterly set, a `TextureSource`, or the background plates (or
+            else photographs) of any other set.
+        data: the run's options.
+        seed, rows: as for `paired.TrainSamples`.
 
     Raises:
-        DatasetValidationError: options or records that do not fit.
+        DatasetValidationError: the options do not fit the data sets.
     """
 
     def __init__(
         self,
         objects: Sequence[RecordSource],
         paintings: Sequence[RecordSource],
-        data: Any,
+        data: DataOptions,
         *,
         seed: int,
-        slots: Slots,
+        rows: ProcessRows,
     ) -> None:
         _check(objects, paintings, data)
         self._objects = objects
         self._paintings = paintings
         self._data = data
         self._seed = seed
-        self._slots = slots
-        self._painting_order = record_order(paintings, None, seed, _PAINTING_TAG)
-        self._object_order = record_order(objects, data.weights, seed, _OBJECT_TAG)
+        self._rows = rows
+        self._painting_order = record_order(paintings, None, seed, PAINTING_ORDER_TAG)
+        self._object_order = record_order(objects, data.weights, seed, OBJECT_ORDER_TAG)
         self._ranks = None
         if data.paintings.fixed_pairing:
             total = sum(len(source) for source in paintings)
-            self._ranks = np.random.default_rng((seed, _PAIRING_TAG)).permutation(total)
+            self._ranks = np.random.default_rng((seed, PAIRING_TAG)).permutation(total)
 
     def __len__(self) -> int:
-        return 2**62
+        return ENDLESS
 
     def __getitem__(self, number: int) -> Sample:
-        data, position = self._data, self._slots.position(number)
-        rng = np.random.default_rng((self._seed, _SAMPLE_TAG, position))
+        data, position = self._data, self._rows.position(number)
+        rng = np.random.default_rng((self._seed, PAINTED_TAG, position))
         which, index = self._painting_order[position]
         photo = self._photograph(position, which, index)
-        painting = _another(self._paintings[which], index, photo)
-        image, mask = _object(photo, rng)
-        augment = data.augment
-        geometry = draw_geometry(
-            mask,
-            rng,
-            flip=augment.flip,
-            crop_scale=augment.crop_scale,
-            crop_ratio=augment.crop_ratio,
-            keep_background=augment.keep_background,
-            image_size=data.image_size,
-        )
+        painting = _other_picture(self._paintings[which], index, photo)
+        image, mask = _draw_object(photo, rng)
+        geometry = draw_augmentation(mask, rng, data)
         size = (data.image_size, data.image_size)
         arrays = _paste(image, mask, geometry, painting, size, data.image_resize, data.mask_resize)
-        return {**arrays, "index": np.int32(position % 2**31)}
+        return {**arrays, "index": sample_index(position)}
 
     def _photograph(self, position: int, which: int, index: int) -> Record:
+        """The photograph whose object is pasted on painting `index` of source `which`."""
         if self._ranks is None:
             source, record = self._object_order[position]
             return self._objects[source][record]
@@ -115,9 +112,9 @@ class PaintedSamples:
 
 
 class PaintedEvalSamples:
-    """This process' samples of one ordered pass over the paintings, padded as in `EvalSamples`.
+    """One process' samples of one ordered pass over the paintings, filled up as `EvalSamples`.
 
-    Painting i gets photograph i mod N; which of its objects is drawn depends on i alone.
+    Painting i gets photograph i mod N; which of its objects is used depends on i only.
     """
 
     def __init__(
@@ -128,7 +125,7 @@ class PaintedEvalSamples:
         image_size: int | None,
         image_resize: str,
         mask_resize: str,
-        slots: Slots,
+        rows: ProcessRows,
     ) -> None:
         check_modes(image_resize, mask_resize)
         _check_records([objects], paintings)
@@ -136,14 +133,14 @@ class PaintedEvalSamples:
         self._paintings = [(source, i) for source in paintings for i in range(len(source))]
         self._image_size = image_size
         self._modes = (image_resize, mask_resize)
-        self._slots = slots
+        self._rows = rows
 
     def __len__(self) -> int:
-        batches = -(-len(self._paintings) // self._slots.batch_size)
-        return batches * self._slots.rows
+        batches = -(-len(self._paintings) // self._rows.batch_size)
+        return batches * self._rows.count
 
     def __getitem__(self, number: int) -> Sample:
-        position = self._slots.position(number)
+        position = self._rows.position(number)
         index = min(position, len(self._paintings) - 1)
         painting, image, mask, name = self._join(index)
         side = self._image_size
@@ -151,29 +148,46 @@ class PaintedEvalSamples:
         whole = Geometry((0, 0, *mask.shape))
         return {
             **_paste(image, mask, whole, painting, size, *self._modes),
-            "index": np.int32(position % 2**31),
+            "index": sample_index(position),
             "valid": np.float32(position < len(self._paintings)),
             "composite_id": name,
             "subset": painting["subset"],
         }
 
     def _join(self, index: int) -> Joined:
+        """Painting number `index` with the photograph, the mask and the name of its composite."""
         source, place = self._paintings[index]
         photo = self._objects[index % len(self._objects)]
-        painting = _another(source, place, photo)
-        image, mask = _object(photo, np.random.default_rng((_EVAL_TAG, index)))
+        painting = _other_picture(source, place, photo)
+        image, mask = _draw_object(photo, np.random.default_rng((PAINTED_EVAL_TAG, index)))
         names = [record_id(record).replace("/", "_") for record in (photo, painting)]
         return painting, image, mask, f"{index:05d}_{names[0]}_on_{names[1]}"
 
 
-class ReadyEvalSamples(PaintedEvalSamples):
-    """One ordered pass over ready-made composites whose `background` is the painting.
+class ExistingEvalSamples(PaintedEvalSamples):
+    """One ordered pass over existing composites whose `background` is their painting.
 
-    They are pasted anew, so that the painting surrounds the object bit for bit.
+    Each is pasted again on its painting, so that the pixels around the object equal the painting's
+    exactly: those of a composite that was stored as JPEG do not.
     """
 
-    def __init__(self, composites: RecordSource, **options: Any) -> None:
-        super().__init__(composites, [composites], **options)
+    def __init__(
+        self,
+        composites: RecordSource,
+        *,
+        image_size: int | None,
+        image_resize: str,
+        mask_resize: str,
+        rows: ProcessRows,
+    ) -> None:
+        super().__init__(
+            composites,
+            [composites],
+            image_size=image_size,
+            image_resize=image_resize,
+            mask_resize=mask_resize,
+            rows=rows,
+        )
         if "background" not in composites[0]:
             raise DatasetValidationError(
                 f"{composites!r} has no paintings of its own (eval.paintings={OWN!r}): build it from "
@@ -194,8 +208,8 @@ def _paste(
     size: tuple[int, int],
     image_resize: str,
     mask_resize: str,
-) -> Sample:
-    """The images of a sample at `size`."""
+) -> dict[str, np.ndarray]:
+    """The images of a sample; the composite is its own target, because there is no ground truth."""
     modes = {"image_resize": image_resize, "mask_resize": mask_resize}
     resized = apply_geometry({"real": image, "mask": mask}, geometry, size, **modes)
     key = next(key for key in ("style", "background", "real") if key in painting)
@@ -210,14 +224,14 @@ def _paste(
     }
 
 
-def _object(record: Record, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _draw_object(record: Record, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A photograph u8[h,w,3] and the mask u8[h,w] of one of its objects, each equally likely."""
     if "content" not in record:
         image, mask = decode_image(record, "real"), decode_mask(record)
     else:
         image, levels = decode_image(record, "content"), decode_mask(record, "mask_levels")
-        there = np.flatnonzero(np.bincount(levels.ravel())[1:]) + 1
-        chosen = there[rng.integers(len(there))]
+        present = np.flatnonzero(np.bincount(levels.ravel())[1:]) + 1
+        chosen = present[rng.integers(len(present))]
         mask = np.where(levels == chosen, np.uint8(255), np.uint8(0))
     if image.shape[:2] != mask.shape:
         raise DatasetValidationError(
@@ -227,8 +241,11 @@ def _object(record: Record, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
     return image, mask
 
 
-def _another(source: RecordSource, index: int, photo: Record) -> Record:
-    """The painting `index`, or the next one that is not the photograph itself."""
+def _other_picture(source: RecordSource, index: int, photo: Record) -> Record:
+    """Painting number `index`, or the next one that is not the photograph itself.
+
+    They can be the same picture if one data set gives both objects and backgrounds.
+    """
     for step in range(len(source)):
         painting = source[(index + step) % len(source)]
         if _photograph_id(painting) != _photograph_id(photo):
@@ -240,12 +257,14 @@ def _another(source: RecordSource, index: int, photo: Record) -> Record:
 
 
 def _photograph_id(record: Record) -> tuple[str, str]:
-    """The same for all composites of a photograph."""
+    """Identifies a photograph: the same for all its composites."""
     return record["subset"], record.get("real_id") or record_id(record)
 
 
-def _check(objects: Sequence[RecordSource], paintings: Sequence[RecordSource], data: Any) -> None:
-    """Refuses options that do not fit before a worker meets them."""
+def _check(
+    objects: Sequence[RecordSource], paintings: Sequence[RecordSource], data: DataOptions
+) -> None:
+    """Refuses options that do not fit the data sets before any reader starts."""
     check_modes(data.image_resize, data.mask_resize)
     check_sources(objects, data)
     _check_records(objects, paintings)
@@ -265,9 +284,9 @@ def _check(objects: Sequence[RecordSource], paintings: Sequence[RecordSource], d
 
 
 def _check_records(objects: Sequence[RecordSource], paintings: Sequence[RecordSource]) -> None:
+    """Refuses sources that are empty, or that have paintings for objects or the reverse."""
     for source in (*objects, *paintings):
-        if not len(source):
-            raise DatasetValidationError(f"{source!r} holds no record")
+        check_not_empty(source)
     for source in objects:
         if "style" in source[0]:
             raise DatasetValidationError(f"{source!r} holds paintings: it has no objects to paste")

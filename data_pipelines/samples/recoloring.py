@@ -1,13 +1,16 @@
-"""Composites made from photographs: the masked object gets other colors, the photograph is the target.
+"""Makes composites from photographs: the masked object gets other colors, the photograph is the target.
 
-Used while training: `recolor` is seeded, takes a few milliseconds for 256x256, and changes nothing
-outside the mask. A drawn change is kept only if it is plausible (see `_violation`).
+`recolor` is seeded, takes a few milliseconds for 256x256, and changes nothing outside the mask. A
+change is kept only if it is plausible (see `_violation`).
+
+Source: docs/data.md, "Recoloring".
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jaxharm.errors import InputError
 from jaxharm.images import color_changes
 from jaxharm.images.bit_depth import quantize
 from jaxharm.images.color import LUMA
@@ -23,11 +26,11 @@ FAMILIES: dict[str, Family] = {
 }
 _LUMA = LUMA.astype(np.float32)
 _TRIES = 8
-_SAMPLE = 1500  # pixels on which a change is drawn and judged
-# What a kept change may do to the foreground, on the 0-255 scale.
+_SAMPLE = 1500  # pixels from which a change is derived and on which it is checked
+# Limits of a plausible change of the foreground, on the 0-255 scale.
 _MSE = (150.0, 4500.0)
-_DEVIATION_RATIO = (0.45, 2.2)  # of the luminance
-_LUMINANCE = (18.0, 238.0)  # mean
+_DEVIATION_RATIO = (0.45, 2.2)  # of the luminance's standard deviation, after / before
+_LUMINANCE = (18.0, 238.0)  # mean after the change
 _TINT = (0.0, 75.0)  # length of the change of the mean color, its luminance taken out
 _CLIPPED = 0.12  # share of channel values that become 0 or 255
 
@@ -40,14 +43,14 @@ def recolor(
     reference: np.ndarray | None = None,
     families: Sequence[str] = tuple(FAMILIES),
 ) -> np.ndarray:
-    """Draws a family and a change, and applies it inside the mask.
+    """Draws a change of colors and applies it inside the mask.
 
     Args:
         real: u8[h,w,3], sRGB.
         mask: f32[h,w,1] or [h,w] in [0,1]; soft values blend.
-        rng: decides everything; equal states give equal composites.
-        reference: u8[...,3], pixels of another photograph, for the families that imitate one;
-            None, or no pixel, draws color statistics instead.
+        rng: the generator of everything that is drawn; equal states give equal composites.
+        reference: u8[...,3], pixels of another photograph, for the families that imitate one; if
+            None or empty, color statistics are drawn instead.
         families: names to draw from, each equally likely.
 
     Returns:
@@ -55,7 +58,7 @@ def recolor(
         reaches 0.5. If no draw is plausible, the least implausible one.
 
     Raises:
-        ValueError: no or unknown family.
+        InputError: no or unknown family.
     """
     check_families(families)
     pixels = real.reshape(-1, 3)
@@ -73,16 +76,16 @@ def recolor(
 
 
 def check_families(families: Sequence[str]) -> None:
-    """Raises ValueError unless every name is one of `FAMILIES` and there is at least one."""
+    """Raises InputError unless every name is one of `FAMILIES` and there is at least one."""
     unknown = sorted(set(families) - set(FAMILIES))
     if unknown or not families:
-        raise ValueError(
+        raise InputError(
             f"synthesis families {unknown or 'are empty'}; choose from {', '.join(FAMILIES)}"
         )
 
 
 def _spread(pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """At most about 2 * _SAMPLE evenly spaced ones of the chosen pixels, u8[n,3]."""
+    """Takes evenly spaced pixels of the chosen ones, fewer than 2 * _SAMPLE: u8[n,3]."""
     return pixels.take(chosen[:: max(1, len(chosen) // _SAMPLE)], axis=0)
 
 
@@ -96,7 +99,8 @@ def _draw(
     best: color_changes.ColorChange = color_changes.unchanged
     least = np.inf
     for attempt in range(_TRIES):
-        # A reference of too different colors never fits: drawn statistics take over half way.
+        # Some references have colors too different for any plausible change, so that the second
+        # half of the attempts uses drawn statistics.
         if reference is None or attempt >= _TRIES // 2:
             goal = color_changes.random_reference(sample, rng)
         else:
@@ -111,7 +115,7 @@ def _draw(
 
 
 def _violation(before: np.ndarray, after: np.ndarray) -> float:
-    """How far a change is outside the plausible ranges; 0 inside all of them."""
+    """Measures how far a change is outside the plausible ranges; 0 inside all of them."""
     clipped = np.mean((after <= 0.5) & (before > 0)) + np.mean((after >= 254.5) & (before < 255))
     after = np.clip(after, 0, 255)
     mse = float(np.mean((after - before) ** 2))

@@ -1,21 +1,21 @@
-"""Generated pictures with colors, patches and brush strokes, where no paintings are at hand."""
+"""Generates pictures with colored patches and brush strokes, for use instead of paintings."""
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
+from data_pipelines.building.record_format import Record
 from data_pipelines.reading import BuiltInfo
+from data_pipelines.samples.stream import TEXTURE_TAG
 from jaxharm.images.bit_depth import quantize
 
-NAME = "textures"  # what data.paintings.name calls them
-_TAG = 77  # keeps their generators apart from those of other parts
-_VERSION = 1  # of the recipe, for the record of a run
+NAME = "textures"  # the value of data.paintings.name that selects them
+_VERSION = 1  # of the recipe; part of the fingerprint that a run stores
 
 
 class TextureSource:
-    """Paintings by number, as a built set would give them; picklable, nothing is read."""
+    """Generated paintings with the interface of a built data set's; picklable."""
 
     def __init__(self, count: int, side: int) -> None:
         self._count = count
@@ -24,11 +24,13 @@ class TextureSource:
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Record:
         if not 0 <= index < self._count:
             raise IndexError(f"texture {index} of {self._count}")
         image = texture(index, self._side)
-        encoded = cv2.imencode(".bmp", image[..., ::-1])[1]  # no time is lost on compression
+        encoded = cv2.imencode(".bmp", image[..., ::-1])[
+            1
+        ]  # uncompressed, since it is decoded at once
         return {
             "style": encoded.tobytes(),
             "photo_id": f"texture{index}",
@@ -42,21 +44,22 @@ class TextureSource:
 
     @property
     def info(self) -> BuiltInfo:
-        """What a run notes of them."""
+        """Their description, as that of a built data set."""
         mark = f"{NAME}-{_VERSION}-{self._side}"
         return BuiltInfo(NAME, Path(NAME), "painterly", {"train": self._count}, mark, {})
 
 
 def texture(number: int, side: int) -> np.ndarray:
-    """A picture of its own for every number.
+    """Generates the picture with a given number.
 
     Args:
+        number: seeds the picture.
         side: of the square, in pixels.
 
     Returns:
         u8[side,side,3]: patches of a small palette under brush strokes that follow a flow field.
     """
-    rng = np.random.default_rng((_TAG, number))
+    rng = np.random.default_rng((TEXTURE_TAG, number))
     palette = rng.integers(0, 256, (int(rng.integers(4, 9)), 3)).astype(np.float32)
     height = _noise(rng, side, int(rng.integers(3, 8)))
     place = height * (len(palette) - 1)
@@ -69,7 +72,7 @@ def texture(number: int, side: int) -> np.ndarray:
 
 
 def _paint(image: np.ndarray, rng: np.random.Generator, side: int) -> np.ndarray:
-    """Strokes in the color of the place they start at, a little off."""
+    """Adds brush strokes, each in about the color of the pixel where it starts."""
     angle = 2 * np.pi * _noise(rng, side, 3)
     count = int(rng.integers(200, 900))
     length, width = rng.uniform(0.03, 0.12) * side, max(1, round(rng.uniform(0.004, 0.02) * side))

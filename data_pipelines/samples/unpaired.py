@@ -1,19 +1,26 @@
-"""The second stream of a sample: a composite without ground truth, and the pair that goes with it.
+"""Adds a second composite, which has no ground truth, to samples for adversarial training.
 
-Source: specs/pih 6.2 (items with plates) and 6.4 (without).
+Source: docs/data.md, "Unpaired composites"; docs/papers/pih.md, "Training".
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.record_format import Record
+from data_pipelines.samples.checks import check_not_empty
 from data_pipelines.samples.decode import decode_record
-from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_geometry
+from data_pipelines.samples.geometry import (
+    Geometry,
+    apply_geometry,
+    draw_augmentation,
+    draw_geometry,
+)
 from data_pipelines.samples.jitter import draw_jitter
+from data_pipelines.samples.options import DataOptions, UnpairedOptions
 from data_pipelines.samples.placement import Shift, blend, move, place
+from data_pipelines.samples.stream import RecordSource
 from jaxharm.images.background import FILLS, fill_background
 from jaxharm.images.bit_depth import from_unit
 
@@ -23,61 +30,58 @@ Arrays = dict[str, np.ndarray]
 class UnpairedStream:
     """Adds `unpaired_composite`, `unpaired_mask` and `unpaired_background` to finished samples.
 
-    A share of them are ready-made composites; in the others the foreground of a photograph drawn
-    from all records takes the place of the sample's own, on the sample's plate. Where there is no
-    plate it is pasted onto the sample's photograph itself, and the plate is the composite with
-    its foreground filled, as at inference. (On a filled photograph, the fill of the sample's own
-    object would show around a smaller one.)
+    A share of the second composites are existing ones. For the others, the foreground of a random
+    photograph replaces the sample's own on the sample's background plate. Without plates it is
+    pasted onto the sample's photograph, and the plate is the new composite with its foreground
+    filled in, as at inference. (If it were pasted onto a filled-in photograph, the fill would be
+    visible around a foreground that is smaller than the sample's own.)
 
     Args:
         sources: the data sets of the run; foregrounds are drawn from them.
-        composites: the data sets of ready-made composites: a `photos` set, or the composites of
-            a paired one.
-        data: the attributes of `DataConfig`.
+        composites: data sets of existing composites: of kind `photos`, or paired ones, whose real
+            photographs are ignored.
+        data: the run's options.
 
     Raises:
         DatasetValidationError: options of `data.unpaired` that do not fit.
     """
 
-    def __init__(self, sources: Sequence[Any], composites: Sequence[Any], data: Any) -> None:
+    def __init__(
+        self, sources: Sequence[RecordSource], composites: Sequence[RecordSource], data: DataOptions
+    ) -> None:
         _check(data.unpaired, composites)
         self._sources = sources
         self._composites = composites
         self._data = data
 
     def add(self, arrays: Mapping[str, np.ndarray], rng: np.random.Generator) -> Arrays:
-        """The sample with the keys of the second stream, its pair jittered and pasted anew.
+        """Adds the second composite, and shifts and jitters the sample's pair in the same way.
+
+        Both must have passed the same processing, or a discriminator would tell them apart by it.
 
         Args:
             arrays: `composite`, `real` u8[h,w,3], `mask` f32[h,w,1] and perhaps `background`.
-            rng: decides everything.
+            rng: the generator that everything is drawn from.
         """
         if rng.random() < self._data.unpaired.composites_share:
-            unpaired = self._ready_made(rng)
+            unpaired = self._existing(rng)
         else:
             unpaired = self._placed(arrays, rng)
         return {**self._pair(arrays, rng), **unpaired}
 
-    def _ready_made(self, rng: np.random.Generator) -> Arrays:
+    def _existing(self, rng: np.random.Generator) -> Arrays:
+        """An existing composite, augmented like the pairs."""
         record = _draw(self._composites, rng)
         paired = "composite" in record
         images = decode_record(record, skip=("real",) if paired else ())
         if not paired:
             images["composite"] = images.pop("real")
-        augment = self._data.augment
-        geometry = draw_geometry(
-            images["mask"],
-            rng,
-            flip=augment.flip,
-            crop_scale=augment.crop_scale,
-            crop_ratio=augment.crop_ratio,
-            keep_background=0.0,
-            image_size=self._data.image_size,
-        )
+        geometry = draw_augmentation(images["mask"], rng, self._data, keep_background=0.0)
         arrays = self._resized(images, geometry)
         return self._named(arrays["composite"], arrays["mask"], arrays.get("background"))
 
     def _placed(self, arrays: Mapping[str, np.ndarray], rng: np.random.Generator) -> Arrays:
+        """A composite of a random photograph's foreground and the sample's background."""
         images = decode_record(_draw(self._sources, rng), skip=("composite", "background"))
         geometry = draw_geometry(images["mask"], rng, flip=self._data.augment.flip)
         partner = self._resized(images, geometry)
@@ -90,14 +94,17 @@ class UnpairedStream:
         return self._named(composite, _as_float(mask), plate)
 
     def _pair(self, arrays: Mapping[str, np.ndarray], rng: np.random.Generator) -> Arrays:
-        """With a plate both editions are pasted over it, shifted alike; without one the target
-        stays the photograph and the composite's foreground is jittered in its place."""
+        """The sample's pair, processed like the second composite.
+
+        With a plate, composite and target are shifted alike and pasted over it. Without a plate,
+        the target stays the photograph, and only the composite's foreground is jittered.
+        """
         composite, target, mask = arrays["composite"], arrays["real"], _as_u8(arrays["mask"])
         if "background" in arrays:
             plate = arrays["background"]
             shift = self._shift(rng)
             shifted = move(mask, shift=shift)
-            if not shifted.any():
+            if not shifted.any():  # the foreground would leave the picture
                 shift, shifted = (0, 0), mask
             composite, target = move(composite, shift=shift), move(target, shift=shift)
             target, mask = blend(target, plate, shifted), shifted
@@ -110,6 +117,7 @@ class UnpairedStream:
 
     def _shift(self, rng: np.random.Generator) -> Shift:
         reach = self._data.unpaired.translate
+        # From -reach to reach - 1, as in the reference; numpy needs a range even for reach 0.
         x, y = rng.integers(-reach, max(reach, 1), 2)
         return int(x), int(y)
 
@@ -126,6 +134,7 @@ class UnpairedStream:
     def _named(
         self, composite: np.ndarray, mask: np.ndarray, background: np.ndarray | None
     ) -> Arrays:
+        """The keys of the second composite; fills in its foreground if it has no background."""
         if background is None:
             background = fill_background(composite, mask, self._data.unpaired.plate)
         return {
@@ -135,8 +144,8 @@ class UnpairedStream:
         }
 
 
-def _draw(sources: Sequence[Any], rng: np.random.Generator) -> Record:
-    """Any record of the joined sources, each equally likely."""
+def _draw(sources: Sequence[RecordSource], rng: np.random.Generator) -> Record:
+    """Draws a record from all sources together, each equally likely."""
     number = int(rng.integers(sum(len(source) for source in sources)))
     for source in sources:
         if number < len(source):
@@ -153,7 +162,8 @@ def _as_float(mask: np.ndarray) -> np.ndarray:
     return mask[..., None].astype(np.float32) / np.float32(255)
 
 
-def _check(unpaired: Any, composites: Sequence[Any]) -> None:
+def _check(unpaired: UnpairedOptions, composites: Sequence[RecordSource]) -> None:
+    """Refuses options that are out of range or do not fit each other."""
     share = unpaired.composites_share
     if not 0 <= share <= 1:
         raise DatasetValidationError(f"data.unpaired.composites_share {share} is not in [0,1]")
@@ -168,15 +178,13 @@ def _check(unpaired: Any, composites: Sequence[Any]) -> None:
             f"data.unpaired.composites_share to their share of the second stream, in (0,1]"
         )
     for source in composites:
-        if not len(source):
-            raise DatasetValidationError(f"{source!r} holds no record")
+        check_not_empty(source)
     if unpaired.translate < 0:
         raise DatasetValidationError(f"data.unpaired.translate {unpaired.translate} is negative")
-    for name in ("brightness", "contrast"):
-        if not 0 <= getattr(unpaired, name) < 1:
-            raise DatasetValidationError(
-                f"data.unpaired.{name} {getattr(unpaired, name)} is not in [0,1)"
-            )
+    reach = {"brightness": unpaired.brightness, "contrast": unpaired.contrast}
+    for name, value in reach.items():
+        if not 0 <= value < 1:
+            raise DatasetValidationError(f"data.unpaired.{name} {value} is not in [0,1)")
     if unpaired.plate not in FILLS:
         raise DatasetValidationError(
             f"unknown fill data.unpaired.plate={unpaired.plate!r}; one of {', '.join(FILLS)}"

@@ -1,1 +1,1 @@
-"""Makes a set like ccHarmony from photographs with a color chart."""
+"""Makes a data set like ccHarmony from photographs with a color chart."""

@@ -1,19 +1,20 @@
-"""Makes a set like ccHarmony from photographs with a color chart.
+"""Makes a data set like ccHarmony from photographs with a color chart.
 
     python -m data_pipelines.making.ccharmony make --source PHOTOGRAPHS --out ccHarmony
     python -m data_pipelines.making.ccharmony check --patch-colors COLORS --coefficients MATRICES
 
-A composite is a photograph whose foreground was carried to the standard light and on to the light
-of another photograph, by polynomial matching of their charts. What a source folder holds:
-data_pipelines/making/ccharmony/photos.py. `check` refits published matrices from published patch colors.
+The foreground of a photograph is converted to the standard light and from there to the light of
+another photograph, by polynomials fitted to the photographs' color charts. The layout of a source
+folder is described in data_pipelines/making/ccharmony/photos.py. `check` fits published matrices
+again from published patch colors and compares.
 
-Source: specs/giftnet 5.
+Source: docs/data.md, "Recoloring".
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,13 +25,14 @@ from data_pipelines.datasets.ccharmony import COMPOSITES_PER_FOREGROUND, PUBLISH
 from data_pipelines.making.ccharmony.composites import (
     FOLDERS,
     MADE,
+    CompositeRecord,
     Options,
     digest_lights,
     make_foreground,
     signature_of,
 )
 from data_pipelines.making.ccharmony.matrices import compare, load_matrices
-from data_pipelines.making.ccharmony.photos import read_lights, scan
+from data_pipelines.making.ccharmony.photos import Foreground, Light, read_lights, scan
 from data_pipelines.making.ccharmony.report import write_report
 from jaxharm.errors import run_command
 
@@ -46,22 +48,24 @@ def make(
     linear: Sequence[str] = (),
     on_error: OnError = "raise",
 ) -> dict[str, int]:
-    """Writes the data set in ccHarmony's published layout, and a quality report beside it.
+    """Writes a data set in ccHarmony's published layout, with a quality report.
 
-    What is there already is kept, so that a stopped run can be repeated; other options need
-    another folder.
+    Existing files are kept, so that a run that was stopped goes on when it is repeated; other
+    options need another folder.
 
     Args:
-        source: photographs, charts, masks and lists.
-        coefficients: folder or zip of matrices that are used instead of fits.
-        linear: image ids whose forward matrix is the linear fit.
-        on_error: "skip" leaves unusable images and foregrounds out.
+        source: folder of photographs, charts, masks and lists.
+        out: gets the data set.
+        options: how composites are made.
+        coefficients: folder or zip of matrices that are used instead of fitting.
+        linear: ids of the images whose matrix to the standard light is fitted with linear terms.
+        on_error: "skip" excludes unusable images and foregrounds.
 
     Returns:
         Number of composites per split.
 
     Raises:
-        DatasetValidationError: naming everything that cannot be used.
+        DatasetValidationError: lists everything that cannot be used.
     """
     options = options or Options()
     report = Report(str(source), on_error=on_error)
@@ -73,8 +77,25 @@ def make(
     lights = read_lights(source, foregrounds, given, frozenset(linear), report)
     report.raise_errors()
     _claim(out, options)
+    made, records = _make_all(foregrounds, lights, out, options, report)
+    report.raise_errors()
+    report.log()
+    for split, names in made.items():
+        (out / f"{split}_list.txt").write_text("".join(f"{name}\n" for name in names))
+    write_report(out, lights, records)
+    return {split: COMPOSITES_PER_FOREGROUND * len(names) for split, names in made.items()}
+
+
+def _make_all(
+    foregrounds: Sequence[Foreground],
+    lights: Mapping[str, Light],
+    out: Path,
+    options: Options,
+    report: Report,
+) -> tuple[dict[str, list[str]], list[CompositeRecord]]:
+    """Writes all composites; returns the finished foregrounds by split, and what was made."""
     made: dict[str, list[str]] = {split: [] for split in PUBLISHED}
-    records = []
+    records: list[CompositeRecord] = []
     digest = digest_lights(lights)
     for foreground in foregrounds:
         if foreground.image not in lights:
@@ -85,16 +106,11 @@ def make(
             made[foreground.split].append(foreground.name)
         except ImageProblem as problem:
             report.error(problem.kind, str(problem))
-    report.raise_errors()
-    report.log()
-    for split, names in made.items():
-        (out / f"{split}_list.txt").write_text("".join(f"{name}\n" for name in names))
-    write_report(out, lights, records)
-    return {split: COMPOSITES_PER_FOREGROUND * len(names) for split, names in made.items()}
+    return made, records
 
 
 def _claim(out: Path, options: Options) -> None:
-    """Notes the options in the folder, so that files of two recipes are never mixed."""
+    """Stores the options in the folder and refuses others, so that recipes are never mixed."""
     for folder in (*FOLDERS, MADE):
         (out / folder).mkdir(parents=True, exist_ok=True)
     recipe, now = out / _RECIPE, asdict(options)
@@ -108,7 +124,7 @@ def _claim(out: Path, options: Options) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status: 0 done, 2 bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m data_pipelines.making.ccharmony",
         description=__doc__,
@@ -120,14 +136,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--source", type=Path, required=True, help="photographs, charts, masks, lists"
     )
     making.add_argument("--out", type=Path, required=True, help="gets the data set")
-    making.add_argument("--coefficients", type=Path, help="matrices to use instead of fits")
+    making.add_argument("--coefficients", type=Path, help="matrices to use instead of fitting")
     making.add_argument("--linear-fit", nargs="*", default=[], metavar="IMAGE")
     making.add_argument("--seed", type=int, default=0)
     making.add_argument("--max-clip", type=float, default=0.05)
     making.add_argument("--float-intermediate", action="store_true", help="round once, not twice")
     making.add_argument("--ending", choices=("jpg", "png"), default="jpg")
     making.add_argument("--on-error", choices=("raise", "skip"), default="raise")
-    checking = commands.add_parser("check", help="refits published matrices")
+    checking = commands.add_parser("check", help="fits published matrices again")
     checking.add_argument("--patch-colors", type=Path, required=True, help="folder or zip of .csv")
     checking.add_argument("--coefficients", type=Path, required=True, help="folder or zip of .npy")
     args = parser.parse_args(argv)
@@ -136,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _make(args: argparse.Namespace) -> None:
+    """The command `make`."""
     options = Options(args.seed, args.max_clip, not args.float_intermediate, args.ending)
     counts = make(
         args.source,
@@ -151,6 +168,7 @@ def _make(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
+    """The command `check`."""
     found = compare(args.patch_colors, args.coefficients)
     total = found.images
     print(f"to the standard light: {len(found.forward)} of {total} matrices reproduced by the fit")

@@ -1,7 +1,7 @@
-"""Reading the 24 patches of a color chart from a photograph or a file.
+"""Reads the 24 patches of a color chart from a photograph or a file.
 
-Rows of every array of patch colors are in the order of `jaxharm.images.chart.PATCHES`: the gray row of the chart from
-white to black, then the rows above it, each from left to right, for a chart that is held with
+Rows of every array of patch colors are in the order of `jaxharm.images.chart.PATCHES`: the gray row
+of the chart from white to black, then the rows above it, each from left to right. The chart has
 dark skin at the top left and white at the bottom left.
 """
 
@@ -16,15 +16,15 @@ import numpy as np
 from data_pipelines.building.images import ImageProblem
 from jaxharm.images.chart import COLUMNS, PATCHES, ROWS
 
-_CORE = (0.25, 0.75)  # the part of a patch that is read, along either side: clear of its frame
-_SAMPLES = 24  # along either side of that part
-_MIN_SIDE = 4.0  # pixels; a smaller patch cannot be told from its frame
+_CORE = (0.25, 0.75)  # the part of a patch that is read, along either side: not its frame
+_SAMPLES = 24  # number of pixels that are read along either side of that part
+_MIN_SIDE = 4.0  # pixels; in a smaller patch, no pixel is free of its frame
 _MAX_SATURATED = 0.05  # share of a patch's pixels that may be at the end of the scale
 
 
 @dataclass(frozen=True)
 class ChartPlace:
-    """Where the chart lies in a photograph, and which part of the photograph is used.
+    """The position of the chart in a photograph, and the part of the photograph that is used.
 
     Attributes:
         corners: f64[4,2], (x, y) in pixels of the outer corners of the patches dark skin, bluish
@@ -83,7 +83,7 @@ def parse_colors(text: bytes, where: str) -> np.ndarray:
 
 
 def check_colors(colors: np.ndarray, where: str) -> None:
-    """Refuses patch colors at the end of the scale: what lies behind it cannot be known.
+    """Refuses patch colors at the end of the scale, where the true color may have been clipped.
 
     Raises:
         ImageProblem: saturated_chart, naming the patch.
@@ -95,12 +95,12 @@ def check_colors(colors: np.ndarray, where: str) -> None:
 
 
 def measure(photo: np.ndarray, place: ChartPlace, where: str) -> np.ndarray:
-    """Mean colors of the middle of every patch.
+    """Measures the mean color of the middle of every patch.
 
     Args:
         photo: u8[h,w,3].
-        place: where the chart lies.
-        where: what to call the photograph in a message.
+        place: position of the chart.
+        where: the photograph's name for messages.
 
     Returns:
         f64[24,3], 0..255.
@@ -118,9 +118,7 @@ def measure(photo: np.ndarray, place: ChartPlace, where: str) -> np.ndarray:
         left, top = k % COLUMNS, ROWS - 1 - k // COLUMNS
         grid = np.stack(np.meshgrid(left + inside, top + inside), -1).reshape(-1, 1, 2)
         points = cv2.perspectiveTransform(grid, matrix).reshape(-1, 2)
-        corner = np.array([[[left, top]], [[left + 1, top]], [[left, top + 1]]], np.float64)
-        at, right, below = cv2.perspectiveTransform(corner, matrix).reshape(3, 2)
-        if min(np.linalg.norm(right - at), np.linalg.norm(below - at)) < _MIN_SIDE:
+        if _shorter_side(matrix, left, top) < _MIN_SIDE:
             raise ImageProblem(
                 "bad_chart", f"{where}: patch {name!r} is under {_MIN_SIDE:g} pixels"
             )
@@ -135,3 +133,10 @@ def measure(photo: np.ndarray, place: ChartPlace, where: str) -> np.ndarray:
             )
         colors[k] = pixels.mean(0)
     return colors
+
+
+def _shorter_side(matrix: np.ndarray, left: int, top: int) -> float:
+    """The shorter of a patch's sides at its top left corner in the photograph, in pixels."""
+    corner = np.array([[[left, top]], [[left + 1, top]], [[left, top + 1]]], np.float64)
+    at, right, below = cv2.perspectiveTransform(corner, matrix).reshape(3, 2)
+    return float(min(np.linalg.norm(right - at), np.linalg.norm(below - at)))

@@ -1,6 +1,6 @@
-"""The ten composites of one foreground: which lights it gets, and the files.
+"""Makes the ten composites of one foreground: chooses their lights and writes the files.
 
-Source: specs/giftnet 5.
+Source: docs/data.md, "Recoloring".
 """
 
 import hashlib
@@ -26,7 +26,11 @@ from data_pipelines.making.ccharmony.photos import (
 from jaxharm.images.polynomial import transfer
 
 FOLDERS = ("composite_images", "masks", "real_images")
-MADE = "made"  # one record per finished foreground, so that a stopped run goes on
+MADE = "made"  # folder of one file per finished foreground, by which a stopped run goes on
+
+
+# A composite for the quality report: composite, split, target (str), clipped and fmse (float).
+CompositeRecord = dict[str, str | float]
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,10 @@ class Options:
     """How composites are made.
 
     Attributes:
-        seed: together with a foreground's id it decides its targets.
-        max_clip: largest share of a foreground's values that the step to the target may clip.
-        quantize_intermediate: u8 colors under the standard light, as published.
-        ending: "jpg" (the published layout) or "png" (no loss).
+        seed: with a foreground's id, decides the images whose light it gets.
+        max_clip: largest share of a foreground's values that may be clipped in the new light.
+        quantize_intermediate: rounds colors under the standard light to 8 bits, as published.
+        ending: "jpg" (the published layout) or "png" (lossless).
     """
 
     seed: int = 0
@@ -49,9 +53,9 @@ class Options:
 def choose_targets(
     pixels: np.ndarray, foreground: Foreground, lights: Mapping[str, Light], options: Options
 ) -> list[tuple[str, np.ndarray, float]]:
-    """Ten images with other light, and the foreground under it.
+    """Draws ten other images and computes the foreground in the light of each.
 
-    Uniform without replacement; an image under whose light too much clips is passed over.
+    Images are drawn uniformly without replacement; one in whose light too much clips is rejected.
 
     Args:
         pixels: u8[n,3] of the foreground.
@@ -62,8 +66,9 @@ def choose_targets(
     Raises:
         ImageProblem: few_targets.
 
-    Source: specs/giftnet 5.3.
+    Source: docs/papers/giftnet.md, "Training".
     """
+    # Sorted, and seeded by the foreground's id: independent of the order in which files are found.
     others = sorted(set(lights) - {foreground.image})
     rng = np.random.default_rng([options.seed, zlib.crc32(foreground.name.encode())])
     chosen = []
@@ -92,8 +97,12 @@ def make_foreground(
     options: Options,
     signature: str,
     report: Report,
-) -> list[dict]:
-    """Writes the photograph, the mask and the ten composites; returns what the report says."""
+) -> list[CompositeRecord]:
+    """Writes the photograph, the mask and the ten composites, unless it was done before.
+
+    Returns:
+        One entry per composite, for the quality report.
+    """
     done = out / MADE / f"{foreground.name}.json"
     before = json.loads(done.read_text()) if done.is_file() else {}
     if before.get("signature") == signature:
@@ -103,7 +112,7 @@ def make_foreground(
     mask = read_foreground_mask(foreground, real.shape[:2])
     inside = mask >= FOREGROUND
     pixels = real[inside]
-    records = []
+    records: list[CompositeRecord] = []
     for k, (target, carried, clipped) in enumerate(
         choose_targets(pixels, foreground, lights, options), 1
     ):
@@ -125,7 +134,7 @@ def make_foreground(
 def _write_real(
     out: Path, foreground: Foreground, light: Light, real: np.ndarray, options: Options
 ) -> None:
-    """The used part; a photograph of the wanted kind that was not cropped is copied as it is."""
+    """Writes the used part of a photograph; copies its file if nothing needs to be changed."""
     path = out / "real_images" / f"{foreground.image}.{options.ending}"
     whole = light.place is None or light.place.crop is None
     if whole and foreground.photograph.suffix.lower() == path.suffix:
@@ -135,6 +144,8 @@ def _write_real(
 
 
 def _write(path: Path, image: np.ndarray) -> None:
+    # Quality 100 without chroma subsampling, so that the files add as little as possible to the
+    # difference between composite and photograph.
     flags = [cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
     bgr = image[..., ::-1] if image.ndim == 3 else image
     encoded = cv2.imencode(path.suffix, bgr, flags if path.suffix == ".jpg" else [])[1]
@@ -144,7 +155,7 @@ def _write(path: Path, image: np.ndarray) -> None:
 
 
 def digest_lights(lights: Mapping[str, Light]) -> str:
-    """A hash of all lights: a composite's target is drawn among them."""
+    """A hash of all lights, since a composite's light is drawn from all of them."""
     digest = hashlib.sha256()
     for name, light in sorted(lights.items()):
         digest.update(f"{name}\0{light.place}\0".encode())
@@ -153,7 +164,7 @@ def digest_lights(lights: Mapping[str, Light]) -> str:
 
 
 def signature_of(foreground: Foreground, digest: str) -> str:
-    """What a foreground's composites depend on: made again where it has changed."""
+    """A hash of all that a foreground's composites depend on; they are made again if it changes."""
     stats = [path.stat() for path in (foreground.photograph, foreground.mask)]
     files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
     return hashlib.sha256(f"{foreground.split}{files}{digest}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The published patch colors and matrices of ccHarmony, and whether ours agree with them."""
+"""Reads ccHarmony's published matrices and compares them with our fits to its patch colors."""
 
 import io
 import zipfile
@@ -20,15 +20,15 @@ _EITHER = "a folder or zip of"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Which matrices the fits reproduce, by image id.
+    """The images whose published matrices our fits reproduce.
 
     Attributes:
         images: how many images were compared.
         forward, reverse: ids whose matrix equals the polynomial fit.
         linear: ids whose forward matrix equals the linear fit instead.
         other: ids whose forward matrix equals neither.
-        medians: of the root mean square patch residual of the published matrices, to the standard
-            light and from it, in levels.
+        medians: median over the images of the published matrices' root mean square patch error, to
+            the standard light and from it, in levels of 0..255.
     """
 
     images: int
@@ -63,7 +63,7 @@ def load_matrices(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def compare(colors_path: Path, matrices_path: Path) -> Comparison:
-    """Refits every matrix from its patch colors.
+    """Fits every matrix again from its patch colors and compares.
 
     Raises:
         DatasetValidationError: unreadable files, or ids that only one of the two has.

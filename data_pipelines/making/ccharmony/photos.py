@@ -1,11 +1,11 @@
-"""Photographs with a color chart in view: what a set to make ccHarmony from holds.
+"""Reads a source folder: photographs with a color chart, their charts, masks and lists.
 
     <source>/photographs/<image>.jpg      charts/<image>.json or .csv      masks/<image>_<letter>.png
              train_list.txt  test_list.txt   one foreground id `<image>_<letter>` per line
 
-A chart's .json says where the chart lies and which part of the photograph is used
-(color_chart.parse_place); a .csv holds the 24 measured colors of a chart that was cropped away.
-Masks have the size of the used part.
+A chart's .json gives its position and the part of the photograph that is used
+(`chart.parse_place`); a .csv holds the 24 measured colors of a chart that was cropped away. Masks
+have the size of the used part.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ from data_pipelines.making.ccharmony.chart import (
 from jaxharm.images.chart import STANDARD
 from jaxharm.images.polynomial import fit, residual
 
-MAX_RESIDUAL = 40.0  # levels; the published charts stay below 25, misplaced corners do not
+MAX_RESIDUAL = 40.0  # levels; published charts stay below 25, wrong corners give more
 _MAX_MEGAPIXELS = 200.0
 
 
@@ -52,14 +52,14 @@ class Foreground:
 
 @dataclass(frozen=True)
 class Light:
-    """What is known of the light of one image.
+    """The light of one image, as two color conversions.
 
     Attributes:
-        to_standard, from_standard: f64[3,11] matrices.
-        residuals: root mean square patch error of either, in levels; NaN where no colors were
+        to_standard, from_standard: f64[3,11], polynomials to the standard light and from it.
+        residuals: root mean square patch error of either, in levels; NaN if no colors were
             measured because the matrices were given.
         how: "polynomial", "linear" or "given".
-        place: where the chart lies, if it was read from the photograph.
+        place: position of the chart, if it was read from the photograph.
     """
 
     to_standard: np.ndarray
@@ -73,7 +73,7 @@ Matrices = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def scan(source: Path, report: Report) -> list[Foreground]:
-    """The foregrounds of both lists whose photograph and mask are there; notes what is not."""
+    """Lists the foregrounds that have a photograph and a mask; reports what is missing."""
     folders = [require_dir(source, report, name) for name in ("photographs", "masks")]
     lists = {split: source / f"{split}_list.txt" for split in PUBLISHED}
     for path in lists.values():
@@ -106,11 +106,14 @@ def read_lights(
     linear: frozenset[str],
     report: Report,
 ) -> dict[str, Light]:
-    """The light of every image whose chart can be read; notes the others.
+    """Determines the light of every image; reports charts that cannot be read.
 
     Args:
-        given: image id -> its two matrices, used as they are: published ones are not refitted.
-        linear: ids of images whose forward matrix is the linear fit.
+        source: the source folder.
+        foregrounds: their images are read.
+        given: image id -> its two matrices, which are used instead of fitting.
+        linear: ids of the images whose matrix to the standard light is fitted with linear terms.
+        report: collects the faults.
     """
     lights = {}
     for image, photograph in {f.image: f.photograph for f in foregrounds}.items():
@@ -122,6 +125,7 @@ def read_lights(
 
 
 def _light(source: Path, image: str, photograph: Path, given: Matrices, linear: bool) -> Light:
+    """The light of one image: given matrices, or fits to colors from a file or the photograph."""
     place, colors, where = None, None, photograph.name
     place_file, colors_file = (source / "charts" / f"{image}.{end}" for end in ("json", "csv"))
     if place_file.is_file():
@@ -152,13 +156,13 @@ def _residuals(colors: np.ndarray, forward: np.ndarray, reverse: np.ndarray) -> 
 
 
 def read_photograph(path: Path) -> np.ndarray:
-    """The whole photograph, upright: u8[h,w,3]."""
+    """Reads a whole photograph and turns it upright: u8[h,w,3]."""
     header = read_header(path, is_mask=False, max_megapixels=_MAX_MEGAPIXELS)
     return decode_rgb(path, path.read_bytes(), orientation=header.orientation)
 
 
 def read_used_part(foreground: Foreground, light: Light, report: Report) -> np.ndarray:
-    """The part of a foreground's photograph without the chart: u8[h,w,3]."""
+    """Reads the part of a foreground's photograph without the chart: u8[h,w,3]."""
     photo = read_photograph(foreground.photograph)
     if light.place is None:
         return photo
@@ -175,7 +179,7 @@ def read_used_part(foreground: Foreground, light: Light, report: Report) -> np.n
 
 
 def read_foreground_mask(foreground: Foreground, size: tuple[int, ...]) -> np.ndarray:
-    """The mask of a foreground, u8[h,w]; ImageProblem unless it has `size` and both kinds of pixel."""
+    """Reads a mask u8[h,w]; ImageProblem unless it has this size, foreground and background."""
     read_header(foreground.mask, is_mask=True, max_megapixels=_MAX_MEGAPIXELS)
     mask, _ = decode_mask(foreground.mask, foreground.mask.read_bytes())
     if mask.shape != size:

@@ -1,4 +1,4 @@
-"""What a made ccHarmony is worth: residuals of the charts, clipping and strength of the changes."""
+"""Writes the quality report: errors of the charts, clipping, and strength of the recolorings."""
 
 import csv
 import json

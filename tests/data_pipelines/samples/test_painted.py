@@ -12,8 +12,8 @@ from data_pipelines import loader
 from data_pipelines.build import build
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.samples.painted import PaintedEvalSamples
-from data_pipelines.samples.paired import Slots
 from data_pipelines.samples.placement import blend
+from data_pipelines.samples.stream import ProcessRows
 from data_pipelines.samples.textures import TextureSource, texture
 from data_pipelines.verify import verify
 from jaxharm.config import AugmentConfig, DataConfig, PaintingsConfig, SynthesisConfig
@@ -152,7 +152,7 @@ def test_photographs_serve_as_paintings_but_never_as_their_own():
             assert number[0] != batch["background"][i, 0, 0, 2]
     one = MemorySource(1, photos=True)
     options = {"image_size": 8, "image_resize": "linear_aa", "mask_resize": "linear_aa"}
-    samples = PaintedEvalSamples(one, [one], slots=Slots(1, 0, 0, 1), **options)
+    samples = PaintedEvalSamples(one, [one], rows=ProcessRows(1, 0, 0, 1), **options)
     with pytest.raises(DatasetValidationError, match="another picture"):
         samples[0]
 
@@ -250,4 +250,4 @@ def test_folders_of_composites_masks_and_paintings_go_together_by_name(tmp_path)
     with pytest.raises(DatasetValidationError, match=r"size_mismatch.*background 48x30"):
         build("photos", manual_dir=root, data_dir=tmp_path / "data")
     with pytest.raises(DatasetValidationError, match="has no paintings of its own"):
-        loader.eval_batches_from(MemorySource(2), ready=True, batch_size=1, **options)
+        loader.eval_batches_from(MemorySource(2), own_paintings=True, batch_size=1, **options)
