@@ -12,9 +12,6 @@ NAMES: dict[str, list[str]] = {
     "giftnet": [
         "configs/issam/iharmony4.py",
         "configs/issam/minibsds.py",
-        "data_pipelines/making/ccharmony/__main__.py",
-        "data_pipelines/making/ccharmony/composites.py",
-        "data_pipelines/samples/geometry.py",
         "jaxharm/nn/init.py",
         "jaxharm/nn/upsample_conv.py",
         "jaxharm/ops/modulated_conv/api.py",
@@ -35,7 +32,6 @@ NAMES: dict[str, list[str]] = {
     ],
     "gknet": [
         "benchmarks/kernel_cases.py",
-        "data_pipelines/samples/geometry.py",
         "jaxharm/nn/init.py",
         "jaxharm/ops/dynamic_filter/__init__.py",
         "jaxharm/ops/dynamic_filter/api.py",
@@ -47,7 +43,6 @@ NAMES: dict[str, list[str]] = {
     "issam": [
         "configs/gknet/ablations.py",
         "configs/gknet/iharmony4.py",
-        "data_pipelines/samples/geometry.py",
         "jaxharm/metrics/protocols.py",
         "jaxharm/nn/imagenet.py",
         "tests/metrics/test_golden.py",
@@ -60,7 +55,6 @@ NAMES: dict[str, list[str]] = {
         "benchmarks/kernel_cases.py",
         "benchmarks/train_step.py",
         "data_pipelines/datasets/ffhqh.py",
-        "data_pipelines/making/ffhqh.py",
         "jaxharm/compiler.py",
         "jaxharm/inference/full_image.py",
         "jaxharm/losses/pixel.py",
@@ -78,9 +72,6 @@ NAMES: dict[str, list[str]] = {
     "pih": [
         "Makefile",
         "benchmarks/kernel_cases.py",
-        "data_pipelines/samples/jitter.py",
-        "data_pipelines/samples/placement.py",
-        "data_pipelines/samples/unpaired.py",
         "jaxharm/__init__.py",
         "jaxharm/cli/__init__.py",
         "jaxharm/cli/convert.py",
@@ -109,7 +100,6 @@ NAMES: dict[str, list[str]] = {
     "propih": [
         "benchmarks/kernel_cases.py",
         "data_pipelines/datasets/coco.py",
-        "data_pipelines/samples/painted.py",
         "jaxharm/__init__.py",
         "jaxharm/cli/convert.py",
         "jaxharm/cli/harmonize.py",
