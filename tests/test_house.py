@@ -51,7 +51,8 @@ ALLOWED = {
     "__init__": _WORDS | {"inference", "papers", "registry"},
     "data_pipelines.building": {"errors", "images"},
     "data_pipelines.reading": {"data_pipelines.building"},
-    "data_pipelines.samples": {"data_pipelines.building", "data_pipelines.reading", "images"} | {"errors"},
+    "data_pipelines.samples": {"data_pipelines.building", "data_pipelines.reading", "images"}
+    | {"errors"},
     "data_pipelines.datasets": {"data_pipelines.building", "data_pipelines.samples"},
     "data_pipelines.in_place": {"data_pipelines.building", "data_pipelines.datasets"},
     "data_pipelines.loader": {"data_pipelines.building", "data_pipelines.reading"}
