@@ -16,7 +16,7 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 # Programs that tests start find this checkout and tests/support, whatever else is installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -25,12 +25,17 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from absl import flags  # noqa: E402
+from support.goldens import shared_folder  # noqa: E402
 
 flags.FLAGS(sys.argv[:1])  # grain's worker processes read absl flags
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 pytest_plugins = ["support.fixtures_data"]
-SHARED = Path(os.environ.get("JAXHARM_SHARED", ROOT.parent / "shared"))
+
+
+def pytest_configure(config):
+    """Where the shared goldens lie; a mistyped setting ends the run before any test."""
+    config.shared_folder = shared_folder(os.environ, ROOT)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,8 +61,8 @@ def forget_programs():
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of goldens and photographs; skips where it is absent."""
-    if not (SHARED / "golden").is_dir():
-        pytest.skip(f"no shared material at {SHARED} (set JAXHARM_SHARED)")
-    return SHARED
+def shared(pytestconfig) -> Path:
+    """The folder of the goldens made from photographs; skips where there is none."""
+    if pytestconfig.shared_folder is None:
+        pytest.skip(f"no shared material at {ROOT.parent / 'shared'} (or set JAXHARM_SHARED)")
+    return pytestconfig.shared_folder

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.goldens import load_golden
 
 from jaxharm.nn.resample import interpolation_matrix, resize, resize_conv3x3
 
@@ -16,20 +17,20 @@ def normal(*shape):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("kind", ["bicubic", "bilinear"])
-def test_golden(shared, kind):
-    golden = np.load(shared / "golden/pih/highres_and_edit.npz")
+def test_golden(kind):
+    golden = load_golden("resample")
     expected = golden[f"{kind}_out"]
     out = resize(golden[f"{kind}_in"], expected.shape[1:3], kind)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.golden
-def test_golden_shading_enlarged_and_shrunk(shared):
-    golden = np.load(shared / "golden/pih/highres_and_edit.npz")
+def test_golden_shading_enlarged_and_shrunk():
+    golden = load_golden("resample")
     for name in ("shading_up", "shading_down_40x50_plain"):
         out = resize(golden["shading_low"], golden[name].shape[1:3], "bilinear")
         np.testing.assert_allclose(out, golden[name], rtol=1e-4, atol=1e-5)
-    # What PIH's `predict_size` shrinks by.
+    # How images shrink to a network's own size.
     expected = golden["shading_down_40x50_antialias"]
     out = jax.image.resize(golden["shading_low"], expected.shape, "linear", antialias=True)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)

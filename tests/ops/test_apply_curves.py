@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.goldens import load_golden
 
 from jaxharm.errors import InputError
 from jaxharm.ops import apply_curves as op
@@ -51,8 +52,8 @@ def only(arrays, kind):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_golden(shared, implementation):
-    golden = np.load(shared / "golden/pih/curve_op.npz")
+def test_golden(implementation):
+    golden = load_golden("curves")
     image, curves = golden["image"], golden["control"]
 
     def objective(image, curves):

@@ -1,12 +1,12 @@
 """Dynamic filtering: goldens, the formula in loops, properties, both gradients, bad arguments."""
 
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.goldens import load_golden
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dynamic_filter
@@ -62,16 +62,17 @@ def value_and_gradients(dilation, padding, x, kernels, dy):
 @pytest.mark.golden
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("wide", [True, False], ids=["float64", "float32"])
-def test_golden_modulation(shared, case, wide):
-    folder = shared / "golden/gknet"
-    listed = json.loads((folder / "manifest.json").read_text())["kernel_modulation_cases"]
-    spec = next(entry for entry in listed if entry["case"] == case)
-    arrays = np.load(folder / "kernel_modulation.npz")
+def test_golden_modulation(case, wide):
+    arrays = load_golden("dynamic_filter")
+    options = {
+        "padding": "reflect" if case in "ef" else "zero",
+        "dilation": 2 if case == "g" else 1,
+    }
     with jax.enable_x64(wide):
         inputs = [
             jnp.asarray(arrays[f"{case}_{n}"], "f8" if wide else "f4") for n in ("x", "k", "dy")
         ]
-        found = value_and_gradients(spec["dilation"], spec["padding"], *inputs)
+        found = value_and_gradients(options["dilation"], options["padding"], *inputs)
     for name, value in zip(("y", "dx", "dk"), found, strict=True):
         assert value.dtype == (np.float64 if wide else np.float32)
         tolerance = 1e-10 if wide else 2e-6
@@ -80,9 +81,9 @@ def test_golden_modulation(shared, case, wide):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("size", [3, 5])
-def test_golden_unfold(shared, size):
+def test_golden_unfold(size):
     """The order of the taps is that of torch's unfold."""
-    arrays = np.load(shared / "golden/gknet/torch_unfold.npz")
+    arrays = load_golden("unfold")
     x, raw = (np.moveaxis(arrays[f"k{size}_{n}"], 1, -1) for n in ("x", "raw"))
     kernels = raw.reshape(*x.shape, size, size)
     for padding in ("zero", "reflect"):

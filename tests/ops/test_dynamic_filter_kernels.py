@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.goldens import load_golden
 from support.lowering import count_kernels, lower
 
 from jaxharm.errors import InputError
@@ -69,8 +70,8 @@ def draw(shape, groups, side, seed=0):
 @pytest.mark.golden
 @pytest.mark.parametrize("case", GOLDEN)
 @parametrize_runs
-def test_golden_values_and_gradients(shared, run, case):
-    golden = np.load(shared / "golden/gknet/kernel_modulation.npz")
+def test_golden_values_and_gradients(run, case):
+    golden = load_golden("dynamic_filter")
     x, k, dy = (np.float32(golden[f"{case}_{name}"]) for name in ("x", "k", "dy"))
     found = values_and_gradients(run, x, k, dy, *GOLDEN[case])
     for name, value in zip(("y", "dx", "dk"), found, strict=True):

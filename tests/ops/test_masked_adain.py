@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.goldens import load_golden
 
 from jaxharm.errors import InputError
 from jaxharm.ops import masked_adain
@@ -23,8 +24,8 @@ def value_and_gradients(content, style, mask, cotangent):
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden/propih/adain.npz")
+def golden():
+    return load_golden("masked_adain")
 
 
 @pytest.mark.golden

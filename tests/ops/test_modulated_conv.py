@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.golden_recipe import fill
+from support.goldens import load_golden
 
 from jaxharm.errors import InputError
 from jaxharm.ops import modulated_conv
@@ -23,8 +24,8 @@ def nhwc(value):
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden/giftnet/modconv.npz")
+def golden():
+    return load_golden("modulated_conv")
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.golden_recipe import fill, phnet_override
+from support.goldens import load_golden
 
 from jaxharm.errors import InputError
 from jaxharm.ops import patch_norm, patches
@@ -90,8 +91,8 @@ def value_and_gradients(grid, x, mask, params, cotangent):
 
 
 @pytest.fixture(scope="module")
-def blocks(shared):
-    return np.load(shared / "golden" / "phnet" / "pn_block.npz")
+def blocks():
+    return load_golden("patch_norm")
 
 
 @pytest.mark.golden

@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.golden_recipe import fill, fill_all, giftnet_override
+from support.goldens import load_golden, load_layout
 from support.random_variables import QUICK_COMPILE, random_variables
 
 from jaxharm import registry
@@ -45,9 +45,8 @@ def nhwc(value):
 
 
 @pytest.fixture(scope="module")
-def listing(shared):
-    manifest = json.loads((shared / "golden/giftnet/manifest.json").read_text())
-    return manifest["files"]["spec_giftnet.npz"]
+def listing():
+    return load_layout("giftnet")
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +153,9 @@ def block_params(case, features):
 
 
 @pytest.mark.golden
-def test_golden_module(shared):
+def test_golden_module():
     """Two official style blocks, merged by the mask, with gradients towards input and code."""
-    golden = np.load(shared / "golden/giftnet/modconv.npz")
+    golden = load_golden("modulated_conv")
     params = {f"conv{i}": block_params(f"twoblock.style_block{i}", 6) for i in (1, 2)}
     x, code, mask = nhwc(golden["x"]), jnp.asarray(golden["w"]), nhwc(golden["mask"])
 
@@ -178,8 +177,8 @@ def test_golden_module(shared):
 
 
 @pytest.mark.golden
-def test_golden_layers(shared):
-    golden = np.load(shared / "golden/giftnet/modconv.npz")
+def test_golden_layers():
+    golden = load_golden("modulated_conv")
     scales = Style(6).apply({"params": style_params("eqlinear.", 6)}, golden["w"])
     np.testing.assert_allclose(scales, golden["eqlinear_y"], rtol=0, atol=1e-5)
     block = {"params": block_params("styleblock", 5)}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.golden_recipe import fill_all
+from support.goldens import load_golden, load_layout
 from support.random_variables import QUICK_COMPILE
 
 from jaxharm import registry
@@ -38,13 +39,9 @@ def exact_products():
         yield
 
 
-def load(folder, name):
-    return {k: np.asarray(v) for k, v in np.load(folder / name).items()}
-
-
 @pytest.mark.parametrize("param", ["raw", "delta", "softmax"])
-def test_kernel_head(folder, param):
-    golden = load(folder, "kernel_head.npz")
+def test_kernel_head(param):
+    golden = load_golden("kernel_head")
     with jax.enable_x64(True):
         x, mask = jnp.asarray(golden["x"]), jnp.asarray(golden["mask"])[..., None]
         kernels = kernels_of(jnp.asarray(golden["raw"]), 3, param)
@@ -59,8 +56,8 @@ def test_kernel_head(folder, param):
 
 
 @pytest.mark.parametrize("mode", ["sk_gap", "sk_gapcorr", "sum", "concat"])
-def test_fusion(folder, mode):
-    golden = load(folder, "scf.npz")
+def test_fusion(mode):
+    golden = load_golden("correlation_fusion")
     names = {"proj_g": "proj_g", "proj_l": "proj_l"}
     if mode == "concat":
         names["cat"] = "cat"
@@ -92,8 +89,8 @@ def test_fusion(folder, mode):
 
 
 @pytest.mark.parametrize("mode", ["none", "fg_to_bg", "all_to_bg"])
-def test_masked_attention(folder, mode):
-    golden = load(folder, "mha_masked.npz")
+def test_masked_attention(mode):
+    golden = load_golden("masked_attention")
     foreground = jnp.asarray(golden["token_mean"]) > 0.5
     np.testing.assert_array_equal(foreground, golden["token_fg"])
     y, captured = Attention(dataclasses.replace(TINY, lre_heads=2)).apply(
@@ -123,12 +120,10 @@ def attention_params(state, prefix=""):
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
 @pytest.mark.parametrize("act", ["relu", "gelu"])
-def test_encoder_layer(folder, norm, act):
+def test_encoder_layer(norm, act):
     tag = f"{norm}_{act}/"
     golden = {
-        k.removeprefix(tag): v
-        for k, v in load(folder, "encoder_layer.npz").items()
-        if k.startswith(tag)
+        k.removeprefix(tag): v for k, v in load_golden("encoder_layer").items() if k.startswith(tag)
     }
     params = {"attn": attention_params(golden, "w/self_attn.")}
     for name in ("linear1", "linear2", "norm1", "norm2"):
@@ -154,15 +149,15 @@ def test_encoder_layer(folder, norm, act):
         np.testing.assert_allclose(value, golden[name], rtol=0, atol=2e-6, err_msg=name)
 
 
-def test_positions_and_doubling(folder):
-    golden = load(folder, "posenc.npz")
+def test_positions_and_doubling():
+    golden = load_golden("positions")
     np.testing.assert_allclose(sincos_positions(3, 5, 8), golden["pos_3x5x8"], rtol=0, atol=1e-7)
     channels = [*range(8), *range(128, 136)]
     large = next(value for name, value in golden.items() if name.startswith("pos_16x16x256"))
     np.testing.assert_allclose(
         sincos_positions(16, 16, 256)[..., channels], large, rtol=0, atol=1e-7
     )
-    golden = load(folder, "resize.npz")
+    golden = load_golden("doubling")
     x = jnp.float32(golden["x"])
     np.testing.assert_allclose(double(x), golden["up2_align_corners_false"], rtol=0, atol=2e-6)
     aligned = resize(x, (6, 8), "aligned")
@@ -170,7 +165,7 @@ def test_positions_and_doubling(folder):
 
 
 def test_loss(folder):
-    golden = load(folder, "loss_metrics.npz")
+    golden = np.load(folder / "loss_metrics.npz")
     real, pred, raw = (jnp.float32(golden[k]) for k in ("real", "pred", "raw"))
     mask = jnp.float32(golden["mask"])[..., None]
     for name, image, area in (
@@ -203,24 +198,25 @@ def reference_override(name, shape, rng):
 
 
 @pytest.fixture(scope="module")
-def reference(shared):
-    manifest = json.loads((shared / "golden/gknet/manifest.json").read_text())["reference_net"]
-    state = fill_all(manifest["state"], override=reference_override)
-    return manifest, state, from_torch("gknet", state, **REFERENCE)
+def reference():
+    layout = load_layout("gknet")
+    state = fill_all(layout["state"], override=reference_override)
+    return layout, state, from_torch("gknet", state, **REFERENCE)
 
 
 def test_reference_layout(reference):
-    manifest, state, _ = reference
+    layout, state, _ = reference
     config = registry.model_config("gknet", **REFERENCE)
     names = registry.get("gknet").torch_names()(config)
     assert sorted([*(rule.torch_name for rule in names.rules), *names.dropped]) == sorted(state)
     trained = [rule.torch_name for rule in names.rules if rule.path[0] == "params"]
-    assert sum(state[name].size for name in trained) == manifest["params"] == 730_572
+    assert sum(state[name].size for name in trained) == layout["parameters"]
 
 
 def test_reference_net(folder, reference):
-    manifest, _, variables = reference
-    golden = load(folder, "reference_net.npz")
+    _, _, variables = reference
+    manifest = json.loads((folder / "manifest.json").read_text())["reference_net"]
+    golden = np.load(folder / "reference_net.npz")
     model = registry.create_model("gknet", **REFERENCE)
     composite, target = jnp.asarray(golden["comp"]), jnp.asarray(golden["real"])
     mask = jnp.asarray(golden["mask"])[..., None]

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 from support.golden_recipe import fill_all, giftnet_override
+from support.goldens import load_layout
 from support.random_variables import QUICK_COMPILE, random_variables
 
 from jaxharm import metrics, registry
@@ -42,8 +43,8 @@ def manifest(shared):
 
 
 @pytest.fixture(scope="module")
-def state(manifest):
-    return fill_all(manifest["issam256.npz"]["state_dict"], override=giftnet_override)
+def state():
+    return fill_all(load_layout("issam")["state_dict"], override=giftnet_override)
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +175,13 @@ def test_golden_training_step(golden, manifest):
 
 
 @pytest.mark.golden
-def test_layout_is_the_official_one_and_strict(manifest, state):
+def test_layout_is_the_official_one_and_strict(state):
     names = registry.get("issam").torch_names()(IssamConfig())
     ours = [rule.torch_name for rule in names.rules]
     assert sorted([*ours, *names.dropped]) == sorted(state)
     trained = [rule.torch_name for rule in names.rules if rule.path[0] == "params"]
     count = sum(state[name].size for name in trained)
-    assert count == manifest["issam256.npz"]["parameters"] == registry.get("issam").parameters
+    assert count == load_layout("issam")["parameters"] == registry.get("issam").parameters
     broken = {k: v for k, v in state.items() if k != "decoder.to_rgb.bias"}
     with pytest.raises(InputError, match=r"1 missing \(decoder.to_rgb.bias\)"):
         from_torch("issam", broken)

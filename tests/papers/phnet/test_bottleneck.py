@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.golden_recipe import fill, phnet_override
+from support.goldens import load_golden
 
 from jaxharm.papers.phnet.bottleneck import PatchFeatureExtractor, SqueezeExcitation
 
@@ -78,7 +79,8 @@ def test_golden_extractor(arrays, extractor_params, case):
 
 
 @pytest.mark.golden
-def test_golden_gate(arrays):
+def test_golden_gate():
+    arrays = load_golden("gate")
     channels, reduced = 16, 2
     params = {
         name: {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
+from support.goldens import load_golden
 
 from jaxharm import metrics
 from jaxharm.losses.pixel import (
@@ -35,8 +36,8 @@ LOSSES = {
 
 
 @pytest.fixture(scope="module")
-def arrays(shared):
-    return np.load(shared / "golden" / "phnet" / "losses_metrics.npz")
+def arrays():
+    return load_golden("losses")
 
 
 def golden_images(arrays):

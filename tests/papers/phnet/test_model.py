@@ -1,13 +1,13 @@
 """PHNet: goldens of both released configurations, shapes, sizes, gradients, options."""
 
 import dataclasses
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.golden_recipe import fill_all, phnet_override
+from support.goldens import load_layout
 
 from jaxharm import metrics, registry
 from jaxharm.errors import InputError
@@ -22,16 +22,16 @@ def nhwc(value):
 
 
 @pytest.fixture(scope="module")
-def manifest(shared):
-    return json.loads((shared / "golden" / "phnet" / "manifest.json").read_text())
+def layouts():
+    return load_layout("phnet")
 
 
 @pytest.fixture(scope="module", params=GOLDENS)
-def golden(request, shared, manifest):
+def golden(request, shared, layouts):
     """Expected arrays, our output and every intermediate of one released configuration."""
     name = request.param
     arrays = np.load(shared / "golden" / "phnet" / f"{GOLDENS[name]}.npz")
-    state = fill_all(manifest["configs"][name]["state_dict"], override=phnet_override)
+    state = fill_all(layouts[name]["state_dict"], override=phnet_override)
     model, variables = registry.create_model(name), from_torch(name, state)
 
     @jax.jit
@@ -93,8 +93,8 @@ def test_golden_metrics_of_the_blended_output(golden):
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", GOLDENS)
-def test_checkpoint_layout_is_the_official_one(manifest, name):
-    listing = manifest["configs"][name]
+def test_checkpoint_layout_is_the_official_one(layouts, name):
+    listing = layouts[name]
     names = registry.get(name).torch_names()(registry.model_config(name))
     ours = [rule.torch_name for rule in names.rules]
     assert sorted([*ours, *names.dropped]) == sorted(entry[0] for entry in listing["state_dict"])
@@ -106,8 +106,8 @@ def test_checkpoint_layout_is_the_official_one(manifest, name):
     assert sum(int(np.prod(shapes[n])) for n in trained) == used
 
 
-def test_conversion_is_strict(manifest):
-    state = fill_all(manifest["configs"]["phnet_iharmony4"]["state_dict"], override=phnet_override)
+def test_conversion_is_strict(layouts):
+    state = fill_all(layouts["phnet_iharmony4"]["state_dict"], override=phnet_override)
     del state["encoder.3.0.bias"]
     with pytest.raises(InputError, match=r"1 missing \(encoder.3.0.bias\)"):
         from_torch("phnet_iharmony4", state)

@@ -12,6 +12,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from support.golden_recipe import fill_all, phnet_override
+from support.goldens import load_golden
 
 from jaxharm import registry
 from jaxharm.config import OptimConfig, TrainConfig
@@ -131,8 +132,8 @@ def test_golden_batch_statistics(golden_step):
 
 @pytest.mark.golden
 @pytest.mark.parametrize(("variant", "decay"), [("nowd", 0.0), ("wd", 0.1)])
-def test_golden_lion(shared, variant, decay):
-    arrays = np.load(shared / "golden" / "phnet" / "losses_metrics.npz")
+def test_golden_lion(variant, decay):
+    arrays = load_golden("lion")
     path = arrays[f"lion_{variant}_params"]
     config = OptimConfig(name="lion", lr=1e-2, b1=0.9, b2=0.99, weight_decay=decay)
     optimizer = make_optimizer(config, total_steps=4)

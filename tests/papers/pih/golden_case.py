@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 from support import golden_recipe
+from support.goldens import load_layout
 
 
 @functools.cache
@@ -13,13 +14,12 @@ def manifest(folder):
 
 
 @functools.cache
-def state_dict(folder, kind):
+def state_dict(kind):
     """The official tensors of "base", "light" or "discriminator"."""
-    weights = manifest(folder)["weights"]
+    layout = load_layout("pih")
     tensors = golden_recipe.fill_all(
-        manifest(folder)["state_dict"][kind],
-        salt=weights["salt"],
-        multiply=weights["overrides"]["multiply_before_cast"],
+        layout["state_dict"][kind],
+        multiply=layout["multiply"],
     )
     for name in [n for n in tensors if n.endswith(".weight_u")]:
         layer = name.removesuffix(".weight_u")

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from papers.pih.golden_case import allowed, discriminator_variables, manifest, state_dict
+from papers.pih.golden_case import allowed, discriminator_variables, state_dict
+from support.goldens import load_layout
 
 from jaxharm.errors import InputError
 from jaxharm.papers.pih.discriminator import PIHDiscriminator, PIHDiscriminatorConfig
@@ -33,7 +34,7 @@ def model(config=PIHDiscriminatorConfig()):  # noqa: B008
 def test_golden_of_both_modes(shared):
     folder = shared / "golden/pih"
     golden = np.load(folder / "discriminator.npz")
-    variables = discriminator_variables(state_dict(folder, "discriminator"))
+    variables = discriminator_variables(state_dict("discriminator"))
     image = np.load(folder / "generator.npz")["composite_u8"][None] / np.float32(255)
     _, run = model()
     logits, captured = run(variables, image, capture=True)
@@ -65,14 +66,14 @@ def test_golden_of_both_modes(shared):
         )
 
 
-def test_parameter_count_is_exact_without_dead_ones(shared):
+def test_parameter_count_is_exact_without_dead_ones():
     module, _ = model()
     image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     shapes = jax.eval_shape(
         lambda key, x: module.init(key, x, train=True), jax.random.key(0), image
     )
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
-    assert count == manifest(shared / "golden/pih")["parameter_counts"]["discriminator"]
+    assert count == load_layout("pih")["parameter_counts"]["discriminator"]
     vectors = shapes["spectral"]
     assert set(shapes["params"]) - set(vectors) == {"conv0", "conv9"}
     assert vectors["conv1"]["u"].shape == (32,)

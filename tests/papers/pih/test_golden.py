@@ -68,7 +68,7 @@ def evaluated(folder, kind):
     """Output and every module's output for the recorded image."""
     golden = np.load(folder / "generator.npz")
     name, offset = NAMES[kind]
-    variables = convert.from_torch(name, state_dict(folder, kind), mask_offset=offset)
+    variables = convert.from_torch(name, state_dict(kind), mask_offset=offset)
     model = registry.create_model(name, mask_offset=offset)
     composite, background, mask = (
         golden[f"{key}_u8"][None] / np.float32(255) for key in ("composite", "background", "mask")
@@ -132,7 +132,7 @@ def test_training_mode(shared):
     """Batch statistics, running statistics and the L1 loss of the low-resolution network."""
     folder = shared / "golden/pih"
     golden = np.load(folder / "training.npz")
-    variables = convert.from_torch("pih", state_dict(folder, "base"), lowres=True)
+    variables = convert.from_torch("pih", state_dict("base"), lowres=True)
     model = registry.create_model("pih", lowres=True)
     composite, background, target, mask = (
         golden[f"{key}_u8"] / np.float32(255) for key in ("real_aug", "bg", "real", "mask_pair")

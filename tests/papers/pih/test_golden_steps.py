@@ -77,8 +77,8 @@ def load(folder):
         "unpaired_composite": golden["comp_u8"],
         "unpaired_mask": golden["mask_u8"][..., None] / np.float32(255),
     }
-    generator = convert.from_torch("pih", state_dict(folder, "base"), lowres=True)
-    judge = discriminator_variables(state_dict(folder, "discriminator"))
+    generator = convert.from_torch("pih", state_dict("base"), lowres=True)
+    judge = discriminator_variables(state_dict("discriminator"))
     networks = {
         name: Network.fresh(variables, SYSTEM.optimizer)
         for name, variables in ((NETWORK, generator), (DISCRIMINATOR, judge))

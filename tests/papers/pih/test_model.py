@@ -2,12 +2,12 @@
 
 import dataclasses
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.goldens import load_layout
 
 from jaxharm import convert, registry
 from jaxharm.errors import InputError
@@ -247,10 +247,10 @@ def test_missing_background_and_batch_of_one_are_refused():
 
 @pytest.mark.golden
 @pytest.mark.parametrize("name", ["pih", "pih_light"])
-def test_name_map_covers_the_official_layout(shared, name):
-    manifest = json.loads((shared / "golden/pih/manifest.json").read_text())
+def test_name_map_covers_the_official_layout(name):
+    layout = load_layout("pih")
     kind = "light" if name == "pih_light" else "base"
-    official = {entry[0]: tuple(entry[1]) for entry in manifest["state_dict"][kind]}
+    official = {entry[0]: tuple(entry[1]) for entry in layout["state_dict"][kind]}
     names = torch_names(registry.model_config(name))
     mapped = [rule.torch_name for rule in names.rules]
     assert len(mapped) == len(set(mapped))
@@ -260,7 +260,7 @@ def test_name_map_covers_the_official_layout(shared, name):
     trained = [n for n in unused if "running" not in n]
     assert (
         sum(int(np.prod(official[n])) for n in trained)
-        == manifest["parameter_counts"][f"{kind}_unused"]
+        == layout["parameter_counts"][f"{kind}_unused"]
     )
 
     state = {n: np.zeros(shape, np.float32) for n, shape in official.items()}
@@ -272,9 +272,9 @@ def test_name_map_covers_the_official_layout(shared, name):
 
 
 @pytest.mark.golden
-def test_tensor_of_another_rank_is_named(shared):
-    manifest = json.loads((shared / "golden/pih/manifest.json").read_text())
-    state = {n: np.zeros(shape, np.float32) for n, shape, _ in manifest["state_dict"]["light"]}
+def test_tensor_of_another_rank_is_named():
+    layout = load_layout("pih")
+    state = {n: np.zeros(shape, np.float32) for n, shape, _ in layout["state_dict"]["light"]}
     state["gainnet.conv0.weight"] = np.zeros((8, 10), np.float32)
     with pytest.raises(InputError, match=r"conv0.weight has shape \[8, 10\], which does not fit"):
         convert.from_torch("pih_light", state)

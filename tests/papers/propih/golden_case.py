@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 from support import golden_recipe
+from support.goldens import load_layout
 
 from jaxharm.papers.propih.convert import torch_names
 from jaxharm.papers.propih.model import ProPIHConfig
@@ -17,13 +18,10 @@ def manifest(folder):
 
 
 @functools.cache
-def state_dict(folder, kind):
+def state_dict(kind):
     """The official tensors of "G" or "D"."""
     # The manifest lists the float64 run; the recipe's tensors are float32.
-    tensors = [
-        (name, shape, dtype) for name, shape, dtype in manifest(folder)[f"state_dict_{kind}"]
-    ]
-    return golden_recipe.fill_all(tensors, gain=2.0)
+    return golden_recipe.fill_all(load_layout("propih")[f"state_dict_{kind}"], gain=2.0)
 
 
 @functools.cache

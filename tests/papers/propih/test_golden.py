@@ -15,6 +15,7 @@ from papers.propih.golden_case import (
     state_dict,
     unit,
 )
+from support.goldens import load_layout
 
 from jaxharm import convert, registry
 from jaxharm.config import TrainConfig
@@ -31,7 +32,12 @@ SYSTEM = ProPIHSystem.from_config(
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
+def variables():
+    return convert.from_torch("propih", state_dict("G"))
+
+
+@pytest.fixture(scope="module")
+def golden(shared, variables):
     folder = shared / "golden/propih"
     found = arrays(folder, "forward")
     batch = {
@@ -39,7 +45,6 @@ def golden(shared):
         "background": unit(found["in_style"]),
         "mask": nhwc(found["in_mask"]),
     }
-    variables = convert.from_torch("propih", state_dict(folder, "G"))
     return folder, found, batch, variables
 
 
@@ -77,9 +82,8 @@ def results(golden):
     return jax.device_get(forward_and_gradients(variables, batch))
 
 
-def test_parameter_counts_are_exact(golden):
-    folder, _, _, variables = golden
-    counts = manifest(folder)["parameter_counts"]
+def test_parameter_counts_are_exact(variables):
+    counts = load_layout("propih")["parameter_counts"]
     trained = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     frozen = sum(leaf.size for leaf in jax.tree.leaves(variables[COLLECTION]))
     assert trained == counts["generator_trainable"] == registry.get("propih").parameters

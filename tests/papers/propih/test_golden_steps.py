@@ -50,8 +50,8 @@ def start(shared):
     content, style = (golden[f"in_{k}_u8"] / np.float32(255) for k in ("content", "style"))
     mask = golden["in_mask_u8"][..., None] / np.float32(255)
     batch = {"composite": content * mask + style * (1 - mask), "background": style, "mask": mask}
-    generator = convert.from_torch("propih", state_dict(folder, "G"))
-    judge = {"params": discriminator_params(state_dict(folder, "D"))}
+    generator = convert.from_torch("propih", state_dict("G"))
+    judge = {"params": discriminator_params(state_dict("D"))}
     networks = {
         name: Network.fresh(variables, SYSTEM.optimizer)
         for name, variables in ((NETWORK, generator), (DISCRIMINATOR, judge))
