@@ -196,7 +196,10 @@ def _make_one(name: str, photo: Path, mask_path: Path, out: Path, seed: int) -> 
     person = mask >= FOREGROUND
     # Seeded by the id, so that a composite does not depend on which photographs came before it.
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    composite = recolor(real, person, rng)
+    try:
+        composite = recolor(real, person, rng)
+    except DatasetValidationError as error:
+        raise DatasetValidationError(f"{photo}: {error}; remove {mask_path}") from error
     images = (np.where(person, np.uint8(255), np.uint8(0)), composite[..., ::-1])
     for path, image in zip(targets, images, strict=True):
         partial = path.with_suffix(".partial")  # a stopped run must not leave half a PNG

@@ -122,21 +122,3 @@ def test_a_killed_build_is_not_taken_for_whole_and_can_be_repeated(toy, tmp_path
         open_source("toy", data)
     assert build("folder", manual_dir=toy, data_dir=data).splits == {"train": 2, "test": 1}
     assert [path.name for path in data.iterdir()] == ["toy"]
-
-
-def test_verify_lists_damage_and_ends_with_status_1(toy, tmp_path, capsys):
-    data = tmp_path / "data"
-    info = build("folder", manual_dir=toy, data_dir=data)
-    (shard,) = info.path.glob("*train*")
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[:200] + bytes(8) + whole[208:])
-    assert run_verify("toy", "--data-dir", data) == 1
-    assert "cannot be read" in capsys.readouterr().out
-    shard.unlink()
-    assert run_verify("toy", "--data-dir", data) == 1
-    capsys.readouterr()
-    (info.path / "metadata.json").write_text("{")
-    assert run_verify("toy", "--data-dir", data) == 1
-    assert "is damaged" in capsys.readouterr().out
-    assert run_verify("other", "--data-dir", data) == 2
-    assert "not built" in capsys.readouterr().err

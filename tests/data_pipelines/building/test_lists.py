@@ -1,7 +1,5 @@
 """Rules on list files: form of a line, safety, duplicates, which file is a split's list."""
 
-from pathlib import Path
-
 import pytest
 
 from data_pipelines.building.findings import DatasetValidationError
@@ -136,21 +134,3 @@ def test_any_split_name_is_found_and_notes_are_not_lists(tmp_path):
     assert report_kinds(report) == ()
     assert lists_by_split(tmp_path, ("else",), report).keys() == {"holdout"}
     assert report_kinds(report) == ("missing_list",)
-
-
-def test_at_most_twenty_examples_are_shown_and_all_are_counted():
-    report = Report("t")
-    for i in range(25):
-        report.error("missing_mask", f"m{i}.png")
-    with pytest.raises(DatasetValidationError) as error:
-        report.raise_errors()
-    message = str(error.value)
-    assert "missing_mask (25)" in message
-    assert "m19.png" in message
-    assert "m20.png" not in message
-    assert "and 5 more" in message
-
-
-def test_unknown_modes_are_refused(tmp_path: Path):
-    with pytest.raises(DatasetValidationError, match="on_error"):
-        Report("t", on_error="ignore")

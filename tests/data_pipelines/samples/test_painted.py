@@ -14,7 +14,7 @@ from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.samples.painted import PaintedEvalSamples
 from data_pipelines.samples.placement import blend
 from data_pipelines.samples.stream import ProcessRows
-from data_pipelines.samples.textures import TextureSource, texture
+from data_pipelines.samples.textures import TextureSource
 from data_pipelines.verify import verify
 from jaxharm.config import AugmentConfig, DataConfig, PaintingsConfig, SynthesisConfig
 
@@ -157,16 +157,8 @@ def test_photographs_serve_as_paintings_but_never_as_their_own():
         samples[0]
 
 
-def test_textures_are_paintings_by_number():
-    source = TextureSource(3, 48)
-    record = source[1]
-    stored = cv2.imdecode(np.frombuffer(record["style"], np.uint8), 1)[..., ::-1]
-    np.testing.assert_array_equal(stored, texture(1, 48))
-    assert np.any(stored != texture(2, 48))
-    assert np.std(stored, axis=(0, 1)).max() > 5
-    with pytest.raises(IndexError):
-        source[3]
-    batch = take(1, objects=[MemorySource(3)], paintings=[source])[0]
+def test_textures_serve_as_paintings():
+    batch = take(1, objects=[MemorySource(3)], paintings=[TextureSource(3, 32)])[0]
     assert batch["background"].shape == (4, 32, 32, 3)
 
 
