@@ -52,7 +52,6 @@ NAMES: dict[str, list[str]] = {
     "phnet": [
         "benchmarks/kernel_cases.py",
         "benchmarks/train_step.py",
-        "data_pipelines/datasets/ffhqh.py",
         "jaxharm/compiler.py",
         "jaxharm/inference/full_image.py",
         "jaxharm/losses/pixel.py",
