@@ -129,10 +129,10 @@ def giftnet() -> Drawing:
     d.box("code", (315, 350), (130, 44), "global code", "data")
     d.arrow("e2", "b")
     d.arrow("b", "code")
-    d.arrow("code", "g2")
-    d.arrow("g2", "g1")
-    d.arrow("g1", "g0")
-    d.arrow("code", "d2", sides="rb", via=[(530, 350)])
+    d.arrow("code", "g2", dashed=True)
+    d.arrow("g2", "g1", dashed=True)
+    d.arrow("g1", "g0", dashed=True)
+    d.arrow("code", "d2", sides="rb", via=[(530, 350)], dashed=True)
     d.arrow("d2", "d1")
     d.arrow("d1", "d0")
     d.arrow("d0", "result", sides="tb", via=[(530, 70), (550, 70)])
@@ -143,8 +143,8 @@ def giftnet() -> Drawing:
     d.arrow("teacher", "rel")
     d.arrow("g2", "rel", sides="bt", via=[(315, 308), (420, 308), (420, 395), (550, 395)])
     d.note(
-        (330, 505),
-        "student's maps on the composite should equal\nthe teacher's on the real photograph (training only)",
+        (330, 514),
+        "dashed: the global code, which steers every module;\nstudent's maps on the composite should equal\nthe teacher's on the real photograph (in training only)",
     )
     return d
 
@@ -185,13 +185,13 @@ def gknet() -> Drawing:
 def propih() -> Drawing:
     """Four stages, each from an encoder piece, and the exits."""
     d = Drawing(660, 520, "ProPIH: four stages from low-level to high-level style, with exits")
-    d.box("input", (130, 30), (220, 36), "composite and painting")
-    d.note((330, 30), "mask: everywhere")
+    d.box("input", (120, 30), (220, 36), "composite and painting")
+    d.note((245, 30), "the mask enters every step", "start")
     for k in range(1, 5):
         y = 20 + 95 * k
-        d.box(f"e{k}", (90, y), (140, 44), f"encoder {k}", "frozen")
-        d.box(f"a{k}", (255, y), (120, 44), "masked\nAdaIN", "op")
-        d.box(f"u{k}", (410, y), (120, 44), "enlarge" if k == 1 else "enlarge,\nfuse", "net")
+        d.box(f"e{k}", (120, y), (140, 44), f"encoder {k}", "frozen")
+        d.box(f"a{k}", (270, y), (110, 44), "masked\nAdaIN", "op")
+        d.box(f"u{k}", (420, y), (120, 44), "enlarge" if k == 1 else "enlarge,\nfuse", "net")
         d.box(f"f{k}", (580, y), (130, 44), f"result {k}")
         d.arrow(f"e{k}", f"a{k}")
         d.arrow(f"a{k}", f"u{k}")
@@ -199,8 +199,8 @@ def propih() -> Drawing:
         if k > 1:
             d.arrow(f"e{k - 1}", f"e{k}")
             d.arrow(f"u{k - 1}", f"u{k}")
-            d.note((425, y - 47), "stop here?", "start")
-    d.arrow("input", "e1", sides="bt", via=[(130, 65), (90, 65)])
+            d.note((435, y - 47), "stop here?", "start")
+    d.arrow("input", "e1")
     d.note(
         (330, 475),
         'low-level style above, high-level style below; no gradient\nflows from a stage to the one before. "Stop here?" is asked\nby a person or by the exit head',

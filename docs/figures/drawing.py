@@ -53,20 +53,30 @@ class Drawing:
         """Free text in gray."""
         self._lines(at, text, _LINE, anchor)
 
-    def arrow(self, start: str, end: str, *, via: Sequence[Point] = (), sides: str = "") -> None:
+    def arrow(
+        self,
+        start: str,
+        end: str,
+        *,
+        via: Sequence[Point] = (),
+        sides: str = "",
+        dashed: bool = False,
+    ) -> None:
         """An arrow between two boxes.
 
         Args:
             start, end: names of boxes.
             via: corners in between.
             sides: where it leaves and enters: two letters of l, r, t, b; otherwise the nearest.
+            dashed: for what steers, where plain arrows carry features.
         """
         leave, enter = sides or self._nearest(start, end)
         points = [self._port(start, leave), *via, self._port(end, enter)]
         path = " ".join(f"{x},{y}" for x, y in points)
+        dashes = "stroke-dasharray='5 4' " if dashed else ""
         self._parts.append(
             f"<polyline points='{path}' fill='none' stroke='{_LINE}' stroke-width='1.6' "
-            "marker-end='url(#tip)'/>"
+            f"{dashes}marker-end='url(#tip)'/>"
         )
 
     def polyline(self, points: Sequence[Point], color: str) -> None:
