@@ -25,7 +25,8 @@ import numpy as np
 
 from jaxharm import registry
 from jaxharm.compiler import save_memory_on_cpu
-from jaxharm.config import TrainConfig, load_config
+from jaxharm.config import TrainConfig
+from jaxharm.config_file import load_config
 from jaxharm.errors import run_command
 from jaxharm.interfaces import Batch, TrainState
 from jaxharm.registry import make_system

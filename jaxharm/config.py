@@ -1,125 +1,182 @@
-"""Run configurations: frozen dataclasses, loaded from `configs/`, overridden by name and type."""
+"""Run configurations: frozen dataclasses that refuse values out of range.
+
+`jaxharm.config_file` loads them from files; `jaxharm.overrides` changes them by name. The comment
+behind a field is its help text: `--help` and the config reference of the documentation show it.
+"""
 
 import dataclasses
-import difflib
-import importlib.util
 import json
-import sys
-import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
 
 from jaxharm.errors import InputError
+from jaxharm.fields import (
+    Count,
+    Decay,
+    Inside,
+    Name,
+    Natural,
+    NonNegative,
+    Positive,
+    Probability,
+    Share,
+    check_fields,
+    check_rising,
+)
+
+Family: TypeAlias = Literal[
+    "lab_transfer", "lab_histogram", "covariance", "curves", "photometric", "polynomial"
+]
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Changes that composite, mask, target and plate share (specs/datasets 9.4)."""
+    """Random changes that composite, mask, target and background of a sample share.
 
-    flip: float = 0.5  # probability of a horizontal flip
-    crop_scale: tuple[float, float] | None = None  # area range of a random resized crop; None: off
-    crop_ratio: tuple[float, float] = (0.75, 4 / 3)  # aspect range of that crop
-    keep_background: float = 0.05  # probability of keeping a crop with at most one fg pixel
-    recolor: float = 0.0  # probability of one photometric change of all images alike (ours)
+    Source: docs/data.md, "Samples".
+    """
+
+    flip: Probability = 0.5  # probability of a horizontal flip
+    crop_scale: tuple[Share, Share] | None = None  # area range of a random resized crop; None: off
+    crop_ratio: tuple[Positive, Positive] = (0.75, 4 / 3)  # width / height range of that crop
+    keep_background: Probability = 0.05  # of keeping a crop with at most one foreground pixel
+    recolor: Probability = 0.0  # probability of one photometric change of all images alike (ours)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_rising(self, "crop_scale", "crop_ratio")
 
 
 @dataclass(frozen=True)
 class SynthesisConfig:
-    """On-the-fly recoloring of the target's foreground (data_pipelines/samples/recoloring.py)."""
+    """Composites made while training, by recoloring the foreground of real photographs.
 
-    probability: float = 0.0  # share of paired records re-made; `photos` records always are
-    families: tuple[str, ...] = (
+    Source: docs/data.md, "Recoloring".
+    """
+
+    probability: Probability = 0.0  # share of paired records made anew; `photos` sets always are
+    families: tuple[Family, ...] = (  # kinds of recoloring to draw from, each equally likely
         *("lab_transfer", "lab_histogram", "covariance"),
         *("curves", "photometric", "polynomial"),
     )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not self.families:
+            raise InputError("SynthesisConfig.families is empty: name at least one")
 
 
 @dataclass(frozen=True)
 class UnpairedConfig:
     """A second stream of composites that have no ground truth, for adversarial training.
 
-    Every sample then brings `unpaired_composite`, `unpaired_mask` and `unpaired_background` too
-    (data_pipelines/samples/unpaired.py; specs/pih 6.2-6.4; defaults are Artist-Retouched's).
+    Every sample then has an unpaired composite with its mask and background too. The defaults are
+    those of the Artist-Retouched data. Source: docs/data.md, "Unpaired composites".
     """
 
-    enabled: bool = False
+    enabled: bool = False  # whether there is a second stream
     composites: str = ""  # built sets of ready-made composites without ground truth, joined by '+'
-    composites_split: str = "train"
-    composites_share: float = 0.0  # of the second stream; the rest are placements made on the fly
-    translate: int = 10  # a pasted foreground is shifted by -translate..translate-1 pixels
-    brightness: float = 0.35  # pasted foregrounds: factor in 1 -+ brightness
-    contrast: float = 0.2
+    composites_split: Name = "train"  # split of those sets
+    composites_share: Probability = 0.0  # of the second stream; the rest is pasted while training
+    translate: Natural = 10  # a pasted foreground is shifted by -translate..translate-1 pixels
+    brightness: Probability = 0.35  # pasted foregrounds: factor between 1 - this and 1 + this
+    contrast: Probability = 0.2  # likewise, for contrast
     jitter_pairs: bool = True  # the paired composite's foreground gets such a jitter as well
-    plate: Literal["diffusion", "mean"] = "diffusion"  # the fill where a set has no plates
+    plate: Literal["diffusion", "mean"] = "diffusion"  # the fill where a set has no backgrounds
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
 class PaintingsConfig:
-    """Objects of `data.name` pasted on paintings while training (specs/propih 5.2).
+    """Objects of the data set pasted on paintings while training.
 
-    Every sample is then an object's photograph, squashed to the painting's square and pasted where
-    it lies there; `background` is the painting and `target` the composite, as there is no truth
-    (data_pipelines/samples/painted.py). An epoch is one pass over the paintings.
+    Every sample is then an object's photograph, resized to the painting's square and pasted at the
+    place it has in the photograph; `background` is the painting, and `target` the composite, as
+    there is no ground truth. An epoch is one pass over the paintings.
+    Source: docs/data.md, "Paintings".
     """
 
     name: str = ""  # built sets of paintings or photographs, joined by '+'; "textures": generated
-    split: str = "train_paintings"
+    split: Name = "train_paintings"  # split of those sets
     fixed_pairing: bool = False  # a painting always gets the same photograph, as officially
-    textures: int = 2000  # how many there are of "textures"
+    textures: Count = 2000  # how many images "textures" generates
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Training data. `name` may join several data sets with '+', drawn by `weights`."""
 
-    name: str = "demo"
-    data_dir: str | None = None  # None: TFDS_DATA_DIR, then ~/tensorflow_datasets
-    split: str = "train"
-    weights: tuple[float, ...] | None = None  # share of each joined data set; None: by size
-    batch_size: int = 16  # global: over all devices and hosts
-    image_size: int = 256
-    image_resize: Literal["linear_noaa", "linear_aa", "cubic_aa"] = "linear_noaa"
-    mask_resize: Literal["linear", "linear_aa", "linear_binary", "nearest_binary"] = "linear_binary"
-    num_workers: int = 0  # decoding processes; 0: threads of the main process
-    num_threads: int = 4
+    name: Name = "demo"  # a built data set, or several joined by '+'
+    data_dir: str | None = None  # folder of the built sets; None: TFDS_DATA_DIR, then the default
+    split: Name = "train"  # which part of the data sets
+    weights: tuple[Positive, ...] | None = None  # share of each joined data set; None: by size
+    batch_size: Count = 16  # global: over all devices and hosts
+    image_size: Count = 256  # side of the square that images are resized to, in pixels
+    image_resize: Literal["linear_noaa", "linear_aa", "cubic_aa"] = "linear_noaa"  # of images
+    mask_resize: Literal["linear", "linear_aa", "linear_binary", "nearest_binary"] = (
+        "linear_binary"  # of masks; "binary" ones are thresholded at 0.5
+    )
+    num_workers: Natural = 0  # decoding processes; 0: threads of the main process
+    num_threads: Natural = 4  # reading threads, of each process
     augment: AugmentConfig = AugmentConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     unpaired: UnpairedConfig = UnpairedConfig()
     paintings: PaintingsConfig = PaintingsConfig()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        parts = len(self.name.split("+"))
+        if self.weights is not None and len(self.weights) != parts:
+            raise InputError(
+                f"DataConfig.weights={self.weights!r} needs one number for each of the {parts} "
+                f"data sets of name={self.name!r}"
+            )
 
 
 @dataclass(frozen=True)
 class OptimConfig:
     """One optimizer and its learning-rate schedule."""
 
-    name: Literal["lion", "adam", "adamw", "sgd"] = "adam"
-    lr: float = 1e-3
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine", "step", "linear", "stairs"] = "constant"
-    warmup_steps: int = 0
-    final_lr: float = 0.0  # where "cosine" and "linear" end, at the last step of the run
-    milestones: tuple[float, ...] = ()  # "step", "stairs", start of "linear": shares of the run
-    gamma: float = 0.1  # "step": factor at each milestone
-    clip_norm: float | None = None  # global gradient norm limit
+    name: Literal["lion", "adam", "adamw", "sgd"] = "adam"  # the optimizer
+    lr: NonNegative = 1e-3  # learning rate, after the warm-up
+    b1: Decay = 0.9  # decay of the first moment; momentum of "sgd"
+    b2: Decay = 0.999  # decay of the second moment
+    eps: NonNegative = 1e-8  # added to the denominator of "adam" and "adamw"
+    weight_decay: NonNegative = 0.0  # decoupled for "adamw" and "lion", else added to the gradient
+    schedule: Literal["constant", "cosine", "step", "linear", "stairs"] = "constant"  # of the rate
+    warmup_steps: Natural = 0  # steps in which the rate rises from 0
+    final_lr: NonNegative = 0.0  # where "cosine" and "linear" end, at the last step of the run
+    milestones: tuple[Inside, ...] = ()  # "step", "stairs", start of "linear": shares of the run
+    gamma: Positive = 0.1  # "step": factor at each milestone
+    clip_norm: Positive | None = None  # limit of the global gradient norm; None: no limit
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise InputError(f"OptimConfig.milestones={self.milestones!r} must rise")
 
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """Evaluation during training and by eval.py."""
+    """Evaluation during training and by `jaxharm eval`."""
 
-    every: int = 0  # steps; 0: only at the end
-    data: str = "demo"
-    split: str = "test"
-    batch_size: int = 16
-    protocol: str = "default_256"
+    every: Natural = 0  # steps between evaluations; 0: only at the end
+    data: Name = "demo"  # a built data set
+    split: Name = "test"  # which part of it
+    batch_size: Count = 16  # global; no effect on the numbers
+    protocol: Name = "default_256"  # how metrics are measured: sizes, resizing, rounding
     paintings: str = ""  # as data.paintings.name; "own": composites with their paintings
-    paintings_split: str = "test_paintings"
+    paintings_split: Name = "test_paintings"  # split of those paintings
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -130,113 +187,127 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What is kept of a run: the last `keep` states, and the best evaluated one by `best`.
+    """What is kept of a run: its last states, and its best one by a metric.
 
-    "last" takes the latest evaluation whatever its numbers: nothing is selected on the data that
-    is evaluated.
+    "last" as metric takes the latest evaluation whatever its numbers: nothing is selected on the
+    data that is evaluated.
     """
 
-    every: int = 1000  # steps
-    keep: int = 2
-    best: Literal["fmse", "mse", "psnr", "fpsnr", "last"] = "fmse"
+    every: Count = 1000  # steps between checkpoints
+    keep: Count = 2  # how many of the last states stay
+    best: Literal["fmse", "mse", "psnr", "fpsnr", "last"] = "fmse"  # metric of the best state
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
 class LogConfig:
-    """What a run reports, and how often (steps)."""
+    """What a run reports, and how often."""
 
-    every: int = 50
-    images_every: int = 1000
-    tensorboard: bool = True
+    every: Count = 50  # steps between rows of numbers
+    images_every: Natural = 1000  # steps between rows of images; 0: none
+    tensorboard: bool = True  # whether event files for TensorBoard are written
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
 class OpsConfig:
-    """How the operations of `jaxharm.ops` run; None: what is measured to be best here."""
+    """How the operations of `jaxharm.ops` run."""
 
     implementation: (
         Literal["reference", "pallas_tpu", "pallas_gpu", "pallas_mosaic_gpu", "pallas_interpret"]
         | None
-    ) = None
+    ) = None  # None: what is measured to be best on this device
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+class ModelConfig(Protocol):
+    """What every model's frozen Config offers beside its own fields."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def size_multiple(self) -> int:
+        """Image sides must be a multiple of this many pixels."""
+        ...
+
+    @property
+    def min_size(self) -> int:
+        """The smallest image side, in pixels."""
+        ...
+
+    @property
+    def default_size(self) -> int:
+        """The image side that the network predicts at unless told otherwise, in pixels."""
+        ...
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """The same network with the smallest sizes: for tests and for trying a machine."""
+        ...
+
+
+class Objective(Protocol):
+    """A frozen dataclass with a system's loss weights and choices."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+ModelT = TypeVar("ModelT", bound=ModelConfig)
+ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
+DataclassT = TypeVar("DataclassT", bound=Objective)
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """One run: everything that determines its numbers, except the machine."""
+class TrainConfig(Generic[ModelT, ObjectiveT]):
+    """One run: everything that determines its numbers, except the machine.
+
+    A system that names its two parts, `TrainConfig[ItsConfig, ItsObjective]`, has their fields
+    checked by the type checker.
+    """
 
     system: str  # a name of jaxharm.list_models()
-    model: Any  # that model's frozen Config dataclass
-    objective: Any  # that system's frozen Objective dataclass: loss weights and choices
+    model: ModelT  # that model's frozen Config dataclass
+    objective: ObjectiveT  # that system's frozen Objective dataclass: loss weights and choices
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     log: LogConfig = LogConfig()
     ops: OpsConfig = OpsConfig()
-    seed: int = 0
-    steps: int | None = None  # exactly one of steps and epochs
-    epochs: float | None = None
-    accumulate: int = 1  # micro-batches per optimization step
-    ema_decay: float | None = None  # moving average of the parameters, used for evaluation
-    init_from: str | None = None  # a run or weights folder: weights only
-    parallel: Literal["shard_map", "pmap", "jit"] = "shard_map"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    notes: Mapping[str, str] = field(default_factory=dict)  # provenance shown in run.json
+    seed: Natural = 0  # of everything that is drawn: weights, data order, augmentation
+    steps: Count | None = None  # optimization steps; exactly one of steps and epochs
+    epochs: Positive | None = None  # passes over the training data
+    accumulate: Count = 1  # micro-batches per optimization step
+    ema_decay: Inside | None = None  # moving average of the parameters, used for evaluation
+    init_from: str | None = None  # a run or weights folder to start from: weights only
+    parallel: Literal["shard_map", "pmap", "jit"] = "shard_map"  # how a step is spread over devices
+    precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products
+    notes: Mapping[str, str] = field(default_factory=dict)  # provenance, copied to run.json
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("model", "objective"):
+            value = getattr(self, name)
+            if not dataclasses.is_dataclass(value) or isinstance(value, type):
+                raise InputError(f"TrainConfig.{name}={value!r} is not a dataclass instance")
 
 
 Overlay = Callable[[TrainConfig], TrainConfig]
 
 
-def load_config(
-    path: str | Path, overlays: Sequence[str] = (), sets: Sequence[str] = ()
-) -> TrainConfig:
-    """Loads `get_config()` of a config file, then applies overlays and `key=value` settings.
-
-    Args:
-        path: a Python file under configs/.
-        overlays: names, applied left to right; looked up in `OVERLAYS` of ablations.py beside the
-            file, then of overlays.py in the folder above.
-        sets: settings such as "optim.lr=1e-4", applied last.
-
-    Raises:
-        InputError: no such file, no get_config, unknown overlay or key, or a value of a wrong type.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"config file {path} does not exist; the published ones are in configs/")
-    module = import_file(path)
-    if not hasattr(module, "get_config"):
-        raise InputError(f"config file {path} defines no get_config(); see configs/README.md")
-    config = module.get_config()
-    known = _overlays(path)
-    for name in overlays:
-        if name not in known:
-            raise InputError(f"unknown overlay {name!r} for {path}{_suggest(name, known)}")
-        config = known[name](config)
-    config = apply_overrides(config, sets)
-    if (config.steps is None) == (config.epochs is None):
-        raise InputError(
-            f"set exactly one of steps and epochs (steps={config.steps}, epochs={config.epochs})"
-        )
-    return config
-
-
-def apply_overrides(config: Any, sets: Sequence[str]) -> Any:
-    """Returns `config` with each "a.b=value" applied, parsed by the field's annotation."""
-    for item in sets:
-        key, equals, text = item.partition("=")
-        if not equals:
-            raise InputError(f"--set {item!r} is not of the form key=value")
-        config = _replace(config, key.strip().split("."), text.strip(), key.strip())
-    return config
-
-
-def to_json(config: Any) -> dict[str, Any]:
+def to_json(config: Objective) -> dict[str, Any]:
     """The resolved config as plain JSON values (tuples become lists)."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return values
 
 
-def from_json(cls: type, values: Mapping[str, Any]) -> Any:
+def from_json(cls: type[DataclassT], values: Mapping[str, Any]) -> DataclassT:
     """Rebuilds a frozen dataclass from `to_json`'s values; unknown keys are errors."""
     hints = typing.get_type_hints(cls)
     unknown = set(values) - set(hints)
@@ -249,97 +320,5 @@ def from_json(cls: type, values: Mapping[str, Any]) -> Any:
 
 def _coerce(value: Any, hint: Any) -> Any:
     if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
-        return from_json(typing.cast(type, hint), value)
+        return from_json(typing.cast("type[Objective]", hint), value)
     return tuple(_coerce(v, Any) for v in value) if isinstance(value, list) else value
-
-
-def import_file(path: Path) -> types.ModuleType:
-    """Runs a Python file of configs/ and returns its module; it can import `configs.<other>`."""
-    root = str(path.resolve().parents[2]) if len(path.resolve().parents) > 2 else "."
-    if root not in sys.path:  # so that a config can import configs.base
-        sys.path.append(root)
-    spec = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _overlays(path: Path) -> dict[str, Overlay]:
-    known: dict[str, Overlay] = {}
-    for file in (path.parent.parent / "overlays.py", path.parent / "ablations.py"):
-        if file.is_file():
-            known.update(import_file(file).OVERLAYS)
-    return known
-
-
-def _suggest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return (
-        f"; did you mean {', '.join(close)}?" if close else f"; known: {', '.join(sorted(known))}"
-    )
-
-
-def _replace(config: Any, parts: list[str], text: str, key: str) -> Any:
-    hints = typing.get_type_hints(type(config))
-    name = parts[0]
-    if name not in hints:
-        raise InputError(f"unknown config key {key!r}{_suggest(name, hints)}")
-    current = getattr(config, name)
-    if len(parts) > 1:
-        if not dataclasses.is_dataclass(current):
-            raise InputError(f"config key {key!r}: {name} has no fields")
-        return dataclasses.replace(config, **{name: _replace(current, parts[1:], text, key)})
-    if dataclasses.is_dataclass(current):
-        raise InputError(
-            f"config key {key!r} is a group; set one of its fields: {', '.join(typing.get_type_hints(type(current)))}"
-        )
-    try:
-        value = _parse(text, hints[name])
-    except ValueError as error:
-        raise InputError(f"config key {key!r}: {error}") from None
-    try:
-        return dataclasses.replace(config, **{name: value})
-    except ValueError as error:  # a dataclass that checks its own fields
-        raise InputError(f"config key {key!r}: {error}") from None
-
-
-def _parse(text: str, hint: Any) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if type(None) in args and text.lower() == "none":
-            return None
-        options = [a for a in args if a is not type(None)]
-        if len(options) == 1:
-            return _parse(text, options[0])
-        for option in options:
-            try:
-                return _parse(text, option)
-            except ValueError:
-                continue
-        raise ValueError(f"{text!r} is not {hint}")
-    if origin is Literal:
-        for option in args:
-            if text == str(option):
-                return option
-        raise ValueError(f"{text!r} is not one of {', '.join(map(str, args))}")
-    if origin is tuple:
-        items = [t.strip() for t in text.strip("()[] ").split(",") if t.strip()]
-        if len(args) == 2 and args[1] is Ellipsis:
-            return tuple(_parse(t, args[0]) for t in items)
-        if len(items) != len(args):
-            raise ValueError(f"{text!r} has {len(items)} values, {len(args)} are needed")
-        return tuple(_parse(t, a) for t, a in zip(items, args, strict=True))
-    if hint is bool:
-        if text.lower() not in ("true", "false", "1", "0"):
-            raise ValueError(f"{text!r} is not true or false")
-        return text.lower() in ("true", "1")
-    if hint in (int, float):
-        try:
-            return hint(text)
-        except ValueError:
-            raise ValueError(f"{text!r} is not of type {hint.__name__}") from None
-    if hint is str:
-        return text
-    raise ValueError(f"fields of type {hint} cannot be set from the command line")

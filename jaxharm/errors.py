@@ -8,22 +8,18 @@ class InputError(ValueError):
     """Bad input or configuration: one sentence that says what, where and what to do."""
 
 
-def run_command(
-    command: Callable[[], int | None], *, user_errors: tuple[type[Exception], ...] = ()
-) -> int:
+def run_command(command: Callable[[], int | None]) -> int:
     """Runs a command's body and returns its exit status.
 
     Args:
         command: the body; its return value (None means 0) is the exit status.
-        user_errors: further exception types that stand for bad input, beside `InputError`.
 
     Returns:
         The body's status, or 2 after one line on stderr where the input was bad. Every other
         exception passes through, so that a bug keeps its traceback (exit status 1).
     """
-    bad_input: tuple[type[Exception], ...] = (InputError, *user_errors)
     try:
         return command() or 0
-    except bad_input as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,12 +1,13 @@
 """The few words that rooms speak to each other: batches, outputs, training state, systems."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxharm.config import ModelConfig as ModelConfig
 from jaxharm.config import TrainConfig
 
 Array = jax.Array
@@ -48,30 +49,6 @@ class TrainState(struct.PyTreeNode):
     collections: dict[str, Params]
     opt_state: dict[str, Any]
     ema: dict[str, Params]
-
-
-class ModelConfig(Protocol):
-    """What every model's frozen Config offers beside its own fields."""
-
-    @property
-    def size_multiple(self) -> int:
-        """Image sides must be a multiple of this many pixels."""
-        ...
-
-    @property
-    def min_size(self) -> int:
-        """The smallest image side, in pixels."""
-        ...
-
-    @property
-    def default_size(self) -> int:
-        """The image side that the network predicts at unless told otherwise, in pixels."""
-        ...
-
-    @classmethod
-    def tiny(cls) -> Self:
-        """The same network with the smallest sizes: for tests and for trying a machine."""
-        ...
 
 
 class System(Protocol):

@@ -16,8 +16,9 @@ from jaxharm.errors import InputError
 if TYPE_CHECKING:  # flax and the systems are slow to import and only name types here
     from flax import linen as nn
 
-    from jaxharm.config import TrainConfig
-    from jaxharm.interfaces import ModelConfig, System
+    from jaxharm.commands import Command
+    from jaxharm.config import ModelConfig, Objective, TrainConfig
+    from jaxharm.interfaces import System
     from jaxharm.weights.name_map import NameMap
 
 
@@ -44,12 +45,13 @@ class Entry:
             as XLA reports them for CPU; 0 where nobody measured.
         paper, weights, license: shown by `jaxharm models`.
         listed: False for a network that only serves the training of another one.
+        commands: further commands of `jaxharm`, by name.
     """
 
     name: str
     model: Callable[[], "type[nn.Module]"]
     config: Callable[[], "type[ModelConfig]"]
-    objective: Callable[[], type]
+    objective: Callable[[], "type[Objective]"]
     system: Callable[[], "type[System]"]
     parameters: int
     paper: str
@@ -62,6 +64,7 @@ class Entry:
     strategy: Literal["parametric", "image", "stages"] = "image"
     memory_mib: int = 0
     listed: bool = True
+    commands: "Mapping[str, Callable[[], Command]]" = field(default_factory=dict)
 
 
 _ENTRIES: dict[str, Entry] = {}
@@ -77,6 +80,11 @@ def register(entry: Entry) -> None:
 def list_models() -> list[str]:
     """Names of the registered models, in order of registration; helpers are left out."""
     return [name for name, entry in _ENTRIES.items() if entry.listed]
+
+
+def entries() -> tuple[Entry, ...]:
+    """Every registered entry, in order of registration."""
+    return tuple(_ENTRIES.values())
 
 
 def get(name: str) -> Entry:
@@ -116,6 +124,29 @@ def build_model(name: str, config: "ModelConfig") -> "nn.Module":
     return built
 
 
+def check_config(config: "TrainConfig") -> None:
+    """Refuses a run whose parts do not belong together.
+
+    Raises:
+        InputError: an unknown system, or a model or objective of another one.
+    """
+    entry = get(config.system)
+    others = {other.objective() for other in entries() if other.system() is not entry.system()}
+    for part, cls in (("model", entry.config()), ("objective", entry.objective())):
+        value = getattr(config, part)
+        # An objective that no entry has is that of a phase without a system of its own.
+        if type(value) is not cls and (part == "model" or type(value) in others):
+            raise InputError(
+                f"system={config.system!r} needs a {part} of type {cls.__name__}, and this config "
+                f"has a {type(value).__name__}: start from a config of that system"
+            )
+
+
 def make_system(config: "TrainConfig", *, total_steps: int) -> "System":
-    """The system that `config.system` names, for a run of `total_steps` optimization steps."""
+    """The system that `config.system` names, for a run of `total_steps` optimization steps.
+
+    Raises:
+        InputError: as `check_config`.
+    """
+    check_config(config)
     return get(config.system).system().from_config(config, total_steps=total_steps)

@@ -27,9 +27,13 @@ _WORDS = {"errors", "interfaces"}
 ALLOWED = {
     "errors": set(),
     "schema": set(),
+    "fields": {"errors"},
+    "config": {"errors", "fields"},
     "interfaces": {"config"},
-    "config": {"errors"},
-    "registry": {"config", "errors", "interfaces", "weights"},
+    "commands": set(),
+    "registry": {"commands", "config", "errors", "interfaces", "weights"},
+    "overrides": {"config", "errors", "fields"},
+    "config_file": {"config", "errors", "metrics", "overrides", "registry"},
     "images": {"errors"},
     "nn": {"interfaces", "ops"},
     "ops": _WORDS,
@@ -38,15 +42,18 @@ ALLOWED = {
     "weights": _WORDS | {"config", "registry", "training"},
     "training": _WORDS | {"config", "images", "weights"},
     "evaluation": _WORDS | {"images", "metrics", "registry"},
-    "studies": {"config", "errors", "evaluation"},
+    "studies": {"config", "config_file", "errors", "evaluation"},
     "inference": {"errors", "images", "papers", "registry", "weights"},
     "papers": _WORDS
-    | {"cli", "compiler", "config", "images", "inference", "losses", "nn", "ops"}
+    | {"cli", "commands", "compiler", "config", "images", "inference", "losses", "nn", "ops"}
     | {"registry", "training", "weights"},
     "compiler": set(),
     "convert": {"weights"},
-    "cli": {"compiler", "config", "convert", "errors", "images", "inference"}
-    | {"papers", "registry", "studies", "weights"},
+    "cli": {"commands", "compiler", "config", "config_file", "convert", "errors", "evaluation"}
+    | {"images", "inference", "metrics", "ops", "overrides", "papers", "registry", "studies"}
+    | {"training", "weights"}
+    | {"data_pipelines.build", "data_pipelines.export", "data_pipelines.loader"}
+    | {"data_pipelines.making", "data_pipelines.reading", "data_pipelines.verify"},
     "__main__": {"cli"},
     "__init__": _WORDS | {"inference", "papers", "registry"},
     "data_pipelines.building": {"errors", "images"},

@@ -13,8 +13,9 @@ Ours: not yet run.
 
 from dataclasses import replace
 
-from configs.giftnet.iharmony4 import get_config as giftnet
 from jaxharm.config import TrainConfig
+
+from .iharmony4 import get_config as giftnet
 
 
 def get_config() -> TrainConfig:

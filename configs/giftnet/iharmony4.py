@@ -13,10 +13,11 @@ Ours: not yet run.
 
 from dataclasses import replace
 
-from configs.issam.iharmony4 import get_config as issam
 from jaxharm.config import TrainConfig
 from jaxharm.papers.giftnet.model import GiftNetConfig
 from jaxharm.papers.giftnet.system import GiftNetObjective
+
+from ..issam.iharmony4 import get_config as issam
 
 
 def get_config() -> TrainConfig:

@@ -13,11 +13,12 @@ three seeds of so short runs show no difference between the three.
 
 from dataclasses import asdict, replace
 
-from configs.issam.minibsds import get_config as issam
 from jaxharm.config import TrainConfig
 from jaxharm.papers.giftnet.model import GiftNetConfig
 from jaxharm.papers.giftnet.system import GiftNetObjective
 from jaxharm.papers.issam.unet import UNetConfig
+
+from ..issam.minibsds import get_config as issam
 
 
 def get_config() -> TrainConfig:

@@ -11,9 +11,10 @@ Ours: val PSNR 28.83 ± 0.17 of the reconstruction over seeds 0, 1, 2. Its evalu
 
 from dataclasses import replace
 
-from configs.giftnet.minibsds import get_config as giftnet
 from jaxharm.config import TrainConfig
 from jaxharm.papers.giftnet.teacher import TEACHER, TeacherObjective, teacher_config
+
+from .minibsds import get_config as giftnet
 
 
 def get_config() -> TrainConfig:

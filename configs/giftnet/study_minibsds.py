@@ -1,13 +1,13 @@
 """iSSAM, GiftNet without distillation and GiftNet on a small set of photographs, three seeds each.
 
 Command (again to resume; 12 runs of a few minutes on two CPU cores):
-    python benchmarks/ablate.py --study configs/giftnet/study_minibsds.py \
+    jaxharm study --study giftnet/study_minibsds \
         --workdir runs/giftnet_study --set data.data_dir=DATA
 """
 
 from jaxharm.studies.ablation import Run, Study
 
-_CONFIG = "configs/giftnet/minibsds.py"
+_CONFIG = "giftnet/minibsds"
 
 
 def get_study() -> Study:
@@ -16,7 +16,7 @@ def get_study() -> Study:
         runs=(
             Run("issam", "configs/issam/minibsds.py"),
             Run("giftnet_no_rd", _CONFIG, overlays=("gift_no_rd",)),
-            Run("teacher", "configs/giftnet/minibsds_teacher.py", measured=False),
+            Run("teacher", "giftnet/minibsds_teacher", measured=False),
             Run("giftnet", _CONFIG, sets=("objective.teacher={teacher}",)),
         ),
         seeds=(0, 1, 2),

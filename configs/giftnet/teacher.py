@@ -11,9 +11,10 @@ Ours: not yet run. Its evaluation measures how well it returns the real photogra
 
 from dataclasses import replace
 
-from configs.giftnet.iharmony4 import get_config as giftnet
 from jaxharm.config import TrainConfig
 from jaxharm.papers.giftnet.teacher import TEACHER, TeacherObjective, teacher_config
+
+from .iharmony4 import get_config as giftnet
 
 
 def get_config() -> TrainConfig:

@@ -1,13 +1,13 @@
 """GKNet, without its transformer and without modulation, on a small set of photographs, three seeds each.
 
 Command (again to resume; 9 runs of about 2 minutes each on two CPU cores):
-    python benchmarks/ablate.py --study configs/gknet/study_minibsds.py \
+    jaxharm study --study gknet/study_minibsds \
         --workdir runs/gknet_study --set data.data_dir=DATA
 """
 
 from jaxharm.studies.ablation import Run, Study
 
-_CONFIG = "configs/gknet/minibsds.py"
+_CONFIG = "gknet/minibsds"
 
 
 def get_study() -> Study:

@@ -13,8 +13,9 @@ clone with a fresh environment, beside a running test suite).
 
 from dataclasses import replace
 
-from configs.pih import minibsds
 from jaxharm.config import EvalConfig, SynthesisConfig, TrainConfig
+
+from . import minibsds
 
 
 def get_config() -> TrainConfig:

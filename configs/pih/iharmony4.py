@@ -13,9 +13,10 @@ Ours: not yet run.
 
 from dataclasses import replace
 
-from configs.pih import artist_retouched
 from jaxharm.config import AugmentConfig, DataConfig, EvalConfig, TrainConfig, UnpairedConfig
 from jaxharm.registry import model_config
+
+from . import artist_retouched
 
 
 def get_config() -> TrainConfig:

@@ -18,10 +18,11 @@ a shared machine.
 
 from dataclasses import replace
 
-from configs.pih import minibsds
 from jaxharm.config import TrainConfig, UnpairedConfig
 from jaxharm.papers.pih.discriminator import PIHDiscriminatorConfig
 from jaxharm.papers.pih.system import AdversarialConfig
+
+from . import minibsds
 
 
 def get_config() -> TrainConfig:

@@ -14,10 +14,11 @@ Ours: not yet run. On minibsds and textures, see minibsds_exit.py.
 
 from dataclasses import replace
 
-from configs.propih import coco_wikiart
 from jaxharm.config import EvalConfig, OptimConfig, TrainConfig
 from jaxharm.papers.propih.exit_train import ExitHeadObjective
 from jaxharm.registry import model_config
+
+from . import coco_wikiart
 
 
 def get_config() -> TrainConfig:

@@ -12,7 +12,6 @@ Ours: from step 1 to step 600 the losses of the stages 1 to 4 fall from 0.566, 0
 
 from dataclasses import replace
 
-from configs.propih import coco_wikiart
 from jaxharm.config import (
     CheckpointConfig,
     EvalConfig,
@@ -24,6 +23,8 @@ from jaxharm.config import (
 from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig
 from jaxharm.papers.propih.model import ProPIHConfig
 from jaxharm.papers.propih.system import ProPIHObjective
+
+from . import coco_wikiart
 
 
 def get_config() -> TrainConfig:

@@ -14,8 +14,9 @@ generator differed in rounding alone, had labels 232, 112, 109, 61, accuracy 0.5
 
 from dataclasses import replace
 
-from configs.propih import exit_head, minibsds
 from jaxharm.config import TrainConfig
+
+from . import exit_head, minibsds
 
 
 def get_config() -> TrainConfig:

@@ -1,34 +1,106 @@
-"""The commands of `python -m jaxharm`; each module adds its parser and runs when chosen."""
+"""The command line: `jaxharm COMMAND ...`, the same as `python -m jaxharm COMMAND ...`.
 
-import argparse
-from collections.abc import Sequence
+This folder is the top of both packages, and the only place in jaxharm that may import
+data_pipelines. Every command is imported when it is chosen, so that `jaxharm --help` and light
+commands stay quick.
+"""
 
-from jaxharm.cli import convert, harmonize, models, votes
-from jaxharm.errors import run_command
-from jaxharm.papers.pih import plot_curves
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 
-_COMMANDS = {
-    "harmonize": harmonize,
-    "plot-curves": plot_curves,
-    "convert": convert,
-    "models": models,
-    "votes": votes,
+from jaxharm.cli.command import run_module
+from jaxharm.commands import Command
+from jaxharm.errors import InputError, run_command
+from jaxharm.registry import entries
+
+Load = Callable[[], Command]
+
+
+def _train() -> Command:
+    from jaxharm.cli import train
+
+    return train
+
+
+def _eval() -> Command:
+    from jaxharm.cli import eval
+
+    return eval
+
+
+def _study() -> Command:
+    from jaxharm.cli import study
+
+    return study
+
+
+def _data() -> Command:
+    from jaxharm.cli import data
+
+    return data
+
+
+def _harmonize() -> Command:
+    from jaxharm.cli import harmonize
+
+    return harmonize
+
+
+def _convert() -> Command:
+    from jaxharm.cli import convert
+
+    return convert
+
+
+def _models() -> Command:
+    from jaxharm.cli import models
+
+    return models
+
+
+def _votes() -> Command:
+    from jaxharm.cli import votes
+
+    return votes
+
+
+# name -> summary and module. The summary stands here so that the overview imports none of them.
+_COMMANDS: Mapping[str, tuple[str, Load]] = {
+    "models": ("List the models: sizes, weights, license, memory.", _models),
+    "harmonize": ("Harmonize one image or a folder of them.", _harmonize),
+    "data": ("Build, check, export or make data sets.", _data),
+    "train": ("Train a system; run it again to resume.", _train),
+    "eval": ("Evaluate a trained system on a data set.", _eval),
+    "study": ("Train and compare several runs over several seeds.", _study),
+    "convert": ("Convert an official PyTorch checkpoint.", _convert),
+    "votes": ("Rank methods by the votes of a user study.", _votes),
 }
 
 
 def run(argv: Sequence[str]) -> int:
-    """Parses `argv`, runs the command and returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m jaxharm", description="Image harmonization.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in _COMMANDS.items():
-        summary = (module.__doc__ or "").splitlines()[0]
-        module.add_arguments(
-            commands.add_parser(
-                name,
-                help=summary,
-                description=module.__doc__,
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-            )
-        )
-    arguments = parser.parse_args(argv)
-    return run_command(lambda: _COMMANDS[arguments.command].execute(arguments))
+    """Runs the command that `argv` starts with and returns its exit status."""
+    papers = {name: load for entry in entries() for name, load in entry.commands.items()}
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview(papers))
+        return 0
+    name = argv[0]
+    loads = {**{known: load for known, (_, load) in _COMMANDS.items()}, **papers}
+    if name not in loads:
+        return run_command(lambda: _refuse(name, list(loads)))
+    return run_module(loads[name](), argv[1:], prog=f"jaxharm {name}")
+
+
+def _overview(papers: Mapping[str, Load]) -> str:
+    """The list of commands; those of papers are imported for their summaries, and light."""
+    summaries = {name: summary for name, (summary, _) in _COMMANDS.items()}
+    for name, load in papers.items():
+        summaries[name] = (load().__doc__ or "").splitlines()[0]
+    width = max(map(len, summaries))
+    lines = [f"  {name:{width}}  {summary}" for name, summary in summaries.items()]
+    head = ["usage: jaxharm COMMAND ...", "", "Image harmonization in JAX.", "", "commands:"]
+    return "\n".join([*head, *lines, "", "`jaxharm COMMAND --help` explains one of them."])
+
+
+def _refuse(name: str, known: Sequence[str]) -> int:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
+    raise InputError(f"unknown command {name!r}; known: {', '.join(close)}")

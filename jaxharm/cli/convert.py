@@ -47,8 +47,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     import dataclasses
 
-    from jaxharm.config import apply_overrides
     from jaxharm.convert import from_torch
+    from jaxharm.overrides import apply_overrides
     from jaxharm.weights.portable import save_weights
     from jaxharm.weights.torch_file import read_torch_file
 

@@ -1,6 +1,6 @@
 """Several runs over several seeds, compared: what a study is, and its table.
 
-`benchmarks/ablate.py` runs a study; its file defines get_study() (see configs/giftnet/study_minibsds.py).
+`jaxharm study` makes the runs; a study's file defines get_study(), as the published studies do.
 """
 
 import dataclasses
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxharm.config import TrainConfig, import_file, load_config
+from jaxharm.config import TrainConfig
+from jaxharm.config_file import find_config, import_file, load_config
 from jaxharm.errors import InputError
 from jaxharm.evaluation.report import COLUMNS
 from jaxharm.evaluation.summary import ALL
@@ -79,17 +80,21 @@ class Job:
     record: dict[str, Any]
 
 
-def load_study(path: Path, seeds: Sequence[int] = (), only: Sequence[str] = ()) -> Study:
+def load_study(name: str | Path, seeds: Sequence[int] = (), only: Sequence[str] = ()) -> Study:
     """The study of a file, perhaps with other seeds or only some of its rows.
 
     Rows that are left out stay where a chosen one needs them.
+
+    Args:
+        name: a published study, "MODEL/STUDY" as under configs/, or the path of a Python file.
+        seeds: instead of the study's own.
+        only: names of the rows that are wanted; all of them if empty.
 
     Raises:
         InputError: no such file, nothing measured, a name twice or not usable, unknown rows, or a
             {NAME} that is no earlier run.
     """
-    if not path.is_file():
-        raise InputError(f"study {path} does not exist; see configs/giftnet/study_minibsds.py")
+    path = find_config(name)
     module = import_file(path)
     if not hasattr(module, "get_study"):
         raise InputError(f"{path} defines no get_study()")

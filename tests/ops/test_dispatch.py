@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxharm.config import OpsConfig, apply_overrides
+from jaxharm.config import OpsConfig
 from jaxharm.errors import InputError
 from jaxharm.ops import apply_curves, dispatch
 from jaxharm.ops.dispatch import Implementation, choose
+from jaxharm.overrides import apply_overrides
 
 REFERENCE = Implementation("toy_reference")
 TPU = Implementation("toy_kernel")

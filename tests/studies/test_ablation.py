@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import ablate
+from jaxharm.__main__ import main
 from jaxharm.errors import InputError
+from jaxharm.studies import run as study_run
 from jaxharm.studies.ablation import Run, Study, load_study, plan, summarize, table
 
 CONFIG = "from support import toy_system\n\ndef get_config():\n    return toy_system.toy_config()\n"
@@ -31,21 +32,22 @@ def get_study():
         seeds=(3, 4),
     )
 """
-# Stand-ins for train.py and eval.py: they note their arguments, the second one invents numbers.
+# A stand-in for the commands train and eval: it notes its arguments, and as eval invents numbers.
 SCRIPT = """
 import json, pathlib, sys, time
-arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+name = sys.argv[1]
+arguments = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 folder = pathlib.Path(arguments["--workdir"])
 with (folder.parent.parent / "calls.txt").open("a") as file:
-    print("{name}", folder.parent.name, folder.name, file=file)
+    print(name, folder.parent.name, folder.name, file=file)
 seed = [a for a in sys.argv if a.startswith("--set=seed=")][-1][11:]
 if (folder.parent.parent / "slow").exists():
     time.sleep(60)
-if "{name}" == "eval":
+if name == "eval":
     value = float(seed) + len(folder.parent.name)
-    row = {{"fmse": value, "psnr": 30.0, "count": 9}}
-    result = {{"All": row, "baseline": {{"All": {{"fmse": 50.0, "psnr": 29.0}}}}, "protocol": "p",
-              "statement": {{"evaluated": {{"data": "d val"}}}}}}
+    row = {"fmse": value, "psnr": 30.0, "count": 9}
+    result = {"All": row, "baseline": {"All": {"fmse": 50.0, "psnr": 29.0}}, "protocol": "p",
+              "statement": {"evaluated": {"data": "d val"}}}
     out = folder / "eval"
     out.mkdir()
     (out / "metrics.json").write_text(json.dumps(result))
@@ -58,16 +60,14 @@ def study(tmp_path, monkeypatch) -> Path:
     config = tmp_path / "toy/config.py"
     config.write_text(CONFIG)
     (tmp_path / "study.py").write_text(STUDY.format(config=str(config)))
-    for name in ("train", "eval"):
-        (tmp_path / f"{name}.py").write_text(SCRIPT.format(name=name))
-    monkeypatch.setattr(ablate, "_SCRIPTS", tmp_path)
+    (tmp_path / "command.py").write_text(SCRIPT)
+    monkeypatch.setattr(study_run, "COMMAND", (sys.executable, str(tmp_path / "command.py")))
     return tmp_path
 
 
 def run(study: Path, *more: str) -> int:
-    return ablate.main(
-        ["--study", str(study / "study.py"), "--workdir", str(study / "runs"), *more]
-    )
+    file, folder = study / "study.py", study / "runs"
+    return main(["study", "--study", str(file), "--workdir", str(folder), *more])
 
 
 def calls(study: Path) -> list[str]:
@@ -90,12 +90,13 @@ def test_every_run_is_made_once_and_a_rerun_makes_nothing(study, capsys):
 
 
 def test_a_run_that_failed_is_made_again(study, capsys):
-    (study / "eval.py").write_text("raise SystemExit(2)")
-    with pytest.raises(SystemExit, match=r"eval.py of plain seed 3 ended with status 2"):
+    broken = SCRIPT.replace('if name == "eval":', 'if name == "eval":\n    raise SystemExit(2)')
+    (study / "command.py").write_text(broken)
+    with pytest.raises(SystemExit, match=r"eval of plain seed 3 ended with status 2"):
         run(study)
-    (study / "eval.py").write_text(SCRIPT.format(name="eval"))
+    (study / "command.py").write_text(SCRIPT)
     assert run(study, "--only", "plain", "--seeds", "3") == 0
-    assert calls(study) == ["train plain seed3", "train plain seed3", "eval plain seed3"]
+    assert calls(study) == ["train plain seed3", "eval plain seed3"] * 2
 
 
 def test_chosen_rows_bring_what_they_need(study):
@@ -115,11 +116,12 @@ def test_other_settings_need_another_folder(study, capsys):
 def test_a_request_to_stop_reaches_the_run(study):
     (study / "runs").mkdir()
     (study / "runs/slow").touch()
-    code = "import sys, pathlib; from benchmarks import ablate; "
-    code += f"ablate._SCRIPTS = pathlib.Path({str(study)!r}); sys.exit(ablate.main(sys.argv[1:]))"
+    code = "import sys; from jaxharm.__main__ import main; from jaxharm.studies import run\n"
+    code += f"run.COMMAND = (sys.executable, {str(study / 'command.py')!r})\n"
+    code += "sys.exit(main(sys.argv[1:]))"
     arguments = ["--study", str(study / "study.py"), "--workdir", str(study / "runs")]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, "study", *arguments], stdout=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while not (study / "runs/calls.txt").exists() and time.monotonic() < deadline:

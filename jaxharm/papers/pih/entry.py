@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from collections.abc import Callable
     from typing import Any
 
+    from jaxharm.commands import Command
     from jaxharm.papers.pih.model import PIH, PIHConfig
     from jaxharm.papers.pih.system import PIHObjective, PIHSystem
     from jaxharm.weights.name_map import NameMap
@@ -43,6 +44,12 @@ def _torch_names() -> "Callable[[Any], NameMap]":
     return torch_names
 
 
+def _plot_curves() -> "Command":
+    from jaxharm.papers.pih import plot_curves
+
+    return plot_curves
+
+
 _PAPER = "Semi-supervised Parametric Real-world Image Harmonization, CVPR 2023, arXiv 2303.00157"
 _WEIGHTS = "official checkpoints convert (jaxharm convert); none shipped"
 _LICENSE = "code Apache-2.0; official weights: see the PIH repository"
@@ -59,6 +66,7 @@ ENTRIES = (
         memory_mib=636,
         needs_background=True,
         strategy="parametric",
+        commands={"plot-curves": _plot_curves},
         official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
         paper=_PAPER,
         weights=_WEIGHTS,

@@ -11,7 +11,7 @@ import pytest
 from support.random_variables import QUICK_COMPILE
 from support.system_cases import tiny_batch, tiny_config
 
-from jaxharm.config import load_config
+from jaxharm.config_file import load_config
 from jaxharm.evaluation.padding import padded_maps
 from jaxharm.interfaces import Output
 from jaxharm.nn.imagenet import STD

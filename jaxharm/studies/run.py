@@ -1,41 +1,43 @@
-"""Runs a study: every run with every seed, then one table. Run it again to resume."""
+"""Makes the runs of a study that are not finished, one after the other, and keeps its table.
 
-import argparse
+Every run is a process of its own (`jaxharm train`, then `jaxharm eval`): a run that fails or is
+killed leaves the others alone, and nothing of one run can reach into the next.
+"""
+
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
-from jaxharm.errors import InputError, run_command
-from jaxharm.studies.ablation import (
-    Job,
-    Study,
-    load_study,
-    plan,
-    read_results,
-    summarize,
-    table,
-)
+from jaxharm.errors import InputError
+from jaxharm.studies.ablation import Job, Study, read_results, summarize, table
 
-_SCRIPTS = Path(__file__).resolve().parent.parent  # where train.py and eval.py are
+COMMAND = (sys.executable, "-m", "jaxharm")
 _RECORD = "ablation.json"
 
 
-def run(args: argparse.Namespace) -> None:
-    """Makes the runs that are not finished, one after the other, and keeps the table up to date."""
-    study = load_study(args.study, args.seeds or (), args.only or ())
-    jobs = plan(study, args.workdir, args.set)
-    finished = [_is_finished(job) for job in jobs]
+def run_jobs(study: Study, jobs: Sequence[Job], workdir: Path) -> None:
+    """Makes what is missing, and prints the table.
+
+    Args:
+        study: what is compared.
+        jobs: its runs, as `plan` lists them.
+        workdir: gets table.md and results.json, after every run.
+
+    Raises:
+        InputError: a folder holds another run than the one that belongs there.
+    """
+    finished = [_is_finished(job) for job in jobs]  # all of them first: a mix-up costs no run
     for number, (job, done) in enumerate(zip(jobs, finished, strict=True), 1):
         label = f"[{number}/{len(jobs)}] {job.run.name} seed {job.seed}"
         print(f"{label}: {'finished before' if done else job.folder}", flush=True)
         if not done:
             _make(job)
-            _report(study, jobs, args.workdir)
-    print(_report(study, jobs, args.workdir), end="")
+            _report(study, jobs, workdir)
+    print(_report(study, jobs, workdir), end="")
 
 
 def _is_finished(job: Job) -> bool:
@@ -50,11 +52,11 @@ def _is_finished(job: Job) -> bool:
             f"{job.folder} holds another run: its {key} was {old!r} and is now {new!r}; delete the "
             "folder or choose another --workdir"
         )
-    return before["finished"]
+    return bool(before["finished"])
 
 
-def _differences(old: Any, new: Any, key: str = "") -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
+def _differences(old: object, new: object, key: str = "") -> Iterator[tuple[str, object, object]]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in {**old, **new}:
             yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
     elif old != new:
@@ -68,21 +70,21 @@ def _make(job: Job) -> None:
     shared = ["--config", job.run.config, "--workdir", str(job.folder)]
     shared += [f"--overlay={name}" for name in job.run.overlays]
     shared += [f"--set={item}" for item in job.sets]
-    _call("train.py", shared, job)
+    _call("train", shared, job)
     if job.run.measured:
         more = ["--out", str(job.folder / "eval"), "--gallery-images", "12"]
-        _call("eval.py", [*shared, *more], job)
+        _call("eval", [*shared, *more], job)
     record.write_text(json.dumps({"config": job.record, "finished": True}) + "\n")
 
 
-def _call(script: str, arguments: Sequence[str], job: Job) -> None:
-    """Runs train.py or eval.py; asked to stop, it lets the script save its state first."""
-    process = subprocess.Popen([sys.executable, str(_SCRIPTS / script), *arguments])
-    asked: list[int] = []
+def _call(command: str, arguments: Sequence[str], job: Job) -> None:
+    """Runs `jaxharm train` or `eval`; on a request to stop, lets it save its state first."""
+    process = subprocess.Popen([*COMMAND, command, *arguments])
+    requests: list[int] = []
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         del frame
-        asked.append(number)
+        requests.append(number)
         process.terminate()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -91,11 +93,11 @@ def _call(script: str, arguments: Sequence[str], job: Job) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if asked:
+    if requests:
         print("stopped on request; run the same command again to resume")
         raise SystemExit(0)
     if status:
-        raise SystemExit(f"{script} of {job.run.name} seed {job.seed} ended with status {status}")
+        raise SystemExit(f"{command} of {job.run.name} seed {job.seed} ended with status {status}")
 
 
 def _report(study: Study, jobs: Sequence[Job], workdir: Path) -> str:
@@ -107,21 +109,3 @@ def _report(study: Study, jobs: Sequence[Job], workdir: Path) -> str:
     (workdir / "results.json").write_text(json.dumps(summary, indent=1) + "\n")
     (workdir / "table.md").write_text(text)
     return text
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the arguments; returns the exit status."""
-    parser = argparse.ArgumentParser(description="Run a study over seeds; run again to resume.")
-    parser.add_argument("--study", required=True, type=Path, help="file with get_study()")
-    parser.add_argument("--workdir", required=True, type=Path, help="folder of all its runs")
-    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the study's own")
-    parser.add_argument("--only", nargs="+", metavar="RUN", help="these runs, and what they need")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="of all runs"
-    )
-    args = parser.parse_args(argv)
-    return run_command(lambda: run(args))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Evaluate a trained system on a data set: tables, metrics.json and a gallery in --out.
+
+Example:
+  jaxharm eval --config MODEL/RUN --workdir DIR --out DIR/eval
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from data_pipelines.loader import eval_batches
+from data_pipelines.reading import dataset_info
+from jaxharm.cli.command import run_module
+from jaxharm.cli.run_arguments import (
+    add_config_arguments,
+    add_process_arguments,
+    config_epilog,
+    config_of,
+    join_processes,
+)
+from jaxharm.compiler import enable_compilation_cache
+from jaxharm.config import TrainConfig
+from jaxharm.evaluation.evaluate import evaluate
+from jaxharm.evaluation.gallery import Gallery
+from jaxharm.evaluation.images import ImageSaver
+from jaxharm.evaluation.padding import example_batch, padded_maps, padded_predict
+from jaxharm.evaluation.report import as_table, write_report
+from jaxharm.metrics import get_protocol
+from jaxharm.metrics.lpips import load_lpips
+from jaxharm.ops.dispatch import override
+from jaxharm.registry import make_system
+from jaxharm.training import parallel
+from jaxharm.weights.checkpoint import load_for_eval
+
+epilog = config_epilog
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command."""
+    add_config_arguments(parser)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--workdir", dest="weights", type=Path, help="folder of a training run")
+    source.add_argument("--checkpoint", dest="weights", type=Path, help="a weights folder")
+    add = parser.add_argument
+    add("--out", required=True, type=Path, help="folder for the results")
+    add("--save-images", action="store_true", help="write every prediction as PNG")
+    add("--gallery-images", type=int, default=60, metavar="N", help="images in gallery.html")
+    add("--maps", action="store_true", help="show what explains a prediction in gallery.html")
+    add("--lpips-weights", type=Path, help="adds LPIPS; see metrics/lpips.py")
+    add_process_arguments(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Evaluates; every process of a run calls it."""
+    config = config_of(arguments)
+    with override(config.ops.implementation):
+        _evaluate(config, arguments)
+    return 0
+
+
+def _evaluate(config: TrainConfig, arguments: argparse.Namespace) -> None:
+    enable_compilation_cache()
+    join_processes(arguments)
+    protocol = get_protocol(config.eval.protocol)
+    lpips = load_lpips(arguments.lpips_weights) if arguments.lpips_weights else None
+    system = make_system(config, total_steps=1)
+    batches = eval_batches(
+        config.eval.data,
+        data_dir=config.data.data_dir,
+        **config.eval.loading,
+        **protocol.loading,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    mesh = parallel.make_mesh(jax.local_devices())  # every process evaluates its own share
+    state = parallel.on_mesh(
+        load_for_eval(arguments.weights, system, example_batch(config.system, config.model)), mesh
+    )
+    predict, explain = parallel.make_predict(system, mesh), parallel.make_maps(system, mesh)
+    gallery = Gallery(arguments.gallery_images)
+    saver = ImageSaver(arguments.out / "images")
+    result = evaluate(
+        padded_predict(lambda batch: predict(state, batch), config.model),
+        batches,
+        protocol,
+        observers=[gallery, saver] if arguments.save_images else [gallery],
+        maps=padded_maps(lambda b: explain(state, b), config.model) if arguments.maps else None,
+        lpips=lpips,
+    )
+    about = _about(config, arguments.weights)
+    write_report(result, arguments.out, about=about)
+    gallery.write(result, arguments.out / "gallery.html", about=about)
+    if jax.process_index() == 0:
+        print(as_table(result, about))
+
+
+def _about(config: TrainConfig, weights: Path) -> dict[str, str]:
+    """What the results are of, for their heads."""
+    about = {"model": config.system, "weights": str(weights)}
+    about["data"] = f"{config.eval.data} {config.eval.split}"
+    notes = dataset_info(config.eval.data, config.data.data_dir).metadata
+    return about | ({"held out": notes["held_out"]} if notes.get("held_out") else {})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python eval.py`: returns the exit status."""
+    return run_module(sys.modules[__name__], sys.argv[1:] if argv is None else argv, prog="eval.py")

@@ -1,0 +1,97 @@
+"""Train a system. Running the same command again resumes where the run stopped.
+
+Example:
+  jaxharm train --config MODEL/RUN --workdir DIR --overlay smoke --set data.data_dir=DATA
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
+from jaxharm.cli.command import run_module
+from jaxharm.cli.run_arguments import (
+    add_config_arguments,
+    add_process_arguments,
+    config_epilog,
+    config_of,
+    join_processes,
+)
+from jaxharm.compiler import enable_compilation_cache, save_memory_on_cpu
+from jaxharm.config import TrainConfig
+from jaxharm.evaluation.evaluate import Evaluation, evaluate
+from jaxharm.evaluation.padding import padded_predict
+from jaxharm.metrics import get_protocol
+from jaxharm.ops.dispatch import override
+from jaxharm.papers.propih.exit_train import ExitHeadObjective, train_exit_head
+from jaxharm.registry import make_system
+from jaxharm.training import parallel
+from jaxharm.training.loop import DivergedError, train
+
+epilog = config_epilog
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command."""
+    add_config_arguments(parser)
+    parser.add_argument("--workdir", required=True, type=Path, help="folder of the run")
+    add_process_arguments(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Trains; every process of a run calls it. Returns 1 where the loss was not finite."""
+    config = config_of(arguments)
+    try:
+        with override(config.ops.implementation):
+            _train(config, arguments)
+    except DivergedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train(config: TrainConfig, arguments: argparse.Namespace) -> None:
+    save_memory_on_cpu()
+    enable_compilation_cache()
+    join_processes(arguments)
+    protocol = get_protocol(config.eval.protocol)
+    place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+
+    open_eval = functools.partial(
+        eval_batches,
+        config.eval.data,
+        data_dir=config.data.data_dir,
+        **config.eval.loading,
+        **protocol.loading,
+        **place,
+    )
+
+    def evaluation(predict: parallel.Predict) -> Evaluation:
+        with open_eval() as batches:
+            return evaluate(padded_predict(predict, config.model), batches, protocol)
+
+    open_eval().close()  # reports a missing data set before hours of training, not after
+    if isinstance(config.objective, ExitHeadObjective):  # a phase that sees a fixed set once
+        train_exit_head(config, arguments.workdir, open_eval)
+        return
+    sets = describe_sources(config.data)
+    steps = config.steps or max(1, round((config.epochs or 0) * steps_per_epoch(config.data)))
+    train(
+        config,
+        make_system(config, total_steps=steps),
+        arguments.workdir,
+        lambda start: train_batches(config.data, seed=config.seed, start=start, **place),
+        evaluation,
+        dataset=sets,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python train.py`: returns the exit status."""
+    return run_module(
+        sys.modules[__name__], sys.argv[1:] if argv is None else argv, prog="train.py"
+    )
