@@ -40,6 +40,8 @@ class Range:
         )
 
     def __str__(self) -> str:
+        if self.at_least is not None and self.at_most is not None:
+            return f"from {self.at_least:g} to {self.at_most:g}"
         named = (
             ("of at least", self.at_least),
             ("above", self.above),

@@ -137,7 +137,7 @@ def check_config(config: "TrainConfig") -> None:
         # An objective that no entry has is that of a phase without a system of its own.
         if type(value) is not cls and (part == "model" or type(value) in others):
             raise InputError(
-                f"system={config.system!r} needs a {part} of type {cls.__name__}, and this config "
+                f"system={config.system!r} needs its {part} to be of type {cls.__name__}, and this config "
                 f"has a {type(value).__name__}: start from a config of that system"
             )
 

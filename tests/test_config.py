@@ -10,7 +10,7 @@ import pytest
 
 from jaxharm import registry
 from jaxharm.config import from_json, to_json
-from jaxharm.config_file import import_file, known_overlays, load_config
+from jaxharm.config_file import find_config, import_file, known_overlays, load_config
 from jaxharm.errors import InputError
 from jaxharm.registry import make_system
 from jaxharm.studies.ablation import load_study, plan
@@ -41,6 +41,7 @@ ABLATIONS = [
     for name in import_file(path).OVERLAYS
 ]
 PIH_DEMO = ROOT / "configs/pih/demo.py"
+OTHER = next(name for name in registry.list_models() if not name.startswith(("pih", "toy")))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -147,6 +148,59 @@ def test_missing_config_and_unknown_overlay():
         load_config(ROOT / "configs/pih/nothing.py")
     with pytest.raises(InputError, match=r"unknown overlay 'smok'.*did you mean smoke"):
         load_config(PIH_DEMO, overlays=["smok"])
+
+
+def test_published_configs_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pih/demo", "pih/demo.py", "configs/pih/demo.py"):
+        assert find_config(name).resolve() == PIH_DEMO
+    with pytest.raises(InputError, match=r"pih/dem does not exist; did you mean pih/demo"):
+        find_config("pih/dem")
+    (tmp_path / "pih").mkdir()
+    own = tmp_path / "pih/demo.py"
+    own.write_text(
+        "from jaxharm.config_file import load_config\n\n\ndef get_config():\n"
+        "    return load_config('pih/minibsds')\n"
+    )
+    assert find_config("pih/demo.py").resolve() == own  # a file that exists comes first
+    assert load_config(own) == load_config("pih/minibsds")
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        (
+            f"system={OTHER}",
+            f"system='{OTHER}' needs its model to be of type .* has a PIHConfig",
+        ),
+        ("system=nothing", "unknown model 'nothing'"),
+        ("eval.protocol=none", "protocol 'none'"),
+        ("optim.lr=-1", "config key 'optim.lr': OptimConfig.lr=-1.0 is not a number of at least 0"),
+        ("ema_decay=2", "config key 'ema_decay': TrainConfig.ema_decay=2.0"),
+        ("data.augment.flip=7", "config key 'data.augment.flip': AugmentConfig.flip=7.0"),
+        ("log.every=0", "config key 'log.every': LogConfig.every=0"),
+        ("data.augment.crop_scale=0.9,0.5", "crop_scale=.* is empty"),
+        ("optim.milestones=0.5,0.25", "milestones=.* must rise"),
+        ("data.weights=1,2,3", "weights=.* needs one number for each of the 1 data sets"),
+        ("objective.adversarial=true", "is a group; set one of its fields: recon_ratio"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(setting, says):
+    with pytest.raises(InputError, match=says) as caught:
+        load_config(PIH_DEMO, sets=[setting])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_objective_of_another_system_is_refused():
+    config = load_config(PIH_DEMO)
+    other = dataclasses.replace(config, objective=registry.get(OTHER).objective()())
+    with pytest.raises(InputError, match="needs its objective to be of type PIHObjective"):
+        make_system(other, total_steps=1)
+
+
+def test_settings_of_one_group_apply_together():
+    config = load_config(PIH_DEMO, sets=["steps=none", "epochs=3", "seed=1", "seed=2"])
+    assert (config.steps, config.epochs, config.seed) == (None, 3, 2)
 
 
 def test_steps_and_epochs_exclude_each_other():

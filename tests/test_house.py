@@ -45,8 +45,8 @@ ALLOWED = {
     "studies": {"config", "config_file", "errors", "evaluation"},
     "inference": {"errors", "images", "papers", "registry", "weights"},
     "papers": _WORDS
-    | {"cli", "commands", "compiler", "config", "images", "inference", "losses", "nn", "ops"}
-    | {"registry", "training", "weights"},
+    | {"cli", "commands", "compiler", "config", "fields", "images", "inference", "losses"}
+    | {"nn", "ops", "registry", "training", "weights"},
     "compiler": set(),
     "convert": {"weights"},
     "cli": {"commands", "compiler", "config", "config_file", "convert", "errors", "evaluation"}

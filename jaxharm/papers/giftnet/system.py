@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from jaxharm.config import TrainConfig
 from jaxharm.errors import InputError
+from jaxharm.fields import Natural, NonNegative, Positive, check_fields
 from jaxharm.interfaces import Array, Batch, Metrics, Output, TrainState
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.papers.giftnet.figures import NETWORK_TEACHER, explain
@@ -57,14 +58,17 @@ class RelationConfig:
         joint: the teacher goes on learning beside the student, with the same optimizer.
     """
 
-    weight: float = 1.0
+    weight: NonNegative = 1.0
     mode: Literal["relation", "feature"] = "relation"
     features: Literal["transformed", "raw_encoder"] = "transformed"
-    levels: tuple[int, ...] = (0, 1, 2)
+    levels: tuple[Natural, ...] = (0, 1, 2)
     similarity: Similarity = "cosine"
     positions: Positions = "all"
     distance: Distance = "l2"
     joint: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,14 @@ class GiftNetObjective:
         rd: the distillation.
     """
 
-    min_area: float = 1000.0
+    min_area: Positive = 1000.0
     teacher: str | None = None
     teacher_skips: bool = True
     teacher_use_mask: bool = True
     rd: RelationConfig = RelationConfig()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jaxharm.errors import InputError
+from jaxharm.fields import check_fields
 from jaxharm.interfaces import Array, Batch, Metrics, Output
 from jaxharm.losses.pixel import absolute_error, squared_error
 from jaxharm.losses.reduction import reduce_ratio
@@ -42,6 +43,9 @@ class TeacherObjective:
     """
 
     distance: Literal["l2", "l1"] = "l2"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

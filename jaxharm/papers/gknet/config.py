@@ -1,10 +1,10 @@
 """Options of GKNet, with the limits that they impose on each other."""
 
-import typing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxharm.errors import InputError
+from jaxharm.fields import Count, Decay, Natural, Probability, Range, check_fields
 from jaxharm.nn.init import Initializer, standard_normal
 from jaxharm.ops.dynamic_filter.api import Padding
 
@@ -69,36 +69,36 @@ class GKNetConfig:
         trained_size: side of the training images.
     """
 
-    base: int = 32
-    depth_levels: int = 5
+    base: Count = 32
+    depth_levels: Annotated[int, Range(at_least=2)] = 5
     norm: Literal["batch", "instance", "group", "none"] = "batch"
-    norm_from: int = 2
+    norm_from: Natural = 2
     bn_sync: bool = True
-    lre_dim: int = 256
-    lre_depth: int = 6
-    lre_heads: int = 8
-    lre_ffn: int = 512
+    lre_dim: Count = 256
+    lre_depth: Natural = 6
+    lre_heads: Count = 8
+    lre_ffn: Count = 512
     lre_norm_first: bool = False
     lre_act: Literal["gelu", "relu"] = "gelu"
-    lre_dropout: float = 0.0
+    lre_dropout: Decay = 0.0
     lre_pos: Literal["sincos_qk", "sincos_input", "learned_input", "none"] = "sincos_qk"
     lre_attn_mask: Literal["none", "fg_to_bg", "all_to_bg"] = "none"
-    fg_token_threshold: float = 0.5
+    fg_token_threshold: Probability = 0.5
     lre_flash: bool = False
-    lre_token_cap: int | None = 1024
+    lre_token_cap: Count | None = 1024
     kpb_chain: bool = True
-    kpb_convs: int = 2
+    kpb_convs: Natural = 2
     kpb_local: Literal["encoder", "decoder"] = "encoder"
     scf_mode: Literal["sk", "sum", "concat"] = "sk"
     scf_descriptor: Literal["gap", "gap_corr"] = "gap"
-    scf_reduction: int = 4
-    scf_min_dim: int = 32
-    kernel_size: int = 3
-    kernel_groups: Literal["channel"] | int = "channel"
+    scf_reduction: Count = 4
+    scf_min_dim: Count = 32
+    kernel_size: Count = 3
+    kernel_groups: Literal["channel"] | Count = "channel"
     kernel_param: Literal["delta", "raw", "softmax"] = "delta"
-    modulate_levels: tuple[int, ...] | None = None
+    modulate_levels: tuple[Natural, ...] | None = None
     mod_padding: Padding = "zero"
-    mod_dilation: int = 1
+    mod_dilation: Count = 1
     mod_fg_gate: bool = False
     mod_residual: bool = False
     decoder_input: Literal["encoder", "lre", "sum"] = "encoder"
@@ -110,10 +110,10 @@ class GKNetConfig:
     init: Literal["he_xavier", "normal"] = "he_xavier"
     blend_train: bool = True
     binarize_mask: bool = True
-    trained_size: int = 256
+    trained_size: Count = 256
 
     def __post_init__(self) -> None:
-        self._check_choices()
+        check_fields(self)
         self._check_numbers()
         levels = self.modulate_levels
         if levels is None:
@@ -128,42 +128,23 @@ class GKNetConfig:
         for level in self.levels:
             self._check_groups(level)
 
-    def _check_choices(self) -> None:
-        for name, hint in typing.get_type_hints(type(self)).items():
-            value, choices = getattr(self, name), typing.get_args(hint)
-            if typing.get_origin(hint) is Literal and value not in choices:
-                raise InputError(f"GKNetConfig.{name}={value!r}: choose from {', '.join(choices)}")
-
     def _check_numbers(self) -> None:
-        positive = ("base", "lre_dim", "lre_heads", "lre_ffn", "scf_reduction", "scf_min_dim")
-        for name in (*positive, "mod_dilation"):
-            if getattr(self, name) < 1:
-                raise InputError(f"GKNetConfig.{name}={getattr(self, name)} must be positive")
-        for name in ("lre_depth", "kpb_convs", "norm_from"):
-            if getattr(self, name) < 0:
-                raise InputError(f"GKNetConfig.{name}={getattr(self, name)} must not be negative")
-        if self.depth_levels < 2:
-            raise InputError(f"GKNetConfig.depth_levels={self.depth_levels}: at least 2 are needed")
         if self.lre_dim % 4 or self.lre_dim % self.lre_heads:
             raise InputError(
                 f"GKNetConfig.lre_dim={self.lre_dim} must be a multiple of 4 and of lre_heads="
                 f"{self.lre_heads}"
             )
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+        if self.kernel_size % 2 == 0:
             raise InputError(
                 f"GKNetConfig.kernel_size={self.kernel_size} must be odd: a kernel has a center"
             )
-        if not 0 <= self.lre_dropout < 1:
-            raise InputError(f"GKNetConfig.lre_dropout={self.lre_dropout} is not in [0, 1)")
-        if self.lre_token_cap is not None and self.lre_token_cap < 1:
-            raise InputError(f"GKNetConfig.lre_token_cap={self.lre_token_cap} must be positive")
 
     def _check_groups(self, level: int) -> None:
         groups = self.kernel_groups
         width = self.channels[level]
         if groups == "channel":
             return
-        if not isinstance(groups, int) or groups < 1 or width % groups:
+        if width % groups:
             raise InputError(
                 f"GKNetConfig.kernel_groups={groups!r} does not divide {width}, the channels of "
                 f"modulated level {level}: take a divisor of every modulated width, or 'channel'"

@@ -7,6 +7,7 @@ the alternatives here, are not known.
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxharm.fields import NonNegative, Positive, check_fields
 from jaxharm.interfaces import Array, Batch, Metrics, Output, TrainState
 from jaxharm.losses.pixel import absolute_error, foreground_normalized_error, squared_error
 from jaxharm.losses.reduction import reduce_ratio
@@ -30,8 +31,11 @@ class GKNetObjective:
 
     loss: Literal["fn_mse", "mse", "l1"] = "fn_mse"
     loss_space: Literal["unit", "imagenet"] = "unit"
-    a_min: float = 100.0
-    weight: float = 1.0
+    a_min: Positive = 100.0
+    weight: NonNegative = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from jaxharm.fields import Positive, check_fields
 from jaxharm.interfaces import Array, Metrics, Output
 from jaxharm.losses.pixel import foreground_normalized_error
 from jaxharm.losses.reduction import reduce_ratio
@@ -18,7 +19,10 @@ class IssamObjective:
         min_area: pixels that the foreground counts as at least.
     """
 
-    min_area: float = 1000.0
+    min_area: Positive = 1000.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

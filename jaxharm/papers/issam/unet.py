@@ -5,12 +5,13 @@ configuration). The bottleneck is the last encoder block; decoder block 0 is the
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.fields import Count, Natural, Range, Share, check_fields
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import xavier_normal
@@ -43,29 +44,26 @@ class UNetConfig:
         trained_size: side of the training images.
     """
 
-    depth: int = 4
-    base_channels: int = 32
-    max_channels: int = 512
-    batch_norm_from: int = 2
+    depth: Annotated[int, Range(at_least=2)] = 4
+    base_channels: Count = 32
+    max_channels: Count = 512
+    batch_norm_from: Natural = 2
     ssam: bool = True
-    attend_from: int = 2
-    attention_mid: float = 0.5
+    attend_from: Natural = 2
+    attention_mid: Share = 0.5
     random_blur_init: bool = False
     image_fusion: bool = True
     residual_output: bool = False
-    trained_size: int = 256
+    trained_size: Count = 256
 
     def __post_init__(self) -> None:
+        check_fields(self)
         kind = type(self).__name__
-        if self.depth < 2:
-            raise InputError(f"{kind}.depth={self.depth}: a U-Net needs at least 2 blocks")
-        if self.base_channels < 1 or self.max_channels < self.base_channels:
+        if self.max_channels < self.base_channels:
             raise InputError(
-                f"{kind}.base_channels={self.base_channels} must be positive and at most "
+                f"{kind}.base_channels={self.base_channels} must be at most "
                 f"max_channels={self.max_channels}"
             )
-        if not 0 < self.attention_mid <= 1:
-            raise InputError(f"{kind}.attention_mid={self.attention_mid} is not in (0, 1]")
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.fields import Count, Positive, check_fields
 from jaxharm.interfaces import Array, Output
 from jaxharm.nn.conv import Conv, ConvTranspose
 from jaxharm.nn.norm import BatchNorm, instance_norm
@@ -53,26 +54,27 @@ class PHNetConfig:
         trained_size: side of the training images; results at others are not equivalent.
     """
 
-    channels: tuple[int, ...] = (3, 16, 64, 128, 256, 512, 1024)
-    grid_counts: tuple[int, ...] = (4, 3, 2, 1)
+    channels: tuple[Count, ...] = (3, 16, 64, 128, 256, 512, 1024)
+    grid_counts: tuple[Count, ...] = (4, 3, 2, 1)
     mix_init: tuple[float, float] = (0.5, 0.5)
     scale_init: float = 0.8
     grid_weights_init: Literal["official", "mean"] = "official"
     pfe_mix_init: tuple[float, float] = (0.9, 0.1)
-    se_reduction: int = 8
-    pn_eps: float = 1e-7
-    pfe_eps: float = 1e-8
-    pfe_background_divisor: float = 255.0
-    trained_size: int = 256
+    se_reduction: Count = 8
+    pn_eps: Positive = 1e-7
+    pfe_eps: Positive = 1e-8
+    pfe_background_divisor: Positive = 255.0
+    trained_size: Count = 256
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if len(self.channels) != STEPS + 1 or self.channels[0] != 3:
             raise InputError(
                 f"PHNetConfig.channels={self.channels}: seven numbers are needed, the first 3"
             )
-        if not 2 <= len(self.grid_counts) <= STEPS + 1 or min(self.grid_counts) < 1:
+        if not 2 <= len(self.grid_counts) <= STEPS + 1:
             raise InputError(
-                f"PHNetConfig.grid_counts={self.grid_counts}: two to seven positive numbers are needed"
+                f"PHNetConfig.grid_counts={self.grid_counts}: two to seven numbers are needed"
             )
         if self.channels[-1] < self.se_reduction:
             raise InputError(

@@ -14,6 +14,7 @@ import optax
 from flax import linen as nn
 
 from jaxharm.config import TrainConfig
+from jaxharm.fields import NonNegative, Positive, Probability, check_fields
 from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
 from jaxharm.losses.pixel import (
     foreground_normalized_error,
@@ -48,17 +49,20 @@ class PHNetObjective:
             is rounding noise, which Lion turns into full-size steps.
     """
 
-    psnr: float = 0.2
-    fnmse: float = 0.01
-    gradient: float = 0.01
-    l2: float = 0.0
-    l1: float = 0.0
-    color: float = 0.0
-    color_start: float = 101 / 300
+    psnr: NonNegative = 0.2
+    fnmse: NonNegative = 0.01
+    gradient: NonNegative = 0.01
+    l2: NonNegative = 0.0
+    l1: NonNegative = 0.0
+    color: NonNegative = 0.0
+    color_start: Probability = 101 / 300
     fnmse_on_blended: bool = False
-    fnmse_min_area: float = 100.0
+    fnmse_min_area: Positive = 100.0
     bn_axis: Literal["global", "local"] = "global"
     freeze_idle_biases: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

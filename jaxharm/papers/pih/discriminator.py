@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.fields import Count, check_fields
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.resample import resize
@@ -42,10 +43,11 @@ class PIHDiscriminatorConfig:
             paper's low-resolution training, from 120 two, from 64 three).
     """
 
-    width: int = 16
-    strides: tuple[int, ...] | None = None
+    width: Count = 16
+    strides: tuple[Count, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.strides is not None and len(self.strides) != len(ENCODER):
             raise InputError(
                 f"PIHDiscriminatorConfig.strides={self.strides}: six strides are needed"

@@ -18,13 +18,14 @@ exchanged, with the same result.
 
 import math
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.fields import Count, Decay, Natural, Positive, Range, check_fields
 from jaxharm.interfaces import Array, Output
 from jaxharm.nn.resample import Padding
 from jaxharm.ops import apply_curves
@@ -70,34 +71,26 @@ class PIHConfig:
     """
 
     light: bool = False
-    knots: int = 32
-    mask_offset: float = 0.5
+    knots: Annotated[int, Range(at_least=2)] = 32
+    mask_offset: Decay = 0.5
     masking: bool = True
     lowres: bool = False
     joint: bool = True
     single_alpha: bool = False
     identity_start: bool = False
-    predict_size: int | None = None
+    predict_size: Count | None = None
     region_statistics: bool = False
-    shading_width: int | None = None
-    shading_strides: tuple[int, ...] | None = None
+    shading_width: Count | None = None
+    shading_strides: tuple[Count, ...] | None = None
     shading_padding: Padding = "zero"
-    curve_width: float = 1.0
-    curve_blocks: tuple[int, ...] | None = None
+    curve_width: Positive = 1.0
+    curve_blocks: tuple[Natural, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.knots < 2:
-            raise InputError(f"PIHConfig.knots={self.knots}: a curve needs at least 2 knots")
-        if not 0 <= self.mask_offset < 1:
-            raise InputError(f"PIHConfig.mask_offset={self.mask_offset} is not in [0, 1)")
+        check_fields(self)
         if self.shading_strides is not None and len(self.shading_strides) != 6:
             raise InputError(
                 f"PIHConfig.shading_strides={self.shading_strides}: six strides are needed"
-            )
-        if self.shading_padding not in get_args(Padding):
-            raise InputError(
-                f"PIHConfig.shading_padding={self.shading_padding!r} is not one of "
-                f"{', '.join(get_args(Padding))}"
             )
         smallest = smallest_input(self.strides) if self.masking else 1
         if self.predict_size is not None and self.predict_size < smallest:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.fields import Positive, Probability, check_fields
 from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState, to_float
 from jaxharm.losses.adversarial import logistic_error
 from jaxharm.losses.pixel import (
@@ -42,14 +43,13 @@ class AdversarialConfig:
         discriminator: its options.
     """
 
-    recon_ratio: float = 0.5
+    recon_ratio: Probability = 0.5
     recon_with_gan: bool = True
     reference_bn_warm_pass: bool = False
     discriminator: PIHDiscriminatorConfig = field(default_factory=PIHDiscriminatorConfig)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.recon_ratio <= 1:
-            raise InputError(f"AdversarialConfig.recon_ratio={self.recon_ratio} is not in [0, 1]")
+        check_fields(self)
         if self.recon_ratio == 1 and not self.recon_with_gan:
             raise InputError(
                 "AdversarialConfig: with recon_ratio=1 and recon_with_gan=False the discriminator "
@@ -70,10 +70,13 @@ class PIHObjective:
         adversarial: the two-stream training; None: on pairs alone, without a discriminator.
     """
 
-    recon_weight: float = 0.92
+    recon_weight: Probability = 0.92
     reconstruction: Literal["l1", "l1_foreground", "fnmse"] = "l1"
-    min_area: float = 100.0
+    min_area: Positive = 100.0
     adversarial: AdversarialConfig | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.fields import Count, Decay, check_fields
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import normal_around
@@ -31,9 +32,12 @@ class ProPIHDiscriminatorConfig:
             of the mask.
     """
 
-    width: int = 64
-    halvings: int = 6
-    object_share: float = 100 / 64**2
+    width: Count = 64
+    halvings: Count = 6
+    object_share: Decay = 100 / 64**2
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def tiny(cls) -> "ProPIHDiscriminatorConfig":

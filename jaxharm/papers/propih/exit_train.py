@@ -20,6 +20,7 @@ import optax
 
 from jaxharm.config import TrainConfig
 from jaxharm.errors import InputError
+from jaxharm.fields import Name, NonNegative, Probability, check_fields
 from jaxharm.interfaces import Array, Params
 from jaxharm.papers.propih.exit import ExitHead
 from jaxharm.papers.propih.exit_labels import (
@@ -53,9 +54,12 @@ class ExitHeadObjective:
     """
 
     generator: str | None = None
-    labels: str = "automatic"
-    beta: float = 1.0
-    threshold: float = 0.5
+    labels: Name = "automatic"
+    beta: NonNegative = 1.0
+    threshold: Probability = 0.5
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 OpenSet = Callable[[], AbstractContextManager[Iterable[Mapping[str, np.ndarray]]]]

@@ -19,13 +19,14 @@ Weights: the official files convert (jaxharm convert propih); they were not at h
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.fields import Count, Range, check_fields
 from jaxharm.interfaces import Array, Output
 from jaxharm.nn.conv import Conv
 from jaxharm.ops import masked_adain
@@ -34,6 +35,7 @@ from jaxharm.papers.propih.reflect_conv import ReflectConv
 from jaxharm.papers.propih.vgg import PIECES, VggPiece
 
 STAGES = len(PIECES)
+StageNumber: TypeAlias = Annotated[int, Range(at_least=1, at_most=STAGES)]
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,17 @@ class ProPIHConfig:
         trained_size: side of the training images.
     """
 
-    width: int = 64
+    width: Annotated[int, Range(at_least=2)] = 64
     vgg_input_range: Literal["minus1_1", "0_1"] = "minus1_1"
     style_region: Literal["full", "background"] = "full"
     detach_previous: bool = True
     exit_head: bool = False
-    exit_units: int = 64
-    trained_size: int = 256
+    exit_units: Count = 64
+    trained_size: Count = 256
 
     def __post_init__(self) -> None:
-        if self.width < 2 or self.width % 2:
+        check_fields(self)
+        if self.width % 2:
             raise InputError(f"ProPIHConfig.width={self.width}: an even number is needed")
 
     @classmethod

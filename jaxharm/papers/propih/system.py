@@ -22,6 +22,7 @@ from flax import linen as nn
 
 from jaxharm.config import TrainConfig
 from jaxharm.errors import InputError
+from jaxharm.fields import NonNegative, check_fields
 from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
 from jaxharm.losses.reduction import Ratio, reduce_ratio
 from jaxharm.papers.propih.convert import load_encoder
@@ -31,7 +32,7 @@ from jaxharm.papers.propih.discriminator import (
     object_cells,
 )
 from jaxharm.papers.propih.image_gradient import image_losses
-from jaxharm.papers.propih.model import STAGES, ProPIH, stage_mask
+from jaxharm.papers.propih.model import STAGES, ProPIH, StageNumber, stage_mask
 from jaxharm.papers.propih.painterly import content_error, style_errors, style_moments
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.training.adversarial import AdversarialSystem, Judge
@@ -63,18 +64,21 @@ class ProPIHObjective:
 
     encoder: str | None = None
     random_encoder: bool = False
-    content_weight: float = 1.0
-    style_weight: float = 1.0
-    adversarial_weight: float = 1.0
+    content_weight: NonNegative = 1.0
+    style_weight: NonNegative = 1.0
+    adversarial_weight: NonNegative = 1.0
     style_layers: Literal["incremental", "all"] = "incremental"
-    supervise_stages: tuple[int, ...] = (1, 2, 3, 4)
+    supervise_stages: tuple[StageNumber, ...] = (1, 2, 3, 4)
     supervise_coarse: bool = True
     discriminator: ProPIHDiscriminatorConfig | None = field(
         default_factory=ProPIHDiscriminatorConfig
     )
     discriminator_statistics: Literal["global", "per_device"] = "global"
     gan_sum_before_mse: bool = True
-    result_stage: int = STAGES
+    result_stage: StageNumber = STAGES
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class Targets(NamedTuple):
@@ -98,12 +102,8 @@ class ProPIHSystem(AdversarialSystem):
     def from_config(cls, config: TrainConfig, *, total_steps: int) -> Self:
         """The system of `config`; InputError where a stage could not learn."""
         stages = config.objective.supervise_stages
-        if not stages or not set(stages) <= set(range(1, STAGES + 1)):
-            raise InputError(f"objective.supervise_stages={stages}: choose from 1 to {STAGES}")
-        if not 1 <= config.objective.result_stage <= STAGES:
-            raise InputError(
-                f"objective.result_stage={config.objective.result_stage}: choose 1 to {STAGES}"
-            )
+        if not stages:
+            raise InputError("objective.supervise_stages is empty: name one stage at least")
         if config.objective.discriminator is not None:
             config.objective.discriminator.fitted(config.data.image_size)
         idle = sorted(set(range(1, STAGES + 1)) - set(stages))

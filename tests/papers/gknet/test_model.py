@@ -310,13 +310,13 @@ def test_doubling_is_the_bilinear_resize():
         ({"modulate_levels": (4, 3)}, r"modulate_levels=\(4, 3\): .* 3 \(the deepest\) to 0"),
         ({"modulate_levels": (3, 3)}, "modulate_levels=.* each once"),
         ({"kernel_size": 4}, "kernel_size=4 must be odd"),
-        ({"norm": "layer"}, "norm='layer': choose from batch, instance, group, none"),
+        ({"norm": "layer"}, "norm='layer' is not one of batch, instance, group, none"),
         ({"lre_heads": 7}, "lre_dim=256 must be a multiple of 4 and of lre_heads=7"),
         ({"lre_token_cap": 0}, "lre_token_cap=0"),
         ({"depth_levels": 1}, "depth_levels=1"),
         ({"lre_dropout": 1.0}, "lre_dropout=1.0"),
-        ({"base": 0}, "base=0 must be positive"),
-        ({"kpb_convs": -1}, "kpb_convs=-1 must not be negative"),
+        ({"base": 0}, "base=0 is not an integer of at least 1"),
+        ({"kpb_convs": -1}, "kpb_convs=-1 is not an integer of at least 0"),
     ],
 )
 def test_impossible_options_are_named(options, says):

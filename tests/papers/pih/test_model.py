@@ -223,8 +223,8 @@ def test_gradient_reaches_every_parameter(light):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"knots": 1}, "at least 2 knots"),
-        ({"mask_offset": 1.0}, r"mask_offset=1.0 is not in \[0, 1\)"),
+        ({"knots": 1}, "knots=1 is not an integer of at least 2"),
+        ({"mask_offset": 1.0}, "mask_offset=1.0 is not a number of at least 0 and below 1"),
         ({"shading_strides": (4, 4)}, "six strides"),
         ({"shading_padding": "wrap"}, "'wrap' is not one of zero, edge"),
         ({"predict_size": 100}, "these strides need at least"),

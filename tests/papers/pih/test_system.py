@@ -166,7 +166,7 @@ def test_run_without_the_second_streams_data_is_told_what_to_set():
 
 
 def test_options_that_contradict_are_refused():
-    with pytest.raises(InputError, match=r"recon_ratio=1.5 is not in \[0, 1\]"):
+    with pytest.raises(InputError, match=r"recon_ratio=1.5 is not a number from 0 to 1"):
         AdversarialConfig(recon_ratio=1.5)
     with pytest.raises(InputError, match="the discriminator never learns"):
         AdversarialConfig(recon_ratio=1.0, recon_with_gan=False)

@@ -180,8 +180,10 @@ def test_another_encoder_than_that_of_the_checkpoint_is_told(tmp_path):
 
 
 def test_stages_that_could_not_learn_are_refused():
-    with pytest.raises(InputError, match="choose from 1 to 4"):
-        make_system(config(supervise_stages=(0, 4)), total_steps=10)
+    with pytest.raises(InputError, match="an integer from 1 to 4"):
+        config(supervise_stages=(0, 4))
+    with pytest.raises(InputError, match="supervise_stages is empty"):
+        make_system(config(supervise_stages=()), total_steps=10)
     with pytest.raises(InputError, match="nothing to learn from to stage 1, 2, 3"):
         make_system(config(supervise_stages=(4,)), total_steps=10)
     undetached = config(supervise_stages=(1, 2, 3), model={"detach_previous": False})
