@@ -192,6 +192,8 @@ def _earlier(full_name: str, root: Path, cls: type[TreeBuilder]) -> BuiltInfo | 
 
 def _replace(new: Path, final: Path) -> None:
     """Moves a finished data set into place, then removes the earlier one."""
+    # Renaming is atomic on one disk: readers find the earlier set or the new one, never a part. Only
+    # between the two renames is there none, and the earlier one is then kept under its hidden name.
     final.parent.mkdir(parents=True, exist_ok=True)
     old = final.with_name(f".replaced-{final.name}")
     shutil.rmtree(old, ignore_errors=True)

@@ -83,6 +83,7 @@ class RecordSource:
     def _open(self) -> Any:
         """The reader; opened at first use, because every worker process needs one of its own."""
         if self._source is None:
+            # Checked again inside the lock: another thread may have opened it in between.
             with self._lock:
                 if self._source is None:
                     self._source = self._reader()
@@ -138,6 +139,7 @@ def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
     folder = root.joinpath(*parts)
     versions = sorted(
         (path.parent for path in folder.glob(f"[0-9]*.[0-9]*.[0-9]*/{_INFO_FILE}")),
+        # As numbers, since as text 1.10.0 comes before 1.9.0.
         key=lambda path: [int(number) for number in path.name.split(".")],
     )
     if not versions:
@@ -155,6 +157,7 @@ def list_built(data_dir: str | os.PathLike | None = None) -> list[str]:
     root = resolve_data_dir(data_dir)
     found = [*root.glob(f"*/[0-9]*/{_INFO_FILE}"), *root.glob(f"*/*/[0-9]*/{_INFO_FILE}")]
     names = {path.parent.parent.relative_to(root).as_posix() for path in found}
+    # TFDS writes into a folder <version>.incomplete<random>; hidden folders are builds under way.
     return sorted(name for name in names if ".incomplete" not in name and name[0] != ".")
 
 

@@ -65,6 +65,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         **kwargs: Any,
     ) -> None:
         self._plates = plates or self.always_plates
+        # array_record has random access to records and is read without TensorFlow.
         kwargs.setdefault("file_format", "array_record")
         self._limits = Limits(max_side, max_megapixels)
         self._on_error: OnError = on_error
@@ -88,7 +89,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
             features=record_features(self.kind, self.subsets, plates=self._plates),
             metadata=tfds.core.MetadataDict(),
             license=self.license,
-            disable_shuffling=True,
+            disable_shuffling=True,  # records keep the order of the lists
         )
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:

@@ -60,6 +60,7 @@ class FileIndex:
         self._found: set[str] = set()
         if not folder.resolve().is_relative_to(self._root):
             report.error("path_traversal", f"{folder} is a link out of {root}")
+        # Sorted, because the order of a directory differs between file systems.
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 stem, ending = os.path.splitext(entry.name)

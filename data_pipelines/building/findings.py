@@ -146,7 +146,7 @@ KINDS = {
     ),
     "chart_in_view": Kind(
         "the color chart can be seen in the part of the photograph that is used",
-        "give a crop without the chart",
+        "choose a crop without the chart",
     ),
     "few_targets": Kind(
         "too few other images have a light under which a foreground does not clip",

@@ -11,6 +11,7 @@ from PIL import Image
 
 from jaxharm.images.masks import to_bytes
 
+# MPO is a JPEG file that holds further pictures, as some cameras write them; the first one is read.
 _FORMATS = {".jpg": ("JPEG", "MPO"), ".jpeg": ("JPEG", "MPO"), ".png": ("PNG",)}
 _RGB_MODES = ("RGB", "RGBA", "L", "LA", "P", "PA", "1")
 _MASK_MODES = (*_RGB_MODES, "I;16", "I;16B", "I;16L", "I")
@@ -95,6 +96,7 @@ def _checked_header(path: Path, image: Image.Image, is_mask: bool) -> Header:
         what = f"{image.mode}, {depth} bits" if image.format == "PNG" else image.mode
         raise ImageProblem("bad_channels", f"{path}: {what} per channel")
     plain = image.mode == ("L" if is_mask else "RGB") and depth == 8
+    # A PNG may declare one of its colors transparent, and some decoders then return four channels.
     plain = plain and "transparency" not in image.info
     if is_mask:
         plain = plain and image.format == "PNG"
@@ -177,7 +179,7 @@ def decode_mask(path: Path, data: bytes, *, orientation: int = 1) -> tuple[np.nd
     """
     with _decoding(path, data) as image:
         image.load()
-        if image.mode in ("P", "PA"):
+        if image.mode in ("P", "PA"):  # palette indices are not gray values
             image = image.convert("RGBA")
         return to_bytes(np.asarray(_turn(image, orientation)))
 
@@ -229,6 +231,7 @@ def looks_inverted(composite: np.ndarray, real: np.ndarray, mask: np.ndarray) ->
         composite, real: u8[h,w,3].
         mask: u8[h,w]; has foreground and background.
     """
+    # Both files may be JPEGs: noise of compression alone stays below 1 level on average.
     difference = np.abs(composite.astype(np.int16) - real).mean(-1)
     inside = mask >= FOREGROUND
     if not inside.any() or inside.all():

@@ -60,7 +60,7 @@ class Item:
 class Tree:
     """All items of a data set, split by split, in the order of the lists.
 
-    `held_out` describes in words what the test and validation splits hold, if the builder knows.
+    `held_out` describes the test and validation splits in words; empty if the builder cannot know.
     """
 
     root: Path

@@ -73,14 +73,14 @@ def read_lines(path: Path, report: Report) -> list[Line]:
     neither are returned.
     """
     lines = []
-    raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # some editors add this mark to UTF-8
     for number, encoded in enumerate(raw.split(b"\n"), 1):
         line = Line(encoded.decode("utf-8", errors="replace").strip(" \t\r"), path, number)
         if not line.text:
             continue
         if is_unsafe(line.text):
             report.error("path_traversal", str(line))
-        elif "\ufffd" in line.text:
+        elif "\ufffd" in line.text:  # what decoding puts in place of bytes that are not UTF-8
             report.error("bad_list_line", f"{line} is not UTF-8")
         else:
             lines.append(line)

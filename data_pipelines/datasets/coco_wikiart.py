@@ -15,12 +15,12 @@ from data_pipelines.datasets.wikiart import PaintingFiles, read_paintings
 
 OBJECTS, PAINTINGS = "coco", "wikiart"  # the subsets
 PAINTING_SPLIT = "{}_paintings"
-# split -> (folders of photographs, list of paintings, how many of them are published)
+# split -> (folders of photographs, list of paintings, published number of paintings)
 SPLITS = {
     "train": (("train2014", "train2017"), "style_train.csv", 57025),
     "test": (("val2014", "val2017"), "style_val.csv", 24421),
 }
-PREPARED = "SegmentationClass_select"
+PREPARED = "SegmentationClass_select"  # folder of masks that the authors selected and drew
 
 
 class CocoWikiart(TreeBuilder):
@@ -110,17 +110,26 @@ def _objects(coco: Path, photos: Path, report: Report) -> list[Item]:
     images = FileIndex(photos, coco, report)
     prepared = find_dir(coco, PREPARED)
     if prepared:
-        logger.info("objects of %s: masks of %s", photos.name, prepared)
-        masks = FileIndex(prepared, coco, report)
-        stems = [stem for stem in images.stems() if masks.find(f"{stem}.png")]
-        if not stems:
-            report.error("no_instances", f"{prepared}: no mask of an image of {photos}")
-        items = []
-        for stem in stems:
-            image, mask = images.find(f"{stem}.jpg"), masks.find(f"{stem}.png")
-            if image and mask:
-                items.append(_item(OBJECTS, stem, image, mask=mask))
-        return items
+        return _prepared_objects(images, FileIndex(prepared, coco, report), report)
+    return _annotated_objects(images, coco, report)
+
+
+def _prepared_objects(images: FileIndex, masks: FileIndex, report: Report) -> list[Item]:
+    """Lists the photographs that have a mask file."""
+    logger.info("objects of %s: masks of %s", images.folder.name, masks.folder)
+    items = []
+    for stem in images.stems():
+        image, mask = images.find(f"{stem}.jpg"), masks.find(f"{stem}.png")
+        if image and mask:
+            items.append(_item(OBJECTS, stem, image, mask=mask))
+    if not items:
+        report.error("no_instances", f"{masks.folder}: no mask of an image of {images.folder}")
+    return items
+
+
+def _annotated_objects(images: FileIndex, coco: Path, report: Report) -> list[Item]:
+    """Lists the photographs for which the annotation file has a selected object."""
+    photos = images.folder
     name = f"instances_{photos.name}.json"
     places = (coco / "annotations" / name, coco / name)
     annotations = next((place for place in places if place.is_file()), None)
@@ -139,6 +148,7 @@ def _objects(coco: Path, photos: Path, report: Report) -> list[Item]:
 
 
 def _paintings(listed: Path, files: PaintingFiles, report: Report) -> list[Item]:
+    """Lists the paintings of a list that exist; reports the others."""
     items = []
     for painting in read_paintings(listed, report):
         path = files.find(painting)

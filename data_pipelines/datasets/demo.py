@@ -94,6 +94,7 @@ def write_tree(out: Path) -> None:
             for split, (framings, recolorings) in PLAN.items():
                 for number in range(framings):
                     real_id = f"{name}-{thing}-{split}{number:02d}"
+                    # Seeded by name, so that a crop does not depend on how many came before it.
                     rng = np.random.default_rng([SEED, zlib.crc32(real_id.encode())])
                     real, framed = frame(photo, mask, rng)
                     reference = others[int(rng.integers(len(others)))]

@@ -70,6 +70,7 @@ def named_builder(base: type[TreeBuilder], name: str) -> type[TreeBuilder]:
             f"--name {name!r} is not a data set name: small letters, digits and underscores, "
             f"starting with a letter"
         )
+    # TFDS takes the name of a data set from its builder class, so each name needs a class.
     members = {"name": name, "__doc__": base.__doc__, "__module__": base.__module__}
     return type(base)(base.__name__, (base,), members, skip_registration=True)  # type: ignore
 
@@ -83,7 +84,7 @@ def scan_folder(name: str, manual_dir: Path, report: Report) -> Tree:
 
 
 def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
-    """The items of a tree of photographs and masks, or of PAINTED, for every list in it."""
+    """Lists the items of photographs with masks, or of composites on paintings, one split per list."""
     root = dataset_root(manual_dir, name, PAINTED[0])
     painted = find_dir(root, PAINTED[0]) is not None
     if not painted:
@@ -91,11 +92,13 @@ def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
     names = PAINTED if painted else ("images", "masks")
     folders = [require_dir(root, report, folder) for folder in names]
     if None in folders:
-        _lists(root, name, report)  # what is wrong with the lists is told as well
+        _lists(root, name, report)  # reports faults of the lists as well
         return Tree(root, "photos", {})
     images, masks, *rest = (FileIndex(folder, root, report) for folder in folders if folder)
-    folder = None if painted else find_dir(root, PLATES)
-    plates = rest[0] if painted else FileIndex(folder, root, report) if folder else None
+    plates = rest[0] if painted else None
+    plate_folder = None if painted else find_dir(root, PLATES)
+    if plate_folder:
+        plates = FileIndex(plate_folder, root, report)
     if painted and not any(root.glob("*.txt")):
         ids = {"test": images.stems()}
     else:

@@ -60,7 +60,7 @@ class Realhm(TreeBuilder):
 
 
 def _id_of(stem: str, files: FileIndex, report: Report) -> str:
-    """The `<id>` of a file `<id>_<role>`; any other name is reported and gives ""."""
+    """The `<id>` of a file `<id>_<role>`; "" for any other name, which is reported."""
     name, _, role = stem.rpartition("_")
     if name and role.lower() in _ROLES:
         return name

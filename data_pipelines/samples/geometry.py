@@ -119,6 +119,7 @@ def draw_crop(
     height, width = size
     for _ in range(10):
         area = rng.uniform(*scale) * height * width
+        # Uniform in the logarithm, so that a ratio and its inverse are equally likely.
         aspect = np.exp(rng.uniform(np.log(ratio[0]), np.log(ratio[1])))
         h, w = round(np.sqrt(area / aspect)), round(np.sqrt(area * aspect))
         if 0 < h <= height and 0 < w <= width:
@@ -147,6 +148,7 @@ def apply_geometry(
     Returns:
         The same keys: u8[height,width,3], and `mask` f32[height,width,1].
     """
+    # OpenCV and Pillow need contiguous pixels, which a cropped or mirrored view does not have.
     views = {key: np.ascontiguousarray(geometry(image)) for key, image in images.items()}
     return {
         key: resize_mask(view, size, mask_resize)

@@ -71,6 +71,7 @@ def recolor(
     change = _draw(sample, reference, FAMILIES[families[int(rng.integers(len(families)))]], rng)
     before = pixels.take(inside, axis=0)
     after = np.clip(change(before), 0, 255)
+    # Written through a view; only pixels of the mask are computed, all others stay bit for bit.
     composite.reshape(-1, 3)[inside] = quantize(before + weight[:, None] * (after - before))
     return composite
 

@@ -87,6 +87,7 @@ def record_order(
 
     streams = []
     for which, source in enumerate(sources):
+        # grain takes a seed of 32 bits: three numbers are hashed into one.
         entropy = np.random.SeedSequence((seed, tag, which))
         numbers = grain.MapDataset.range(len(source)).seed(int(entropy.generate_state(1)[0]))
         # Shuffling before repeating reshuffles each pass, and each pass has every record once.

@@ -73,14 +73,14 @@ def choose_targets(
     rng = np.random.default_rng([options.seed, zlib.crc32(foreground.name.encode())])
     chosen = []
     for index in rng.permutation(len(others)):
-        carried, clipped = transfer(
+        converted, clipped = transfer(
             pixels,
             lights[foreground.image].to_standard,
             lights[others[index]].from_standard,
             quantize_intermediate=options.quantize_intermediate,
         )
         if clipped <= options.max_clip:
-            chosen.append((others[index], carried, clipped))
+            chosen.append((others[index], converted, clipped))
         if len(chosen) == COMPOSITES_PER_FOREGROUND:
             return chosen
     raise ImageProblem(
@@ -113,14 +113,14 @@ def make_foreground(
     inside = mask >= FOREGROUND
     pixels = real[inside]
     records: list[CompositeRecord] = []
-    for k, (target, carried, clipped) in enumerate(
+    for k, (target, converted, clipped) in enumerate(
         choose_targets(pixels, foreground, lights, options), 1
     ):
         composite = real.copy()
-        composite[inside] = carried
+        composite[inside] = converted
         name = f"{foreground.name}_{k}"
         _write(out / "composite_images" / f"{name}.{options.ending}", composite)
-        error = float(np.mean((carried.astype(np.float64) - pixels) ** 2))
+        error = float(np.mean((converted.astype(np.float64) - pixels) ** 2))
         records.append(
             {"composite": name, "split": foreground.split, "target": target}
             | {"clipped": round(clipped, 5), "fmse": round(error, 3)}
@@ -149,6 +149,7 @@ def _write(path: Path, image: np.ndarray) -> None:
     flags = [cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
     bgr = image[..., ::-1] if image.ndim == 3 else image
     encoded = cv2.imencode(path.suffix, bgr, flags if path.suffix == ".jpg" else [])[1]
+    # Renamed when complete, so that a stopped run leaves no truncated image.
     partial = path.with_suffix(".partial")
     partial.write_bytes(encoded.tobytes())
     partial.replace(path)

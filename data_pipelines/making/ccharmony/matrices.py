@@ -48,6 +48,7 @@ def load_matrices(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     matrices = {}
     for name, data in _read(path, ".npy").items():
         try:
+            # Without pickles, which could run code of whoever made the file.
             matrix = np.load(io.BytesIO(data), allow_pickle=False).astype(np.float64)
         except (ValueError, OSError, TypeError) as error:
             raise DatasetValidationError(f"{path}: {name}.npy cannot be read: {error}") from error

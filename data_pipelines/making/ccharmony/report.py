@@ -41,7 +41,7 @@ def write_report(out: Path, lights: Mapping[str, Light], records: Sequence[Mappi
 
 
 def _spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
-    """Median, 95th percentile and maximum; None where there is no value."""
+    """Median, 95th percentile and maximum; None if there is no finite value."""
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
     if not known.size:
