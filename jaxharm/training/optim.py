@@ -1,6 +1,7 @@
 """Optimizers and learning-rate schedules, from an `OptimConfig`."""
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxharm.config import OptimConfig
@@ -9,7 +10,7 @@ from jaxharm.interfaces import Array
 
 
 def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
-    """Learning rate as a function of the optimization step (0 is the first).
+    """Returns the learning rate as a function of the optimization step (0 is the first).
 
     Warm-up multiplies by (step + 1) / warmup_steps until it reaches 1. After it, "cosine" falls
     from lr to final_lr over the rest of the run; "step" multiplies by gamma at each milestone,
@@ -23,30 +24,67 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
         raise InputError(
             f"optim.milestones={config.milestones} must be shares of the run, between 0 and 1"
         )
-    boundaries = jnp.asarray([round(share * total_steps) for share in config.milestones])
+    boundaries = [round(share * total_steps) for share in config.milestones]
+    rate: optax.Schedule
+    # Optax's own cosine, linear and piecewise schedules round in another order, by up to 1e-5 of the
+    # rate: a run that goes on from an older checkpoint would take other steps.
+    if config.schedule == "cosine":
+        rate = _cosine(config, total_steps)
+    elif config.schedule == "linear":
+        rate = _linear(config, total_steps)
+    elif config.schedule == "stairs":
+        rate = _stairs(config.lr, boundaries)
+    elif config.schedule == "step":
+        rate = _steps(config, boundaries)
+    else:
+        rate = optax.constant_schedule(config.lr)
 
     def schedule(step: Array) -> Array:
         step = jnp.asarray(step, jnp.float32)
-        lr = jnp.asarray(config.lr, jnp.float32)
-        if config.schedule == "cosine":
-            progress = (step - config.warmup_steps) / max(total_steps - config.warmup_steps, 1)
-            cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1)))
-            lr = config.final_lr + (config.lr - config.final_lr) * cosine
-        elif config.schedule == "linear":
-            start = max(config.milestones, default=0.0) * total_steps
-            progress = (step - start) / max(total_steps - start, 1)
-            lr = lr + (config.final_lr - lr) * jnp.clip(progress, 0, 1)
-        elif config.schedule == "step":
-            lr = lr * config.gamma ** jnp.sum(step >= boundaries)
-        elif config.schedule == "stairs":
-            lr = lr * (1 - jnp.sum(step >= boundaries) / (len(config.milestones) + 1))
+        lr = jnp.asarray(rate(step), jnp.float32)
         return lr * jnp.minimum(1.0, (step + 1) / max(config.warmup_steps, 1))
 
     return schedule
 
 
+def _steps(config: OptimConfig, boundaries: list[int]) -> optax.Schedule:
+    factors = np.float32(config.gamma) ** np.arange(len(boundaries) + 1, dtype=np.float32)
+    rates = [optax.constant_schedule(rate) for rate in np.float32(config.lr) * factors]
+    return optax.join_schedules(rates, boundaries)
+
+
+def _cosine(config: OptimConfig, total_steps: int) -> optax.Schedule:
+    def rate(step: Array) -> Array:
+        progress = (step - config.warmup_steps) / max(total_steps - config.warmup_steps, 1)
+        cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1)))
+        return config.final_lr + (config.lr - config.final_lr) * cosine
+
+    return rate
+
+
+def _linear(config: OptimConfig, total_steps: int) -> optax.Schedule:
+    start = max(config.milestones, default=0.0) * total_steps
+
+    def rate(step: Array) -> Array:
+        lr = jnp.asarray(config.lr, jnp.float32)
+        progress = (step - start) / max(total_steps - start, 1)
+        return lr + (config.final_lr - lr) * jnp.clip(progress, 0, 1)
+
+    return rate
+
+
+def _stairs(lr: float, boundaries: list[int]) -> optax.Schedule:
+    edges = jnp.asarray(boundaries)
+
+    def rate(step: Array) -> Array:
+        passed = jnp.sum(step >= edges)
+        return jnp.asarray(lr, jnp.float32) * (1 - passed / (len(boundaries) + 1))
+
+    return rate
+
+
 def make_optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
-    """The optimizer of `config`, with its schedule and, where set, gradient clipping.
+    """Builds the optimizer of `config`, with its schedule and, where set, gradient clipping.
 
     `b1` is the momentum of "sgd". Weight decay is decoupled for "adamw" and "lion" and added to
     the gradient for "adam" and "sgd", as in PyTorch.
