@@ -1,8 +1,8 @@
 """Bradley-Terry scores of a user study: which method do people prefer, from pairwise votes.
 
 P(i preferred to j) = e^si / (e^si + e^sj) (Bradley and Terry, 1952). The scores are the maximum
-likelihood ones, found by minorise-maximize steps (Hunter, 2004) and centered to sum 0. For real
-composites there is no ground truth, so this is how methods are ranked on them.
+likelihood ones, centered to sum 0. For real composites there is no ground truth, so this is how
+methods are ranked on them.
 
     python -m jaxharm votes votes.csv
 
@@ -127,26 +127,24 @@ def fit_votes(
 
 
 def fit(
-    wins: np.ndarray,
-    *,
-    smoothing: float = 0.5,
-    tolerance: float = 1e-10,
-    methods: Sequence[str] | None = None,
+    wins: np.ndarray, *, smoothing: float = 0.5, methods: Sequence[str] | None = None
 ) -> np.ndarray:
-    """Maximum likelihood scores of a matrix of wins.
+    """Finds the most likely scores for a matrix of wins.
 
     Args:
         wins: f64[n,n], wins[i, j] = how often i was preferred to j (ties half and half).
         smoothing: added to every off-diagonal entry.
-        tolerance: relative change of the strengths at which the iteration stops.
         methods: names for the error message.
 
     Returns:
         f64[n], mean 0.
 
     Raises:
-        InputError: a win graph that is not strongly connected, without smoothing.
+        InputError: without smoothing, where a method never won, or never lost, against the rest.
     """
+    # Imported here: it loads SciPy, which commands that fit nothing need not wait for.
+    import choix
+
     n = len(wins)
     counts = np.where(np.eye(n, dtype=bool), 0.0, np.asarray(wins, np.float64) + smoothing)
     if not _connected(counts):
@@ -154,26 +152,16 @@ def fit(
             f"the votes do not connect all of {', '.join(methods or map(str, range(n)))}: some "
             "method never won, or never lost, against the rest; use smoothing or more votes"
         )
-    games, won = counts + counts.T, counts.sum(axis=1)
-    strength = np.ones(n)
-    for _ in range(100_000):
-        new = won / (games / (strength[:, None] + strength[None, :])).sum(axis=1)
-        new /= np.exp(np.log(new).mean())
-        change = np.max(abs(new - strength) / strength)
-        strength = new
-        if change < tolerance:
-            break
-    scores = np.log(strength)
+    scores: np.ndarray = choix.ilsr_pairwise_dense(counts, tol=1e-10)
     return scores - scores.mean()
 
 
 def _connected(wins: np.ndarray) -> bool:
     """Whether every method can be reached from every other along wins."""
-    n = len(wins)
-    reach = (wins > 0) | np.eye(n, dtype=bool)
-    for _ in range(n):
-        reach = reach @ reach
-    return bool(reach.all())
+    from scipy.sparse import csgraph
+
+    parts, _ = csgraph.connected_components(wins > 0, connection="strong")
+    return bool(parts == 1)
 
 
 def table(result: Scores) -> str:
