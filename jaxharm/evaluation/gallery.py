@@ -2,9 +2,7 @@
 
 import base64
 import heapq
-import html
 import io
-import json
 import math
 import zlib
 from collections.abc import Mapping
@@ -14,11 +12,11 @@ from typing import Any
 
 import cv2
 import jax
+import jinja2
 import numpy as np
 from PIL import Image
 
 from jaxharm.evaluation.evaluate import Evaluation, Item, Row
-from jaxharm.evaluation.gallery_page import PAGE
 from jaxharm.evaluation.gather import gather
 from jaxharm.evaluation.report import describe
 from jaxharm.evaluation.summary import ALL
@@ -171,22 +169,26 @@ def _page(evaluation: Evaluation, cards: list[dict[str, Any]], about: Mapping[st
         f"Shown: {len(cards)} of {summary['count']} images, the {counts['worst']} with the highest "
         f"error, the {counts['best']} with the lowest and a fixed sample of {counts['sample']}."
     )
-    fill = {
-        "TITLE": html.escape(" · ".join(list(about.values())[:2]) or "Harmonization results"),
-        "FACTS": "".join(
-            f"<div><dt>{label}</dt><dd>{html.escape(value)}</dd></div>" for label, value in facts
-        ),
-        "PROTOCOL": html.escape(evaluation.protocol.name),
-        "SHOWN": html.escape(shown),
-        "NOTES": "".join(f"<li>{html.escape(note)}</li>" for note in notes),
-        "RANGE": str(ERROR_RANGE),
-        # "<" never stands in the data, so that no name can close the script element.
-        "CARDS": json.dumps(cards).replace("<", "\\u003c"),
-    }
-    page = PAGE
-    for name, value in fill.items():
-        page = page.replace(f"@@{name}@@", value)
-    return page
+    return _template().render(
+        title=" · ".join(list(about.values())[:2]) or "Harmonization results",
+        facts=facts,
+        protocol=evaluation.protocol.name,
+        shown=shown,
+        notes=notes,
+        error_range=ERROR_RANGE,
+        cards=cards,
+    )
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jaxharm.evaluation", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    # Jinja sorts the keys of what it writes as JSON; the order of a card's panels is ours.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    return environment.get_template("gallery.html.j2")
 
 
 def _number(value: float, digits: int) -> str:
