@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
-_SIDE = 720  # of the plotted square, in pixels
-_LEFT, _TOP, _RIGHT, _BOTTOM = 78, 66, 34, 70  # margins
-_OVERSAMPLING = 3
-_BACKGROUND, _FRAME, _GRID, _TEXT = "#ffffff", "#8a8f98", "#e7e9ed", "#30343b"
+_SIZE, _DPI = (8.32, 8.56), 100  # inches
+_AREA = (0.09375, 0.08178, 0.86538, 0.84112)  # of the curves: left, bottom, width, height
 _COLORS = {"red": "#d6402b", "green": "#2a9245", "blue": "#2f63d1"}
+_FRAME, _GRID, _TEXT = "#8a8f98", "#e7e9ed", "#30343b"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,82 +31,56 @@ def execute(arguments: argparse.Namespace) -> int:
 
     check_output(arguments.output, dtype=np.uint8)
     parameters = Parameters.load(arguments.params)
-    write_image(arguments.output, np.asarray(draw_curves(parameters.curves)))
+    write_image(arguments.output, draw_curves(parameters.curves))
     return 0
 
 
-def draw_curves(curves: "np.ndarray") -> "Image.Image":
-    """The three curves in one plot, input to the right and output upwards, both from 0 to 1.
+def draw_curves(curves: "np.ndarray") -> "np.ndarray":
+    """Draws the three curves in one plot, input to the right and output upwards, from 0 to 1.
 
     Args:
         curves: f32[3,k], values at the positions (i+0.5)/k.
 
     Returns:
-        An RGB image. Each knot is a dot; left of the first and right of the last the curve is
+        u8[856,832,3]. Each knot is a dot; left of the first and right of the last the curve is
         flat. Dashed: the identity.
     """
-    from PIL import Image, ImageDraw
+    import numpy as np
 
-    s = _OVERSAMPLING
-    size = (s * (_LEFT + _SIDE + _RIGHT), s * (_TOP + _SIDE + _BOTTOM))
-    image = Image.new("RGB", size, _BACKGROUND)
-    draw = ImageDraw.Draw(image)
+    # The bare figure and canvas, not pyplot: that looks for a display and keeps every figure.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        return s * (_LEFT + x * _SIDE), s * (_TOP + (1 - y) * _SIDE)
-
-    _draw_axes(draw, place)
-    for step in range(60):  # the identity, dashed
-        start, end = step / 60, (step + 0.55) / 60
-        draw.line([place(start, start), place(end, end)], fill=_FRAME, width=s)
+    canvas = FigureCanvasAgg(Figure(figsize=_SIZE, dpi=_DPI))
+    axes = canvas.figure.add_axes(_AREA)
     knots = curves.shape[1]
-    for (_, color), curve in zip(_COLORS.items(), curves.tolist(), strict=True):
-        points = [((i + 0.5) / knots, value) for i, value in enumerate(curve)]
-        line = [(0.0, curve[0]), *points, (1.0, curve[-1])]
-        draw.line([place(*point) for point in line], fill=color, width=2 * s, joint="curve")
-        radius = s * (3.2 if knots <= 64 else 1.6)
-        for point in points:
-            x, y = place(*point)
-            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=color)
-    _draw_words(draw, place, knots)
-    return image.resize((size[0] // s, size[1] // s), Image.Resampling.BOX)
-
-
-def _draw_axes(draw, place) -> None:
-    s = _OVERSAMPLING
-    for step in range(11):
-        at = step / 10
-        draw.line([place(at, 0), place(at, 1)], fill=_GRID, width=s)
-        draw.line([place(0, at), place(1, at)], fill=_GRID, width=s)
-    draw.line(
-        [place(0, 0), place(1, 0), place(1, 1), place(0, 1), place(0, 0)], fill=_FRAME, width=s
-    )
-
-
-def _draw_words(draw, place, knots: int) -> None:
-    from PIL import ImageFont
-
-    s = _OVERSAMPLING
-    small, large = (ImageFont.load_default(s * points) for points in (15, 18))
-    for step in range(6):
-        x, y = place(step / 5, 0)
-        draw.text((x, y + 10 * s), f"{step / 5:.1f}", fill=_TEXT, font=small, anchor="ma")
-        x, y = place(0, step / 5)
-        draw.text((x - 10 * s, y), f"{step / 5:.1f}", fill=_TEXT, font=small, anchor="rm")
-    x, y = place(0.5, 0)
-    draw.text((x, y + 36 * s), "input (sRGB-encoded)", fill=_TEXT, font=small, anchor="ma")
-    x, y = place(0, 1)
-    draw.text((x, y - 20 * s), "output", fill=_TEXT, font=small, anchor="ls")
-    draw.text((x, y - 42 * s), f"Curves, {knots} knots", fill=_TEXT, font=large, anchor="ls")
-    x, y = place(1, 1)
-    entries = [*_COLORS.items(), ("identity", _FRAME)]
-    for name, color in reversed(entries):
-        draw.text((x, y - 20 * s), name, fill=_TEXT, font=small, anchor="rs")
-        x -= draw.textlength(name, font=small) + 7 * s
-        start, middle = x - 22 * s, y - 25 * s
-        if name == "identity":  # dashed, as it is drawn
-            for dash in (start, x - 9 * s):
-                draw.line([(dash, middle), (dash + 9 * s, middle)], fill=color, width=2 * s)
-        else:
-            draw.line([(start, middle), (x, middle)], fill=color, width=3 * s)
-        x -= 40 * s
+    for (name, color), curve in zip(_COLORS.items(), curves, strict=True):
+        x = np.concatenate([[0], (np.arange(knots) + 0.5) / knots, [1]])
+        y = np.concatenate([curve[:1], curve, curve[-1:]])
+        # Without markers at both ends: there is no knot there.
+        axes.plot(
+            x,
+            y,
+            color=color,
+            label=name,
+            marker="o",
+            markersize=4.5 if knots <= 64 else 2.3,
+            markevery=slice(1, knots + 1),
+            clip_on=False,
+            zorder=3,
+        )
+    axes.plot([0, 1], [0, 1], "--", color=_FRAME, linewidth=1, label="identity")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="input (sRGB-encoded)", ylabel="output")
+    axes.set_title(f"Curves, {knots} knots", loc="left", color=_TEXT, fontsize=14, pad=14)
+    axes.set_xticks(np.linspace(0, 1, 11), minor=True)
+    axes.set_yticks(np.linspace(0, 1, 11), minor=True)
+    axes.grid(which="both", color=_GRID)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", length=0, pad=8, labelcolor=_TEXT, labelsize=11)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=_TEXT, fontsize=12)
+    axes.spines[:].set_color(_FRAME)
+    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 4, "frameon": False}
+    axes.legend(**place, labelcolor=_TEXT, fontsize=11, handlelength=1.6, columnspacing=1.4)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
