@@ -56,10 +56,10 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def _breakable(cell: re.Match[str]) -> str:
-    """A table cell whose code may break behind dots, slashes and underscores."""
+    """A table cell whose code may break behind its signs."""
     return re.sub(
         r"<code>([^<]*)</code>",
-        lambda m: "<code>" + re.sub(r"([._/=])", r"\1<wbr>", m.group(1)) + "</code>",
+        lambda m: "<code>" + re.sub(r"([._/=,])", r"\1<wbr>", m.group(1)) + "</code>",
         cell.group(0),
     )
 

@@ -9,13 +9,13 @@ import dataclasses
 import inspect
 import re
 import textwrap
-import types
 import typing
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 from jaxharm import registry
 from jaxharm.config import TrainConfig
+from jaxharm.fields import field_types, type_words
 from jaxharm.metrics.protocols import PROTOCOLS
 
 
@@ -52,7 +52,12 @@ def all_model_fields() -> str:
 
 def run_fields() -> str:
     """Tables of TrainConfig and of the groups inside it."""
-    plain = [f.name for f in dataclasses.fields(TrainConfig) if not _group(TrainConfig, f.name)]
+    elsewhere = ("model", "objective")  # the page on the models' options
+    plain = [
+        f.name
+        for f in dataclasses.fields(TrainConfig)
+        if f.name not in elsewhere and not _group(TrainConfig, f.name)
+    ]
     parts = ["## The run", _table(TrainConfig, "", only=plain)]
     for field in dataclasses.fields(TrainConfig):
         group = _group(TrainConfig, field.name)
@@ -63,7 +68,7 @@ def run_fields() -> str:
 
 def registry_names() -> list[str]:
     """Every registered name, helpers such as teachers included."""
-    return list(registry._ENTRIES)
+    return [entry.name for entry in registry.entries()]
 
 
 def models_table() -> str:
@@ -115,19 +120,21 @@ def _table(cls: type, prefix: str, *, only: list[str] | None = None) -> str:
     for key, hint, default, meaning in _rows(cls, prefix):
         if only is None or key in only:
             shown = "required" if default is dataclasses.MISSING else f"`{_value(default)}`"
-            rows.append(f"| `{key}` | {_cell(_type(hint))} | {shown} | {_cell(meaning)} |")
+            rows.append(
+                f"| `{key}` | {_cell(hint.removeprefix('collections.abc.'))} | {shown} | {_cell(meaning)} |"
+            )
     return "\n".join(rows)
 
 
-def _rows(cls: type, prefix: str) -> Iterator[tuple[str, Any, Any, str]]:
+def _rows(cls: type, prefix: str) -> Iterator[tuple[str, str, Any, str]]:
     """Key, type, default and meaning of every field, those of groups inside included."""
     meanings = field_meanings(cls)
-    hints = typing.get_type_hints(cls)
+    hints = field_types(cls)
     for field in dataclasses.fields(cls):
         key, default = f"{prefix}{field.name}", _default(field)
         group = _group(cls, field.name)
         if group is None:
-            yield key, hints[field.name], default, meanings.get(field.name, "")
+            yield key, type_words(hints[field.name]), default, meanings.get(field.name, "")
             continue
         if default is None:
             yield key, f"{group.__name__} or none", None, meanings.get(field.name, "")
@@ -186,9 +193,10 @@ def _beside_fields(cls: type) -> dict[str, str]:
     for node, below in zip(definition.body, [*definition.body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
-        comment = re.search(r"#\s*(.*)$", lines[(node.end_lineno or 1) - 1])
-        if comment:
-            found[node.target.id] = comment.group(1)
+        statement = lines[node.lineno - 1 : node.end_lineno]
+        comments = [m.group(1) for line in statement if (m := re.search(r"#\s*(.*)$", line))]
+        if comments:
+            found[node.target.id] = " ".join(comments)
         if (
             isinstance(below, ast.Expr)
             and isinstance(below.value, ast.Constant)
@@ -196,28 +204,6 @@ def _beside_fields(cls: type) -> dict[str, str]:
         ):
             found[node.target.id] = " ".join(below.value.value.split())
     return found
-
-
-def _type(hint: Any) -> str:
-    """A short form of a type, as one would say it."""
-    if isinstance(hint, str):
-        return hint
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return " or ".join(f"`{_value(a)}`" for a in args)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_type(a) for a in args)
-    if origin is tuple:
-        if len(args) == 2 and args[1] is Ellipsis:
-            return f"list of {_type(args[0])}"
-        return f"{len(args)} times {_type(args[0])}"
-    if typing.get_origin(hint) is typing.Annotated or hasattr(hint, "__metadata__"):
-        return _type(args[0])
-    if hint is type(None):
-        return "`none`"
-    if hint is Any:
-        return "group"
-    return getattr(hint, "__name__", str(hint).replace("typing.", ""))
 
 
 def _value(value: Any) -> str:
@@ -232,7 +218,7 @@ def _value(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, dict) or dataclasses.is_dataclass(value):
         return "{}" if not value else "..."
-    return str(value)
+    return str(value) or "(empty)"
 
 
 def _first_line(cls: type) -> str:
