@@ -1,4 +1,4 @@
-"""Overlays of GiftNet's ablations; names as in specs/giftnet 8, and what each row asks.
+"""Overlays of GiftNet's ablations; what each row asks is beside it.
 
 The teacher is set as for the config itself (--set objective.teacher=DIR); rows without distillation
 need none.

@@ -1,7 +1,8 @@
 """GiftNet from iHarmony4 to ccHarmony at 256x256.
 
 Paper: arXiv 2308.00356 and the data set's repository: models are trained on iHarmony4, fine-tuned on
-ccHarmony's training set and tested on its test set. The settings are not known: specs/giftnet 4.
+ccHarmony's training set and tested on its test set. The settings are not
+known: docs/papers/giftnet.md, "Training".
 Command (after configs/giftnet/iharmony4.py and its teacher):
     python train.py --config configs/giftnet/ccharmony_finetune.py --workdir runs/giftnet_ccharmony \
         --set init_from=runs/giftnet_iharmony4 --set objective.teacher=runs/giftnet_teacher

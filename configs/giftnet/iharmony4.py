@@ -1,7 +1,7 @@
 """GiftNet on iHarmony4 at 256x256.
 
-Paper: arXiv 2308.00356. The authors released neither code nor recipe: values are those of
-specs/giftnet 4, which follow its backbone iSSAM and DucoNet, by the same authors.
+Paper: arXiv 2308.00356. The authors released neither code nor recipe: values follow
+its backbone iSSAM, and DucoNet by the same authors (docs/papers/giftnet.md, "Training").
 Command (after configs/giftnet/teacher.py):
     python train.py --config configs/giftnet/iharmony4.py --workdir runs/giftnet_iharmony4 \
         --set objective.teacher=runs/giftnet_teacher

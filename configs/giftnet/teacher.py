@@ -1,7 +1,7 @@
 """GiftNet's teacher: iSSAM's U-Net without image fusion learns to return real photographs.
 
-Paper: arXiv 2308.00356; nothing but the purpose of this network is known. Values: specs/giftnet 3.1
-and 4.
+Paper: arXiv 2308.00356; nothing but the purpose of this network is known. Values:
+docs/papers/giftnet.md, "What we decided".
 Command:
     python train.py --config configs/giftnet/teacher.py --workdir runs/giftnet_teacher
 Hardware: the paper's is not known; ours not yet run.

@@ -1,6 +1,7 @@
 """Overlays of GKNet: the paper's components left out or replaced, and the training protocols.
 
-The paper's own ablation tables could not be found: rows are those of specs/gknet 11 and 10.
+The paper's own ablation tables could not be found: the rows are the open choices of
+docs/papers/gknet.md, "What we decided".
 """
 
 from dataclasses import replace
@@ -48,7 +49,7 @@ def protocol_dht(config: TrainConfig) -> TrainConfig:
 
 OVERLAYS: dict[str, Overlay] = {
     "full": lambda config: config,
-    "protocol_default": lambda config: config,  # specs/gknet 9, between the other two
+    "protocol_default": lambda config: config,  # between the other two
     "protocol_issam": protocol_issam,
     "protocol_dht": protocol_dht,
     # Components left out.

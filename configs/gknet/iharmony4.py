@@ -1,7 +1,7 @@
 """GKNet on iHarmony4 at 256x256.
 
-Paper: arXiv 2305.11676. Neither code nor recipe was available: values are those of specs/gknet 9, a
-reconstruction. Overlays: protocol_issam, protocol_dht (the two recipes it stands between), and the
+Paper: arXiv 2305.11676. Neither code nor recipe was available: the values are a
+reconstruction (docs/papers/gknet.md, "What we decided"). Overlays: protocol_issam, protocol_dht (the two recipes it stands between), and the
 rows of ablations.py.
 Command:
     python train.py --config configs/gknet/iharmony4.py --workdir runs/gknet_iharmony4

@@ -1,6 +1,6 @@
 """iSSAM on iHarmony4 at 256x256: the released configuration.
 
-Paper: arXiv 2006.00809 and its repository. Values: specs/giftnet 1 and 4.
+Paper: arXiv 2006.00809 and its repository. Values: docs/papers/issam.md, "Training".
 Command:
     python train.py --config configs/issam/iharmony4.py --workdir runs/issam_iharmony4
 Hardware: the release does not say; ours not yet run.

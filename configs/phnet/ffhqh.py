@@ -1,6 +1,6 @@
 """PHNet on FFHQH at 256x256: the released training configuration.
 
-Paper: arXiv 2402.17561, FFHQH at 256x256. Values: specs/phnet 2, 3.1, 3.3 (released train.yaml).
+Paper: arXiv 2402.17561, FFHQH at 256x256. Values: docs/papers/phnet.md, "Training" (released train.yaml).
 
     python train.py --config configs/phnet/ffhqh.py --workdir runs/phnet_ffhqh
 

@@ -1,6 +1,6 @@
 """PIH as released: dual-stream training on Artist-Retouched pairs at 512x512.
 
-Paper: arXiv 2303.00157; the released training script (specs/pih 5 and 6.2). The data set is private: give your own
+Paper: arXiv 2303.00157; the released training script (docs/papers/pih.md, "Training"). The data set is private: give your own
 photographs, edits and plates in its layout.
 Command:
     python -m data_pipelines.build artist_retouched --manual-dir RETOUCHED --data-dir DATA

@@ -1,6 +1,6 @@
 """PIH on iHarmony4 at 256x256, in two streams: its data variant and its low-resolution networks.
 
-Paper: arXiv 2303.00157; specs/pih 6.4. No script of it was released: the optimization is that of Artist-Retouched.
+Paper: arXiv 2303.00157 (docs/papers/pih.md, "Training"). No script of it was released: the optimization is that of Artist-Retouched.
 iHarmony4 has no inpainted plates: they are filled by diffusion (ours), and composites of the second stream are
 pasted onto the photographs themselves.
 Command:

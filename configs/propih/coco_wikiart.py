@@ -1,6 +1,6 @@
 """ProPIH as released: COCO objects on WikiArt paintings, 256x256, with the discriminator.
 
-Paper: arXiv 2312.10264; the released training script (specs/propih 4.6 and 5). The encoder comes from the file that
+Paper: arXiv 2312.10264; the released training script (docs/papers/propih.md, "Training"). The encoder comes from the file that
 objective.encoder names.
 Command:
     python -m data_pipelines.build coco_wikiart --manual-dir DOWNLOADS --data-dir DATA

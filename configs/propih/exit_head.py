@@ -1,6 +1,6 @@
 """ProPIH's exit head, for a generator that is trained already.
 
-Paper: arXiv 2312.10264 has one, its release does not: the recipe is that of specs/propih 3 (ours).
+Paper: arXiv 2312.10264 has one, its release does not: the recipe is ours (docs/papers/propih.md, "Training").
 Command:
     python train.py --config configs/propih/exit_head.py --workdir runs/propih_exit --set data.data_dir=DATA \
         --set objective.generator=runs/propih [--set objective.labels=labels.csv]
