@@ -1,4 +1,4 @@
-"""Losses on the logits of a discriminator."""
+"""The loss on a discriminator's logits."""
 
 import jax.numpy as jnp
 import optax
@@ -8,15 +8,13 @@ from jaxharm.losses.reduction import Ratio
 
 
 def logistic_error(logits: Array, labels: Array | float) -> Ratio:
-    """Binary cross entropy with logits, summed, over the number of logits.
+    """Binary cross entropy of logits, as the sum over all of them and their number.
 
-    max(l,0) - l*t + log(1 + exp(-|l|)), without overflow for any logit.
+    Each term is max(l,0) - l*t + log(1 + exp(-|l|)) for logit l and label t: no overflow.
 
     Args:
         logits: f32[...], high for real.
         labels: f32 of the same shape, or one for all: 1 = real, 0 = fake, in between for soft edges.
-
-    Source: PIH, specs/pih 4.2.
     """
     labels = jnp.broadcast_to(jnp.asarray(labels, jnp.float32), logits.shape)
     return jnp.sum(optax.sigmoid_binary_cross_entropy(logits, labels)), jnp.float32(logits.size)

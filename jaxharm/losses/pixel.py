@@ -1,4 +1,6 @@
-"""Pixel losses as ratios of sums, so that the mean over several devices is exact."""
+"""Pixel losses, each as a pair (sum, count)."""
+# A pair instead of a mean: the sums and counts of several devices add up to the exact mean of all
+# their images, which a mean of means is not.
 
 import jax.numpy as jnp
 
@@ -20,8 +22,6 @@ def absolute_error(prediction: Array, target: Array) -> Ratio:
 
     Args:
         prediction, target: f32[b,h,w,c] in [0,1].
-
-    Source: PIH, specs/pih 5 (L1 over the whole image).
     """
     return jnp.sum(jnp.abs(prediction - target)), jnp.float32(prediction.size)
 
@@ -32,8 +32,6 @@ def masked_absolute_error(prediction: Array, target: Array, mask: Array) -> Rati
     Args:
         prediction, target: f32[b,h,w,c] in [0,1].
         mask: f32[b,h,w,1].
-
-    Source: PHNet, specs/phnet 2 (L1).
     """
     return jnp.sum(jnp.abs(prediction - target) * mask), jnp.float32(prediction.size)
 
@@ -61,8 +59,8 @@ def foreground_normalized_error(
 ) -> Ratio:
     """Per image, squared differences over the foreground's size; summed over the images.
 
-    The numerator covers the whole image: it equals a foreground error only where the prediction
-    is blended with the target's background.
+    Background errors count as well: it is a foreground error only if the prediction has the
+    target's background.
 
     Args:
         prediction, target: f32[b,h,w,c] in [0,1].
@@ -71,8 +69,6 @@ def foreground_normalized_error(
 
     Returns:
         Sum over the images of sum (prediction-target)^2 / (c * max(sum m, min_area)), and b.
-
-    Source: PHNet, specs/phnet 2 (FnMSE).
     """
     square = jnp.sum(jnp.square(prediction - target), (1, 2, 3))
     area = jnp.maximum(jnp.sum(mask, (1, 2, 3)), min_area)

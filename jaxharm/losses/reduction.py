@@ -1,4 +1,4 @@
-"""Means over the whole batch, on one device or many."""
+"""Sums and means over the whole batch, on one device or many."""
 
 import jax
 

@@ -1,4 +1,4 @@
-"""Exact means over many images: sums and counts, never means of means."""
+"""Exact means over many images, from sums and counts."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,12 +9,12 @@ from jaxharm.errors import InputError
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean in the making.
+    """The sum and the count of a mean.
 
     Attributes:
         total: correctly rounded sum of the defined values.
         count: how many there are.
-        undefined: how many values were NaN or infinite and are left out.
+        undefined: how many values were NaN or infinite; they are left out.
     """
 
     total: float
@@ -28,27 +28,29 @@ class Mean:
 
 
 def mean_of(values: Iterable[float], valid: Sequence[float] | None = None) -> Mean:
-    """Sums per-image values; the result does not depend on their order.
+    """Averages per-image values; the result does not depend on their order.
 
     Args:
         values: one value per image; NaN or infinite ones count as undefined.
-        valid: 0 marks padding, which leaves no trace; None: every value is an image.
+        valid: 0 marks padding, which does not count at all; None: every value is an image.
     """
     values = [float(v) for v in values]
     if valid is not None:
         values = [v for v, keep in zip(values, valid, strict=True) if keep > 0]
     defined = [v for v in values if math.isfinite(v)]
+    # `fsum` rounds once at the end, so the order in which processes deliver images does not show.
     return Mean(math.fsum(defined), len(defined), len(values) - len(defined))
 
 
 def improvement_share(fmse: Iterable[float], baseline: Iterable[float]) -> Mean:
-    """Share of images whose fMSE is below the untouched composite's; undefined pairs are left out."""
+    """Share of images whose fMSE is below that of the unchanged composite."""
+    # Where one of both is NaN the pair is undefined and does not count.
     pairs = zip(fmse, baseline, strict=True)
     return mean_of(math.nan if math.isnan(a + b) else float(a < b) for a, b in pairs)
 
 
 def require_finite(finite: bool, image: str) -> None:
-    """InputError naming the image whose prediction holds NaN or infinite values."""
+    """Raises InputError, naming the image, if its prediction held NaN or infinite values."""
     if not finite:
         raise InputError(
             f"the prediction for image {image!r} holds NaN or infinite values; "

@@ -1,13 +1,14 @@
-"""The compared images on the 0-255 scale, in NumPy float64 or in jax.numpy (also under jit).
+"""Checks and scales the images that metrics compare, in NumPy or in jax.numpy.
 
-NumPy arrays in: NumPy float64 inside, for exact host evaluation. JAX arrays in: their own floating
-type, at least float32, with sums in blocks so that large images lose no digits.
+With NumPy arrays everything is float64, for exact evaluation on the host. JAX arrays (also under
+`jit`) keep their own floating type, at least float32.
 """
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +17,12 @@ import numpy as np
 from jaxharm.errors import InputError
 from jaxharm.metrics.protocols import Protocol, get_protocol
 
-Images = Any  # np.ndarray or jax.Array
+Images = np.ndarray | jax.Array
+Options = ParamSpec("Options")
+Result = TypeVar("Result")
 GUARD = 1e-6  # the published codes' epsilon on mean squared errors and mask areas
 FLOOR = 1e-10  # ours, on mean squared errors
-_BLOCK = 256
+_BLOCK = 256  # numbers that are summed at a time in float32
 
 
 @functools.partial(
@@ -39,7 +42,7 @@ class Pair:
         protocol: the conventions.
     """
 
-    xp: Any
+    xp: ModuleType
     prediction: Images
     target: Images
     weight: Images
@@ -47,7 +50,7 @@ class Pair:
 
 
 def make_pair(prediction: Images, target: Images, mask: Images, protocol: str | Protocol) -> Pair:
-    """Checks the shapes, scales to 0-255, clips and quantizes.
+    """Prepares a prediction for comparison: checks shapes, scales to 0-255, clips and quantizes.
 
     Args:
         prediction: float[b,h,w,3] in [0,1], or u8.
@@ -76,32 +79,42 @@ def make_pair(prediction: Images, target: Images, mask: Images, protocol: str | 
     return Pair(xp, prediction, target, weight, protocol)
 
 
-def compiled(function: Callable, *, static: tuple[str, ...] = ()) -> Callable:
-    """Lets a function of a `Pair` run as NumPy, or as one compiled JAX function."""
+def compiled(
+    function: Callable[Concatenate[Pair, Options], Result], *, static: tuple[str, ...] = ()
+) -> Callable[Concatenate[Pair, Options], Result]:
+    """Runs a function of a `Pair` in NumPy, or as one compiled JAX function, as the pair's arrays are."""
+    # The pair is a pytree, so one function serves both; NumPy pairs must not be traced, or their
+    # float64 would become float32.
     jitted = jax.jit(function, static_argnames=static)
 
     @functools.wraps(function)
-    def call(pair: Pair, *args: Any, **kwargs: Any) -> Any:
-        return (function if pair.xp is np else jitted)(pair, *args, **kwargs)
+    def call(pair: Pair, *args: Options.args, **kwargs: Options.kwargs) -> Result:
+        if pair.xp is np:
+            return function(pair, *args, **kwargs)
+        return cast(Result, jitted(pair, *args, **kwargs))
 
     return call
 
 
 def total(x: Images) -> Images:
-    """Sum over all axes but the first, in blocks of blocks, [b,...] -> [b]."""
+    """Sum over all axes but the first: [b,...] -> [b]."""
+    # Blocks, then blocks of blocks: the rounding error of one long float32 sum would show in the
+    # metrics of large images.
     x = x.reshape(x.shape[0], -1)
     if isinstance(x, np.ndarray):
         return x.sum(axis=1)  # pairwise along a contiguous axis
     while x.shape[1] > _BLOCK:
         x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % _BLOCK)))
         x = x.reshape(x.shape[0], -1, _BLOCK).sum(axis=-1)
-        x = jax.lax.optimization_barrier(x)  # else the compiler joins the levels into one sum
+        # Without the barrier XLA joins the levels into one sum again.
+        x = jax.lax.optimization_barrier(x)
     return x.sum(axis=1)
 
 
-def weighted_mean(xp: Any, x: Images, weight: Images) -> Images:
-    """sum(x w) / sum(w) per image, the mean over channels; NaN where the weights sum to 0."""
+def weighted_mean(xp: ModuleType, x: Images, weight: Images) -> Images:
+    """Mean of each image over pixels weighted by `weight`, and over channels; NaN without weight."""
     area = total(weight)
+    # Two selects: a division by 0, even one that is not selected, would warn in NumPy.
     safe = xp.where(area > 0, area, 1.0)
     return xp.where(area > 0, total(x * weight) / (x.shape[-1] * safe), xp.nan)
 
@@ -117,7 +130,7 @@ def _check_shapes(prediction: tuple, target: tuple, mask: tuple) -> None:
         raise InputError(f"mask must be {[*prediction[:3], 1]}, not {list(mask)}")
 
 
-def _to_255(xp: Any, x: Images) -> Images:
+def _to_255(xp: ModuleType, x: Images) -> Images:
     x = xp.asarray(x)
     floating = np.float64 if xp is np else jnp.promote_types(x.dtype, jnp.float32)
     if x.dtype == np.uint8:
@@ -127,7 +140,7 @@ def _to_255(xp: Any, x: Images) -> Images:
     return x.astype(floating) * 255.0
 
 
-def _quantize(xp: Any, prediction: Images, target: Images, protocol: Protocol) -> tuple:
+def _quantize(xp: ModuleType, prediction: Images, target: Images, protocol: Protocol) -> tuple:
     if protocol.quantize == "round":
         return xp.round(prediction), target
     if protocol.quantize == "truncate":
@@ -137,15 +150,17 @@ def _quantize(xp: Any, prediction: Images, target: Images, protocol: Protocol) -
     return prediction, target
 
 
-def _normalized(xp: Any, x: Images) -> Images:
+def _normalized(xp: ModuleType, x: Images) -> Images:
+    """To [-1,1] and back, then truncated, as the published code does before it compares."""
     # Truncation makes the float32 rounding of each step visible, so the steps are kept as they are.
     y = (x.astype(np.float32) / np.float32(255.0) - np.float32(0.5)) / np.float32(0.5)
     y = (y + np.float32(1.0)) / np.float32(2.0) * np.float32(255.0)
     return xp.floor(y).astype(x.dtype)
 
 
-def _require_binary(xp: Any, mask: Images, protocol: Protocol) -> Images:
+def _require_binary(xp: ModuleType, mask: Images, protocol: Protocol) -> Images:
     binary = (mask == 0) | (mask == 1)
+    # A traced value cannot be looked at, so the mask itself is marked.
     if isinstance(mask, jax.core.Tracer):
         return xp.where(binary, mask, xp.nan)
     if not bool(binary.all()):

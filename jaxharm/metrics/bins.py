@@ -1,4 +1,7 @@
-"""Foreground-ratio bins: [0, 5 %), [5 %, 15 %), [15 %, 100 %], by the mean of mask > 0.5."""
+"""The bins of results by size of the foreground: [0, 5 %), [5 %, 15 %), [15 %, 100 %].
+
+The size is the share of pixels with mask > 0.5. See docs/metrics.md, "Bins".
+"""
 
 import numpy as np
 

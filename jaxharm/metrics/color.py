@@ -5,7 +5,8 @@ Wu and Dalal, "The CIEDE2000 color-difference formula: implementation notes", 20
 """
 
 import functools
-from typing import Any, Literal
+from types import ModuleType
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def delta_e(
     formula: Formula = "2000",
     protocol: str | Protocol = "default_256",
 ) -> Images:
-    """Mean color difference over all pixels, f32[b].
+    """Mean color difference (Delta E) over all pixels, f32[b].
 
     Args:
         prediction: f32[b,h,w,3] in [0,1]; clipped.
@@ -64,20 +65,22 @@ def pair_delta_e(pair: Pair, formula: Formula = "2000") -> tuple[Images, Images]
     return whole, weighted_mean(xp, difference, pair.weight)
 
 
-def _delta_76(xp: Any, real: tuple, other: tuple) -> Images:
+def _delta_76(xp: ModuleType, real: tuple, other: tuple) -> Images:
     return xp.sqrt(sum((p - q) ** 2 for p, q in zip(real, other, strict=True)))
 
 
-def _delta_94(xp: Any, real: tuple, other: tuple) -> Images:
+def _delta_94(xp: ModuleType, real: tuple, other: tuple) -> Images:
     (l1, a1, b1), (l2, a2, b2) = real, other
     c1, c2 = xp.hypot(a1, b1), xp.hypot(a2, b2)
     chroma = (c1 - c2) ** 2
+    # Never negative but for rounding.
     hue = xp.maximum((a1 - a2) ** 2 + (b1 - b2) ** 2 - chroma, 0.0)
     square = (l1 - l2) ** 2 + chroma / (1 + 0.045 * c1) ** 2 + hue / (1 + 0.015 * c1) ** 2
     return xp.sqrt(square)
 
 
-def _delta_2000(xp: Any, real: tuple, other: tuple) -> Images:
+def _delta_2000(xp: ModuleType, real: tuple, other: tuple) -> Images:
+    # The names and the order of the steps are those of the cited notes.
     (l1, a1, b1), (l2, a2, b2) = real, other
     mean_c = (xp.hypot(a1, b1) + xp.hypot(a2, b2)) / 2
     scale = 1.5 - 0.5 * xp.sqrt(mean_c**7 / (mean_c**7 + 25.0**7))  # 1 + G
@@ -85,11 +88,13 @@ def _delta_2000(xp: Any, real: tuple, other: tuple) -> Images:
     c1, c2 = xp.hypot(a1, b1), xp.hypot(a2, b2)
     turn = 2 * np.pi
     h1, h2 = xp.arctan2(b1, a1) % turn, xp.arctan2(b2, a2) % turn
+    # A gray has no hue: its difference counts as 0 and the mean is the other color's hue.
     colored = c1 * c2 != 0
     step = h2 - h1
     step = xp.where(step > np.pi, step - turn, xp.where(step < -np.pi, step + turn, step))
     step = xp.where(colored, step, 0.0)
     hue = 2 * xp.sqrt(c1 * c2) * xp.sin(step / 2)
+    # Hues are angles: those more than half a turn apart have their mean on the other side.
     mean_h = (h1 + h2) / 2
     far = abs(h1 - h2) > np.pi
     mean_h = xp.where(far, xp.where(h1 + h2 < turn, mean_h + np.pi, mean_h - np.pi), mean_h)

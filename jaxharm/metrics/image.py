@@ -1,6 +1,6 @@
 """Squared, absolute and foreground errors per image, on the 0-255 scale.
 
-Formulas and published variants: the `Protocol` fields name each of them.
+The fields of `Protocol` describe the published variants; formulas: docs/metrics.md, "Definitions".
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ from jaxharm.metrics.protocols import Protocol
 def mse(
     prediction: Images, target: Images, mask: Images, *, protocol: str | Protocol = "default_256"
 ) -> Images:
-    """Mean squared error.
+    """Mean squared error per image, on the 0-255 scale.
 
     Args:
         prediction: f32[b,h,w,3] in [0,1]; clipped unless the protocol says otherwise.
@@ -108,7 +108,7 @@ def pair_fmse(pair: Pair) -> Images:
 @compiled
 def pair_mae(pair: Pair) -> Images:
     """`mae` of a prepared pair, [b]."""
-    difference = abs(pair.prediction - pair.target)
+    difference = pair.xp.abs(pair.prediction - pair.target)
     return total(difference) / np.prod(difference.shape[1:])
 
 

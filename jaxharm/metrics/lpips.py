@@ -1,4 +1,4 @@
-"""LPIPS v0.1 with AlexNet features, from a weights file that the user brings.
+"""LPIPS v0.1, a perceptual distance by AlexNet features; the user brings the weights file.
 
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018,
 arXiv 1801.03924. The weights cannot be shipped. The file (.npz or .safetensors) holds, in torch
@@ -109,6 +109,7 @@ def load_lpips(path: str | Path | None) -> LPIPS:
 def _distance(weights: tuple, prediction: Array, target: Array) -> Array:
     kernels, biases, channel_weights = weights
     shift, scale = (jnp.asarray(v).reshape(1, 1, 1, 3) for v in (_SHIFT, _SCALE))
+    # Both batches in one pass of the network.
     x = jnp.concatenate([prediction, target])
     x = (2.0 * x - 1.0 - shift) / scale
     result = jnp.zeros(prediction.shape[0])
@@ -122,7 +123,7 @@ def _distance(weights: tuple, prediction: Array, target: Array) -> Array:
             (stride, stride),
             ((padding, padding), (padding, padding)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=jax.lax.Precision.HIGHEST,
+            precision=jax.lax.Precision.HIGHEST,  # a metric must not depend on the device's default
         )
         x = jax.nn.relu(x + bias.reshape(1, 1, 1, -1))
         unit = x / (jnp.sqrt((x**2).sum(axis=-1, keepdims=True)) + 1e-10)

@@ -12,7 +12,7 @@ METRICS = ("mse", "fmse", "psnr", "fpsnr", "ssim", "fssim", "mae", "se", "de00",
 def measure(
     prediction: Images, target: Images, mask: Images, *, protocol: str | Protocol = "default_256"
 ) -> dict[str, Images]:
-    """Every metric of `METRICS`, each [b]: float64 for NumPy input, else the input's float type.
+    """Computes every metric of `METRICS`, each [b]: float64 for NumPy input, else its float type.
 
     Arguments and errors as for `jaxharm.metrics.mse`.
     """

@@ -1,16 +1,23 @@
-"""Named evaluation protocols: every choice that changes a metric's value, under one name.
+"""Named evaluation protocols: each fixes every choice that changes a metric's value.
 
-Numbers are comparable only under the same protocol: on one composite the choice alone moves fMSE
+Numbers can be compared only under the same protocol: on one composite the choice alone moves fMSE
 by 5 % and PSNR by almost 1 dB. The presets follow the published evaluation codes named in `note`;
-`default_64`, `default_256` and `default_native` are this project's own convention.
+`default_64`, `default_256` and `default_native` are this project's own. See docs/metrics.md.
 """
 
-import dataclasses
 import difflib
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, TypedDict
 
 from jaxharm.errors import InputError
+
+
+class Loading(TypedDict):
+    """How an evaluation set is read; the arguments of `data_pipelines.loader.eval_batches`."""
+
+    image_size: int | None
+    image_resize: str
+    mask_resize: str
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Protocol:
     """How images are brought to size and compared.
 
     Attributes:
-        name: what result files state.
+        name: the name in configs and result files.
         size: height and width of the comparison (aspect ratio not kept); None: native size.
         image_resize: kernel for the uint8 composite and real image (`jaxharm.images.resize`).
         mask_resize: kernel for the mask.
@@ -58,8 +65,8 @@ class Protocol:
     note: str = ""
 
     @property
-    def loading(self) -> dict[str, Any]:
-        """Keyword arguments of `data_pipelines.loader.eval_batches` for this protocol."""
+    def loading(self) -> Loading:
+        """How the images are read for this protocol."""
         return {
             "image_size": self.size,
             "image_resize": self.image_resize,
@@ -68,40 +75,51 @@ class Protocol:
 
 
 _NO_SSIM = "The published code defines no SSIM: the project's own variant is reported."
-_ISSAM: dict[str, Any] = {
-    "mask_resize": "linear",
-    "mask": "soft",
-    "fmse_eps": 1e-6,
-    "peak": "real_max",
-    "psnr_guard": "add",
-}
-_MASKED = {**_ISSAM, "mse": "masked", "ssim": "gauss11_blended"}
-_PILLOW: dict[str, Any] = {
-    "mask_resize": "nearest_binary",
-    "mask": "soft",
-    "fmse": "squared",
-    "psnr_guard": "none",
-}
-_PHNET: dict[str, Any] = {
-    "image_resize": "linear_aa",
-    "mask_resize": "nearest_binary",
-    "fmse_eps": 1e-6,
-    "strict_mask": True,
-    "peak": "real_max",
-    "psnr_guard": "add",
-    "clip": False,
-    "note": "PHNet tools/metrics.py; blended prediction, unclipped.",
-}
-_HARMONIZER: dict[str, Any] = {
-    **_PILLOW,
-    "image_resize": "linear_aa",
-    "peak": "prediction_range",
-    "ssim": "uniform7_valid",
-    "note": "Harmonizer src/val_harmonizer.py. Its SSIM depends on the library version and cannot be "
+# What several presets share; each preset replaces at least the name and the size.
+_SOFT = Protocol(
+    "",
+    None,
+    mask_resize="linear",
+    mask="soft",
+    fmse_eps=1e-6,
+    peak="real_max",
+    psnr_guard="add",
+)
+_MASKED = replace(_SOFT, mse="masked", ssim="gauss11_blended")
+_PILLOW = Protocol(
+    "", None, mask_resize="nearest_binary", mask="soft", fmse="squared", psnr_guard="none"
+)
+_STRICT = Protocol(
+    "",
+    None,
+    image_resize="linear_aa",
+    mask_resize="nearest_binary",
+    fmse_eps=1e-6,
+    strict_mask=True,
+    peak="real_max",
+    psnr_guard="add",
+    clip=False,
+    note="The release's tools/metrics.py; blended prediction, unclipped.",
+)
+_HARMONIZER = replace(
+    _PILLOW,
+    image_resize="linear_aa",
+    peak="prediction_range",
+    ssim="uniform7_valid",
+    note="Harmonizer src/val_harmonizer.py. Its SSIM depends on the library version and cannot be "
     "reproduced with confidence: a data range of 255 is taken.",
-}
-_ISSAM_NOTE = f"SamsungLabs iharm/inference/metrics.py, also DucoNet and HYouTube. {_NO_SSIM}"
-_CDTNET_NOTE = "CDTNet iharm/inference/metrics.py: as issam, with its SSIM and fSSIM."
+)
+_PAINTERLY = Protocol(
+    "",
+    None,
+    image_resize="linear_aa",
+    mask_resize="linear_aa",
+    mask="soft",
+    note="Objects on paintings, loaded as for training. There is no ground truth: the numbers are "
+    "distances from the pasted composite.",
+)
+_SAMSUNG_NOTE = f"SamsungLabs iharm/inference/metrics.py, also DucoNet and HYouTube. {_NO_SSIM}"
+_CDTNET_NOTE = "CDTNet iharm/inference/metrics.py: as SamsungLabs', with its own SSIM and fSSIM."
 
 _PRESETS = [
     Protocol("default_256", 256, note="This project's convention."),
@@ -112,15 +130,18 @@ _PRESETS = [
         note="As default_256, antialiased, for small networks trained at 64x64.",
     ),
     Protocol("default_native", None, note="This project's convention without any resize."),
-    *(Protocol(f"issam_{s}", s, **_ISSAM, note=_ISSAM_NOTE) for s in (256, 512, 1024, 2048)),
     *(
-        Protocol(f"cdtnet_{s}", s, **_ISSAM, ssim="gauss7_zero", note=_CDTNET_NOTE)
+        replace(_SOFT, name=f"issam_{s}", size=s, note=_SAMSUNG_NOTE)
         for s in (256, 512, 1024, 2048)
     ),
-    Protocol(
-        "iharmony4_eval_256",
-        256,
-        **_PILLOW,
+    *(
+        replace(_SOFT, name=f"cdtnet_{s}", size=s, ssim="gauss7_zero", note=_CDTNET_NOTE)
+        for s in (256, 512, 1024, 2048)
+    ),
+    replace(
+        _PILLOW,
+        name="iharmony4_eval_256",
+        size=256,
         image_resize="cubic_aa",
         peak="prediction_range",
         note=f"iHarmony4 evaluation.py, meant for saved 8-bit images. {_NO_SSIM}",
@@ -135,27 +156,27 @@ _PRESETS = [
         quantize="truncate_normalized",
         note=f"DoveNet test.py, which reads no mask: fMSE and fPSNR are undefined. {_NO_SSIM}",
     ),
-    Protocol("harmonizer_256", 256, **_HARMONIZER),
-    Protocol("harmonizer_native", None, **_HARMONIZER),
-    Protocol(
-        "harmonytransformer_256",
-        256,
-        **_PILLOW,
+    replace(_HARMONIZER, name="harmonizer_256", size=256),
+    replace(_HARMONIZER, name="harmonizer_native"),
+    replace(
+        _PILLOW,
+        name="harmonytransformer_256",
+        size=256,
         image_resize="cubic_aa",
         ssim="gauss11_zero_unscaled",
         note="HarmonyTransformer ih_evaluation.py. It reads saved JPEG results, one more lossy "
         "step that is not repeated here; its SSIM is comparable with no other code.",
     ),
-    *(Protocol(f"phnet_{s}", s, **_PHNET) for s in (256, 512, 1024)),
-    Protocol(
-        "pctnet_native",
-        None,
-        **{**_MASKED, "peak": "255"},
+    *(replace(_STRICT, name=f"phnet_{s}", size=s) for s in (256, 512, 1024)),
+    replace(
+        _MASKED,
+        name="pctnet_native",
+        peak="255",
         note="PCT-Net iharm/inference/metrics.py: background errors are ignored.",
     ),
-    Protocol("dccf_native", None, **_MASKED, note="DCCF iharm/inference/metrics.py."),
-    Protocol("dccf_lr", 256, **_MASKED, note="DCCF low-resolution evaluation."),
-    Protocol("inr", None, **_MASKED, note="INR-Harmonization, at the native size."),
+    replace(_MASKED, name="dccf_native", note="DCCF iharm/inference/metrics.py."),
+    replace(_MASKED, name="dccf_lr", size=256, note="DCCF low-resolution evaluation."),
+    replace(_MASKED, name="inr", note="INR-Harmonization, at the native size."),
     Protocol(
         "hdnet_256",
         256,
@@ -163,18 +184,7 @@ _PRESETS = [
         note="HDNet train_evaluate.py: fMSE counts background errors as foreground. Its resize "
         f"kernel is not known: the default one is taken. {_NO_SSIM}",
     ),
-    *(
-        Protocol(
-            f"painterly_{s}",
-            s,
-            image_resize="linear_aa",
-            mask_resize="linear_aa",
-            mask="soft",
-            note="Objects on paintings, loaded as ProPIH trains. There is no truth: the numbers are "
-            "distances from the pasted composite.",
-        )
-        for s in (64, 128, 256)
-    ),
+    *(replace(_PAINTERLY, name=f"painterly_{s}", size=s) for s in (64, 128, 256)),
 ]
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in _PRESETS}
 
@@ -193,9 +203,9 @@ def get_protocol(protocol: str | Protocol) -> Protocol:
     return PROTOCOLS[protocol]
 
 
-def statement(protocol: Protocol) -> dict[str, Any]:
-    """Everything a result file must say of its protocol, as plain JSON values."""
-    values = dataclasses.asdict(protocol)
+def statement(protocol: Protocol) -> dict[str, object]:
+    """The protocol as plain JSON values, for result files."""
+    values: dict[str, object] = asdict(protocol)
     values["resolution"] = f"{protocol.size}x{protocol.size}" if protocol.size else "native"
     values["blend"] = "as the model's own specification"
     return values

@@ -11,13 +11,12 @@ Variants (`Protocol.ssim`); the map is a mean over the three channels:
   to 0..255, as published (HarmonyTransformer).
 * uniform7_valid: uniform 7x7, sample covariance, L 255, without the 3 px border (scikit-image).
 
-The two published Gaussian variants with zero padding are evaluated in float32 with a two-dimensional
-window, because their constants are so small that the rounding of E[x^2] - E[x]^2 is part of the
-published value (2e-4 on smooth images): taps in row order, each a fused multiply-add.
+See docs/metrics.md, "Definitions".
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -95,8 +94,9 @@ def _map(pair: Pair, variant: _Variant) -> Images:
     xp, x, y = pair.xp, pair.prediction, pair.target
     if variant.blended:
         x = pair.weight * x + (1 - pair.weight) * y
-    c1, c2 = variant.constants or _constants(pair, variant)
-    # Variances do not change with a shift, which keeps float32 from canceling.
+    c1, c2 = _constants(pair, variant)
+    # Variances do not change with a shift, which keeps float32 from canceling. (The variants with
+    # zero padding reproduce a published value, canceling included.)
     shift = 0.0 if variant.zero_padding else 127.5
     edge = variant.window // 2
     pads = ((0, 0), (edge, edge), (edge, edge), (0, 0))
@@ -117,8 +117,11 @@ def _map(pair: Pair, variant: _Variant) -> Images:
     return (luminance * structure).astype(pair.target.dtype).mean(axis=-1, keepdims=True)
 
 
-def _constants(pair: Pair, variant: _Variant) -> tuple[Any, Any]:
-    level: Any = 255.0
+def _constants(pair: Pair, variant: _Variant) -> tuple[Images | float, Images | float]:
+    """C1 and C2, which keep the quotients finite on flat areas."""
+    if variant.constants is not None:
+        return variant.constants
+    level: Images | float = 255.0
     if variant.prediction_range:
         axes = (1, 2, 3)
         level = pair.prediction.max(axis=axes, keepdims=True)
@@ -138,12 +141,20 @@ def _separable_blur(x: Images, variant: _Variant) -> Images:
     """The window over height, then width; valid area."""
     kernel = [float(k) for k in _taps(variant)]
     height, width = (n - variant.window + 1 for n in x.shape[1:3])
-    x = sum(k * x[:, i : i + height] for i, k in enumerate(kernel))
-    return sum(k * x[:, :, i : i + width] for i, k in enumerate(kernel))
+    x = _added(k * x[:, i : i + height] for i, k in enumerate(kernel))
+    return _added(k * x[:, :, i : i + width] for i, k in enumerate(kernel))
+
+
+def _added(terms: Iterable[Images]) -> Images:
+    """The sum in the order of the terms, starting from 0 as `sum` does."""
+    return cast(Images, sum(terms))
 
 
 def _fused_blur(x: Images, variant: _Variant) -> Images:
     """The float32 window in two dimensions, fused multiply-adds in row order; valid area."""
+    # The constants of the two zero-padded variants are so small that the rounding of
+    # E[x^2] - E[x]^2 is part of the published value (2e-4 on smooth images). So it is repeated: in
+    # float32, with a two-dimensional window, taps in row order, each a fused multiply-add.
     n = variant.window
     offsets = np.arange(n) - n // 2
     taps = np.exp(-(offsets**2) / (2 * 1.5**2)).astype(np.float32)

@@ -13,7 +13,7 @@ class Conv(nn.Module):
     """Convolution layer.
 
     Attributes:
-        features: output channels.
+        features: number of output channels.
         kernel_size: side of the square kernel.
         stride: the same along both axes.
         padding: zero pixels on every side.
@@ -58,7 +58,7 @@ class Conv(nn.Module):
 class ConvTranspose(nn.Module):
     """Transposed convolution layer that keeps (3x3) or doubles (4x4, stride 2) the size.
 
-    Kernels are stored flipped against the official layout: the 3x3 one is a plain convolution.
+    Kernels are stored turned by 180 degrees against PyTorch's, so the 3x3 one is a plain convolution.
 
     Attributes:
         features: output channels.
@@ -74,7 +74,9 @@ class ConvTranspose(nn.Module):
     def __call__(self, x: Array) -> Array:
         """f[b,h,w,c] -> f[b,s*h,s*w,features], s = 1 or 2."""
         k = self.kernel_size
-        init = uniform_fan_in(self.features * k * k)  # PyTorch takes the stored second axis
+        # PyTorch reads the fan from the second axis of the stored kernel, which for transposed
+        # convolutions is the output.
+        init = uniform_fan_in(self.features * k * k)
         kernel = self.param("kernel", init, (k, k, x.shape[-1], self.features), jnp.float32)
         bias = self.param("bias", init, (self.features,), jnp.float32).astype(self.dtype)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
@@ -85,7 +87,7 @@ class ConvTranspose(nn.Module):
 def he_conv(
     features: int, size: int, stride: int = 1, *, name: str, dtype: DTypeLike = jnp.float32
 ) -> Conv:
-    """A size x size convolution without bias, padding (size-1)/2, He-normal by outgoing fan."""
+    """A convolution as residual networks use it: no bias, padding (size-1)/2, He by outgoing fan."""
     return Conv(
         features,
         size,

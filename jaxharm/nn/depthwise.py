@@ -1,18 +1,18 @@
-"""Depthwise convolution that is fast on CPU."""
+"""Convolution of every channel with its own kernel, in a form that is fast on CPU."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.init import Initializer
 
 
 class DepthwiseConv(nn.Module):
-    """k x k convolution of every channel with its own kernel, padding (k-1)/2, no bias.
+    """Layer: every channel has its own k x k kernel; padding (k-1)/2, no bias.
 
     Attributes:
         kernel_size: odd k.
@@ -24,7 +24,7 @@ class DepthwiseConv(nn.Module):
     kernel_size: int
     stride: int
     kernel_init: Initializer
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -36,11 +36,7 @@ class DepthwiseConv(nn.Module):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise_conv(x: Array, kernel: Array, stride: int) -> Array:
-    """Depthwise convolution, zero padding (k-1)/2.
-
-    On CPU it is written as shifted multiply-adds, which XLA fuses into one pass; its grouped
-    convolution and the gradients of it are 5 to 100 times slower there (measured on the layers of
-    MobileNetV3-Small). Elsewhere it is the grouped convolution.
+    """Convolves every channel with its own kernel, with zero padding (k-1)/2.
 
     Args:
         x: f[b,h,w,c].
@@ -50,6 +46,8 @@ def depthwise_conv(x: Array, kernel: Array, stride: int) -> Array:
     Returns:
         f[b,ceil(h/stride),ceil(w/stride),c].
     """
+    # XLA fuses shifted multiply-adds into one pass on CPU, where its grouped convolution and the
+    # gradients of it are 5 to 100 times slower (measured on the layers of MobileNetV3-Small).
     return jax.lax.platform_dependent(
         x, kernel, cpu=partial(_shifted, stride=stride), default=partial(_grouped, stride=stride)
     )
@@ -102,6 +100,7 @@ def _shifted(x: Array, kernel: Array, stride: int) -> Array:
 
 def _shifted_gradients(x: Array, kernel: Array, g: Array, stride: int) -> tuple[Array, Array]:
     if stride == 1:
+        # The transpose of a convolution of stride 1 is one with the kernel turned around.
         d_x = _shifted(g, kernel[::-1, ::-1], 1)
     else:
         d_x = jax.vjp(lambda x: _shifted(x, kernel, stride), x)[1](g)[0]
@@ -109,7 +108,9 @@ def _shifted_gradients(x: Array, kernel: Array, g: Array, stride: int) -> tuple[
 
 
 def _kernel_gradient(x: Array, g: Array, k: int, stride: int) -> Array:
-    """f32[k,k,1,c]. One sample at a time, so that all k*k taps find it in the cache."""
+    """f32[k,k,1,c]."""
+    # Loops in place of k*k products written out: they compile faster, and with one sample at a
+    # time all taps find it in the processor's cache.
     _, rows, columns, c = g.shape
     size = ((rows - 1) * stride + 1, (columns - 1) * stride + 1, c)
 

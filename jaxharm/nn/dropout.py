@@ -10,8 +10,7 @@ from jaxharm.interfaces import Array
 class Dropout(nn.Module):
     """Zeroes elements with probability `rate` in training and scales the others by 1/(1-rate).
 
-    Each sample's pattern is drawn from the "dropout" key folded with the sample's position in the
-    global batch. The key must be the same on all devices of `axis_name`.
+    The "dropout" key must be the same on all devices of `axis_name`.
 
     Attributes:
         rate: probability of zeroing, in [0, 1).
@@ -27,6 +26,8 @@ class Dropout(nn.Module):
         if not train or self.rate == 0.0 or self.is_initializing():
             return x
         first = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name) * x.shape[0]
+        # A key for each sample of the global batch: one key for the local batch would give every
+        # device the same pattern, and a pattern that changes with the number of devices.
         keys = jax.vmap(jax.random.fold_in, (None, 0))(
             self.make_rng("dropout"), first + jnp.arange(x.shape[0])
         )

@@ -1,4 +1,4 @@
-"""The color space in which networks pretrained on ImageNet, and iSSAM, see images."""
+"""The color normalization that networks trained on ImageNet expect."""
 
 import jax.numpy as jnp
 import numpy as np

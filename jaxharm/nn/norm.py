@@ -1,4 +1,4 @@
-"""Normalization layers with the numerics of the official (PyTorch) implementations."""
+"""Batch and instance normalization with the numerics of PyTorch, in float32."""
 
 import functools
 
@@ -13,9 +13,9 @@ from jaxharm.nn.init import Initializer
 class BatchNorm(nn.Module):
     """Batch normalization over all axes but the last; statistics and arithmetic in float32.
 
-    Differs from flax's in two ways that official checkpoints and goldens show: the running
-    variance is updated with the unbiased batch variance, and the variance is computed in two
-    passes. With `axis_name` the statistics cover all devices of that axis (equal shards).
+    Differs from Flax's layer in two ways, as PyTorch's does: the running variance is updated with
+    the unbiased batch variance, and the variance is computed in two passes. With `axis_name` the
+    statistics cover all devices of that axis (equal shards).
 
     Attributes:
         axis_name: mapped axis to reduce over in training, None for the local batch.
@@ -40,6 +40,7 @@ class BatchNorm(nn.Module):
         features = x.shape[-1]
         scale = self.param("scale", self.scale_init, (features,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
+        # `init` runs outside of the mapped function, where the axis has no name.
         axis_name = None if self.is_initializing() else self.axis_name
         reduced = axis_name if self.sync else None
         if not self.keep_running:
@@ -55,6 +56,7 @@ class BatchNorm(nn.Module):
             if reduced is not None:
                 count *= jax.lax.psum(1, reduced)
             elif axis_name is not None:
+                # Local statistics differ by device, but the state must be the same on all.
                 mean, var = jax.lax.pmean((mean, var), axis_name)
             unbiased = var * (count / max(count - 1, 1))
             for running, batch in ((running_mean, mean), (running_var, unbiased)):
@@ -66,10 +68,8 @@ class BatchNorm(nn.Module):
 def _normalize_batch(
     x: Array, scale: Array, bias: Array, axis_name: str | None, epsilon: float
 ) -> tuple[Array, Array, Array]:
-    """Output, mean and biased variance. The last two are for bookkeeping: no gradient enters them.
-
-    Written with its own gradient because that of autodiff keeps and passes over twice as much.
-    """
+    """Output, mean and biased variance. The last two feed the running statistics, without gradient."""
+    # Its own gradient, because that of autodiff keeps, and passes over, twice as much memory.
     return _normalize_batch_fwd(x, scale, bias, axis_name, epsilon)[0]
 
 
@@ -77,6 +77,7 @@ def _normalize_batch_fwd(
     x: Array, scale: Array, bias: Array, axis_name: str | None, epsilon: float
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, ...]]:
     wide = x.astype(jnp.float32)
+    # Two passes: E[x^2] - E[x]^2 cancels in float32 where the mean is large.
     mean = _batch_mean(wide, axis_name)
     var = _batch_mean(jnp.square(wide - _per_channel(mean, x)), axis_name)
     inverse = jax.lax.rsqrt(var + epsilon)
@@ -131,10 +132,9 @@ def _per_channel(values: Array, x: Array) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def instance_norm(x: Array, epsilon: float = 1e-5) -> Array:
-    """(x - mean) / sqrt(var + epsilon) per image and channel; biased variance in two passes.
+    """Gives every channel of every image mean 0 and variance 1, without parameters.
 
-    Has no parameters and no running statistics. Only x and two numbers per image and channel are
-    kept for the gradient.
+    (x - mean) / sqrt(var + epsilon) with the biased variance. There are no running statistics.
 
     Args:
         x: f[b,h,w,c].
@@ -151,6 +151,8 @@ def _instance_norm_fwd(x: Array, epsilon: float) -> tuple[Array, tuple[Array, Ar
     mean = jnp.mean(wide, (1, 2), keepdims=True)
     var = jnp.mean(jnp.square(wide - mean), (1, 2), keepdims=True)
     inverse = jax.lax.rsqrt(var + epsilon)
+    # Kept for the gradient: x in its own dtype, and two numbers per image and channel. Autodiff
+    # would keep the centered float32 copy.
     return ((wide - mean) * inverse).astype(x.dtype), (x, mean, inverse)
 
 

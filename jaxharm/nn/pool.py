@@ -1,9 +1,8 @@
-"""Maxima whose gradients never divide by zero.
+"""Maximum pooling whose gradients never divide by zero."""
 
-Autodiff of a maximum compares the input with the result and divides by the number of hits. Where a
-compiler computes the input anew with another rounding there may be no hit, and 0/0 gives NaN
-(seen on CPU without optimization). Here nothing is divided by a count that can be zero.
-"""
+# Why not autodiff: it compares the input with the result and divides by the number of hits. Where a
+# compiler computes the input anew with another rounding there may be no hit, and 0/0 gives NaN
+# (seen on CPU without optimization). Here nothing is divided by a count that can be zero.
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,10 @@ from jaxharm.interfaces import Array
 
 @jax.custom_vjp
 def max_pool(x: Array) -> Array:
-    """2x2 maximum, stride 2: f[b,h,w,c] -> f[b,h/2,w/2,c]; the first of tied maxima has the gradient."""
+    """Maximum of each 2x2 window: f[b,h,w,c] -> f[b,h/2,w/2,c].
+
+    Of tied maxima the first, row by row, gets the gradient.
+    """
     a, b, c, d = _quarters(x)
     return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
 
@@ -24,6 +26,7 @@ def _max_pool_forward(x: Array) -> tuple[Array, Array]:
 
 def _max_pool_backward(x: Array, grad: Array) -> tuple[Array]:
     a, b, c, d = _quarters(x)
+    # The winner's number is found by comparing the inputs among each other, never with the result.
     upper = jnp.where(a >= b, 0, 1)
     lower = jnp.where(c >= d, 2, 3)
     winner = jnp.where(jnp.maximum(a, b) >= jnp.maximum(c, d), upper, lower)
@@ -61,6 +64,7 @@ def _mean_and_max_backward(saved: tuple[Array, Array], grad: Array) -> tuple[Arr
     x, highest = saved
     d_mean, d_max = jnp.split(grad[:, None, None], 2, axis=-1)
     hits = x.astype(jnp.float32) == highest[:, None, None]
+    # At least 1: where rounding differs, a recomputed x may equal the maximum nowhere.
     count = jnp.maximum(jnp.sum(hits, (1, 2), keepdims=True), 1)
     d_x = d_mean / (x.shape[1] * x.shape[2]) + jnp.where(hits, d_max / count, 0)
     return (d_x.astype(x.dtype),)

@@ -1,9 +1,7 @@
-"""Resizing with the numerics of PyTorch's `interpolate` (without antialiasing).
+"""Resizes images with the numerics of PyTorch's `interpolate`, without antialiasing.
 
 "bilinear" and "bicubic" have half-pixel centers; "aligned" is bilinear with the corner pixels of
 both sizes in the same place (align_corners).
-
-A resize is two small matrices, one per axis, built in float64 when the shape is known.
 """
 
 from functools import cache
@@ -21,7 +19,7 @@ _CUBIC = -0.75  # PyTorch's Keys parameter; jax.image's "cubic" has -0.5
 
 
 def resize(x: Array, size: tuple[int, int], kind: Kind) -> Array:
-    """Resizes the two spatial axes.
+    """Resizes the height and width of images or feature maps.
 
     Args:
         x: f[b,h,w,c].
@@ -32,6 +30,7 @@ def resize(x: Array, size: tuple[int, int], kind: Kind) -> Array:
     Returns:
         f[b,*size,c] in the dtype of `x`; the arithmetic is float32.
     """
+    # Two small matrices, one per axis, so that the gradient is a product with their transposes.
     rows, columns = (
         jnp.asarray(interpolation_matrix(old, new, kind))
         for old, new in zip(x.shape[1:3], size, strict=True)
@@ -43,7 +42,7 @@ def resize(x: Array, size: tuple[int, int], kind: Kind) -> Array:
 
 
 def double(x: Array) -> Array:
-    """`resize` of kind "bilinear" to twice the size, by shifts: its time is linear in the pixels.
+    """Enlarges to twice the size; the same as `resize` of kind "bilinear".
 
     Args:
         x: f[b,h,w,c].
@@ -51,6 +50,7 @@ def double(x: Array) -> Array:
     Returns:
         f[b,2h,2w,c] in the dtype of `x`; the arithmetic is float32.
     """
+    # By shifts: the time grows with the pixels, that of a matrix product with pixels times side.
     y = _double(_double(x.astype(jnp.float32), 1), 2)
     return y.astype(x.dtype)
 
@@ -71,9 +71,8 @@ def resize_conv3x3(
 ) -> Array:
     """Resizes `x`, then convolves with a 3x3 kernel to one channel, without the large activation.
 
-    Equal to convolving `resize(x, size, kind)` with padding 1: both steps are linear, so the
-    kernel's nine taps are applied at the small size and their shifts go into the resize matrices
-    (rows shifted past the border are zero, or the border's). Memory: 9 values per small pixel, 1 per large pixel.
+    Equal to convolving `resize(x, size, kind)` with padding 1, but memory is 9 values per small
+    pixel and 1 per large pixel, instead of c per large pixel.
 
     Args:
         x: f[b,h,w,c].
@@ -83,10 +82,12 @@ def resize_conv3x3(
         padding: what the convolution sees beyond the border: zeros, or the border's pixels.
 
     Returns:
-        f32[b,*size,1].  Source: specs/pih 3.2.
+        f32[b,*size,1].
     """
     b, h, w, c = x.shape
     highest = jax.lax.Precision.HIGHEST
+    # Both steps are linear, so their order may change: the nine taps are applied at the small size,
+    # and their shifts by one large pixel go into the rows of the resize matrices.
     taps = jnp.einsum(
         "bhwc,uvc->buhvw", x.astype(jnp.float32), kernel.reshape(3, 3, c), precision=highest
     ).reshape(b, 3 * h, 3 * w)
@@ -100,13 +101,14 @@ def resize_conv3x3(
 
 @cache
 def interpolation_matrix(old: int, new: int, kind: Kind) -> np.ndarray:
-    """f32[new,old]: output pixel i is row i times the input line."""
+    """The resize of one line as a matrix f32[new,old]: output pixel i is row i times the input."""
+    # NumPy's float64, rounded once at the end; cached, since every trace asks for the same few.
     if kind == "aligned":
         source = np.arange(new) * ((old - 1) / max(new - 1, 1))
     else:
         source = (np.arange(new) + 0.5) * old / new - 0.5
     if kind != "bicubic":
-        source = np.maximum(source, 0.0)
+        source = np.maximum(source, 0.0)  # PyTorch clamps positions here, but not for bicubic
         base = np.floor(source)
         fraction = source - base
         taps = [(0, 1 - fraction), (1, fraction)]
@@ -117,11 +119,13 @@ def interpolation_matrix(old: int, new: int, kind: Kind) -> np.ndarray:
     matrix = np.zeros((new, old))
     for offset, weight in taps:
         column = np.clip(base + offset, 0, old - 1).astype(int)
+
         np.add.at(matrix, (np.arange(new), column), weight)
     return matrix.astype(np.float32)
 
 
 def _cubic(t: np.ndarray) -> np.ndarray:
+    """Keys' cubic kernel at distances |t| up to 2."""
     t, a = np.abs(t), _CUBIC
     near = (a + 2) * t**3 - (a + 3) * t**2 + 1
     return np.where(t <= 1, near, a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a)

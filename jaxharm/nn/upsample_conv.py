@@ -1,9 +1,4 @@
-"""Doubling the size (bilinear, aligned corners) and a 3x3 convolution, as one linear map.
-
-Both steps are linear, and the convolution mixes channels only. On CPU the nine taps of the kernel
-are therefore applied at the small size, one matrix product with a quarter of the multiplications,
-and what is interpolated, shifted and summed are their results; the enlarged input is never made.
-Other platforms enlarge, then convolve.
+"""Doubles the size (bilinear, aligned corners) and convolves with a 3x3 kernel, in one step.
 
 Along one axis, with low-resolution rows k-1, k, k+1 and taps u = 0, 1, 2, output row 2k+a is a sum
 of nine terms whose weights depend on k and a; six of them are not zero.
@@ -22,7 +17,7 @@ from jaxharm.ops.conv import conv2d
 
 @jax.custom_vjp
 def upsample_conv3x3(x: Array, kernel: Array) -> Array:
-    """Convolves the doubled `x` with zero padding 1.
+    """Enlarges `x` to twice the size, then convolves it with zero padding 1.
 
     Args:
         x: f[b,h,w,c].
@@ -30,9 +25,10 @@ def upsample_conv3x3(x: Array, kernel: Array) -> Array:
 
     Returns:
         f[b,2h,2w,o] of that dtype.
-
-    Source: specs/giftnet 1 (dec<d>.up).
     """
+    # Both steps are linear and the convolution mixes channels only, so on CPU the nine taps are
+    # applied at the small size: one matrix product with a quarter of the multiplications. Their
+    # results are interpolated, shifted and summed; the enlarged input is never made.
     return jax.lax.platform_dependent(x, kernel, cpu=_by_taps, default=_by_enlarging)
 
 
@@ -53,13 +49,16 @@ upsample_conv3x3.defvjp(_forward, _backward)
 
 
 def _by_enlarging(x: Array, kernel: Array) -> Array:
+    """The definition, and what other platforms run."""
     large = resize(x, (2 * x.shape[1], 2 * x.shape[2]), "aligned")
     return conv2d(large, kernel, 1, ((1, 1), (1, 1)))
 
 
 def _by_taps(x: Array, kernel: Array) -> Array:
+    """Taps first, then the sums along the rows, then along the columns."""
     b, h, w, _ = x.shape
     o = kernel.shape[-1]
+    # The border of zeros stands for neighbors that do not exist; `_spread` has no weight for them.
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     taps = jnp.dot(padded, _flat(kernel)).reshape(b, h + 2, w + 2, 3, 3 * o)
     terms = [
@@ -77,9 +76,10 @@ def _by_taps(x: Array, kernel: Array) -> Array:
 
 
 def _gradients_by_taps(x: Array, kernel: Array, grad: Array) -> tuple[Array, Array]:
+    """The transpose of `_by_taps`: gathers the gradients of the taps, then two matrix products."""
     b, h, w, c = x.shape
     o = kernel.shape[-1]
-    # Pairs of columns, one more on both sides: column 2l+s for s in -2..3.
+    # In pairs, because a small column l meets the large columns 2l-2 to 2l+3: pair l-1, l and l+1.
     pairs = jnp.pad(grad.reshape(b, 2 * h, w, 2, o), ((0, 0), (0, 0), (1, 1), (0, 0), (0, 0)))
     terms = [
         pairs[:, :, s // 2 : s // 2 + w, s % 2, None]
@@ -119,6 +119,7 @@ def _across(weights: np.ndarray) -> Array:
 @cache
 def _spread(size: int) -> np.ndarray:
     """f32[k,a,n,u]: weight of tap u of low-resolution row k+n-1 in output row 2k+a."""
+    # Of the rows of the enlarged input, those outside it are the convolution's zero padding.
     weights = np.zeros((size, 2, 3, 3), np.float32)
     matrix = interpolation_matrix(size, 2 * size, "aligned")
     for k in range(size):

@@ -1,14 +1,7 @@
-"""Convolutions with gradients that are fast on every platform.
+"""Convolutions whose gradients are fast on every platform.
 
-The forms are plain XLA convolutions. Two things differ from what autodiff of `lax.conv` gives:
-
-- A transposed convolution of stride 2 is computed per output phase, as one 2x2 convolution to four
-  times the channels whose results are interleaved. Its input gradient is the mirrored strided
-  convolution and its kernel gradient the kernel gradient of that, never a dilated convolution
-  (XLA needs 20 to 50 times as long for the kernel gradient of a dilated one).
-- On CPU, kernel gradients are matrix products, one per kernel row, since XLA lowers the kernel
-  gradient to a convolution with an image-sized kernel, at a quarter of the matrix product's speed.
-  Input gradients of 4x4 stride-2 convolutions use the phase form. Other platforms keep XLA's.
+The results are those of `lax.conv`; what differs is how the gradients, transposed convolutions and
+very small outputs are computed. The comments give the reason at each place.
 """
 
 import functools
@@ -34,12 +27,12 @@ _LARGE = 2**22
 
 
 def convolve(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
-    """`conv2d` in the form that suits the shape.
+    """The same as `conv2d`, but as one matrix product for 1x1 kernels and outputs of a few pixels.
 
-    1x1 kernels and outputs of a few pixels are one matrix product, without the kernel's taps that
-    meet nothing but padding: there XLA's convolutions on CPU take up to 40 times as long, most of
-    all in their gradients. Arguments and result are those of `conv2d`.
+    Arguments and result are those of `conv2d`.
     """
+    # For these shapes XLA's convolutions on CPU take up to 40 times as long as a matrix product,
+    # most of all in their gradients.
     kh, kw, c, o = kernel.shape
     if (kh, kw, stride, padding) == (1, 1, 1, ((0, 0), (0, 0))):
         return jnp.dot(x, kernel.reshape(c, o))
@@ -49,6 +42,7 @@ def convolve(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
     )
     if rows * columns > _FEW_PIXELS:
         return conv2d(x, kernel, stride, padding)
+    # Taps that meet nothing but padding are left out of the product.
     used = [
         [
             tap
@@ -110,11 +104,13 @@ def conv_transpose2d(x: Array, kernel: Array) -> Array:
 
 
 def _conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    """XLA's own convolution, whose gradients are replaced below."""
     return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv_sum(inputs: tuple[Array, ...], kernel: Array, stride: int, padding: Padding) -> Array:
+    # The kernel is split instead of joining the inputs: a convolution is linear in its channels.
     parts = zip(inputs, _split(kernel, inputs), strict=True)
     return functools.reduce(jnp.add, [_conv(x, part, stride, padding) for x, part in parts])
 
@@ -157,6 +153,8 @@ def _input_grad(x: Array, kernel: Array, grad: Array, stride: int, padding: Padd
     def by_phases(grad: Array, kernel: Array) -> Array:
         return _conv_phases(grad, kernel[::-1, ::-1].swapaxes(2, 3))
 
+    # The transpose of a 4x4 convolution of stride 2 is a transposed convolution: the phase form
+    # is faster than XLA's dilated convolution on CPU. It makes even sides only.
     doubling = stride == 2 and kernel.shape[:2] == (4, 4) and padding == ((1, 1), (1, 1))
     even = x.shape[1] % 2 == x.shape[2] % 2 == 0
     if doubling and even and min(kernel.shape[2:]) >= _THIN_PHASES:
@@ -174,6 +172,9 @@ def _conv_transpose_fwd(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Ar
 
 
 def _conv_transpose_bwd(residuals: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:
+    # The input gradient is the mirrored strided convolution, and the kernel gradient is the kernel
+    # gradient of that one. Autodiff of the phases would need the kernel gradient of a dilated
+    # convolution, for which XLA takes 20 to 50 times as long.
     x, kernel = residuals
     mirrored = kernel[::-1, ::-1].swapaxes(2, 3)  # 4, 4, o, c: from the output to the input
     padding = ((1, 1), (1, 1))
@@ -187,12 +188,15 @@ _conv_transpose.defvjp(_conv_transpose_fwd, _conv_transpose_bwd)
 
 def _conv_phases(x: Array, kernel: Array) -> Array:
     """The 4x4 stride-2 transposed convolution: four phases as channels, then interleaved."""
+    # Each output pixel meets only 2x2 of the 4x4 taps, by its row and column being even or odd.
+    # One 2x2 convolution computes all four phases at the small size, without the zeros that a
+    # dilated convolution multiplies.
     b, h, w, c = x.shape
     o = kernel.shape[-1]
     # Tap (2u+a, 2v+b) of the kernel is tap (u, v) of phase (a, b).
     phases = kernel.reshape(2, 2, 2, 2, c, o).transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * o)
     y = _conv(x, phases, 1, ((1, 1), (1, 1))).reshape(b, h + 1, w + 1, 2, 2, o)
-    # Phase a of row pair p is computed from rows p-1+a, p+a: it stands at p+a.
+    # Phase a of output rows 2p, 2p+1 is computed from rows p-1+a and p+a, so it stands at p+a.
     rows = [jnp.stack([y[:, i : i + h, j : j + w, i, j] for j in (0, 1)], axis=3) for i in (0, 1)]
     return jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, o)
 
@@ -206,6 +210,8 @@ def _kernel_grad(x: Array, grad: Array, kernel: Array, stride: int, padding: Pad
     def by_products(x: Array, grad: Array) -> Array:
         return _kernel_grad_products(x, grad, kernel.shape, stride, padding)
 
+    # XLA lowers the kernel gradient to a convolution with a kernel as large as the image, which on
+    # CPU has a quarter of the speed of matrix products. Other platforms keep it.
     if min(kernel.shape[2] * stride, kernel.shape[3]) < _THIN:
         return by_convolution(x, grad)
     return lax.platform_dependent(x, grad, cpu=by_products, default=by_convolution)
@@ -214,12 +220,10 @@ def _kernel_grad(x: Array, grad: Array, kernel: Array, stride: int, padding: Pad
 def _kernel_grad_products(
     x: Array, grad: Array, shape: tuple[int, ...], stride: int, padding: Padding
 ) -> Array:
-    """dK[i,j] = sum_pq x[s*p+i, s*q+j] grad[p,q] as one matrix product per kernel row i.
+    """Kernel gradient dK[i,j] = sum_pq x[s*p+i, s*q+j] grad[p,q], one matrix product per row i.
 
     Column j = s*v + r of the kernel: r selects one of s neighboring columns of x, which are taken
-    as channels; v shifts the gradient, whose shifted copies are stacked as channels. The rows of
-    large inputs run in a loop, so that only one shifted copy of x exists at a time; those of small
-    ones do not, since XLA's loops multiply small matrices at a third of the speed.
+    as channels; v shifts the gradient, whose shifted copies are stacked as channels.
     """
     kh, kw, c, o = shape
     b, h, w, _ = grad.shape
@@ -242,6 +246,8 @@ def _kernel_grad_products(
         view = view.reshape(-1, stride * c)
         return lax.dot_general(view, stacked, (((0,), (0,)), ((), ())))
 
+    # A loop keeps only one shifted copy of x at a time. Small inputs go without, because XLA's
+    # loops multiply small matrices at a third of the speed.
     large = x.size > _LARGE
     rows = lax.map(row, jnp.arange(kh)) if large else jnp.stack([row(i) for i in range(kh)])
     rows = rows.reshape(kh, stride, c, shifts, o)
