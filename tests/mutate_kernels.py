@@ -151,7 +151,7 @@ MUTATIONS = (
     ),
     Mutation(
         "both: gradient of the mask without the background's moments", REGIONS, "body.py",
-        "+ fg_dev * fg_pull - bg_dev * bg_pull", "+ fg_dev * fg_pull",
+        "+ fg_dev * fg_term - bg_dev * bg_term", "+ fg_dev * fg_term",
     ),
     Mutation(
         "both: gradient through the deviation with the mask once", REGIONS, "body.py",
@@ -159,15 +159,15 @@ MUTATIONS = (
     ),
     Mutation(
         "both: parts joined without the distance of their means", REGIONS, "sums.py",
-        "parts.square + (parts.lean + lean) * offset", "parts.square",
+        "parts.square + (parts.cross + cross) * offset", "parts.square",
     ),
     Mutation(
         "both: means of parts not centered before they are added", REGIONS, "sums.py",
         "rough + (rest - eps * rough) / weight", "rough",
     ),
     Mutation(
-        "both: a soft mask's lean is not passed on", REGIONS, "sums.py",
-        "d_mean - square * found.lean", "d_mean",
+        "both: a soft mask's cross is not passed on", REGIONS, "sums.py",
+        "d_mean - square * found.cross", "d_mean",
     ),
     Mutation(
         "TPU: off-by-one patch border, rows", REGIONS, "tpu_tiles.py",
@@ -247,7 +247,7 @@ MUTATIONS = (
     ),
     Mutation(
         "GPU: tiles joined without the distance of their means", REGIONS, "pallas_triton.py",
-        "part.square + (part.lean + lean) * offset", "part.square",
+        "part.square + (part.cross + cross) * offset", "part.square",
     ),
     Mutation(
         "GPU: sums around zero, E[x^2] - E[x]^2", REGIONS, "pallas_triton.py",
@@ -263,16 +263,16 @@ MUTATIONS = (
         "d_stats.patch_mean / found.patch_weight", "d_stats.patch_mean",
     ),
     Mutation(
-        "both: the mask's pull on the means of patches", PATCHES, "kernels.py",
+        "both: the mask's share in the means of patches", PATCHES, "kernels.py",
         "patches.spread(constant, *x.shape[1:3])",
         "patches.spread(jnp.zeros_like(constant), *x.shape[1:3])",
     ),
     Mutation(
-        "both: the mask's pull on the deviation", MOMENTS, "kernels.py",
+        "both: the mask's share in the deviation", MOMENTS, "kernels.py",
         "(d_mask + constant)", "d_mask",
     ),
     Mutation(
-        "both: the style mask's pull on its deviation", ADAIN, "kernels.py",
+        "both: the style mask's share in its deviation", ADAIN, "kernels.py",
         "(d_style_mask + style_constant)", "d_style_mask",
     ),
 )  # fmt: skip

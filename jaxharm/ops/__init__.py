@@ -1,4 +1,7 @@
-"""Pure functions that may have kernels; each takes `implementation` (see `dispatch`)."""
+"""Pure functions on arrays that may have kernels for GPU and TPU.
+
+Each takes `implementation` (see `dispatch`). `conv.py` and `patches.py` are parts of several of them.
+"""
 
 from jaxharm.ops.apply_curves import apply_curves
 from jaxharm.ops.dynamic_filter import dynamic_filter

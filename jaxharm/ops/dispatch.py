@@ -1,9 +1,9 @@
-"""Which implementation of an operation runs: chosen while a call is traced, and logged once.
+"""Chooses which implementation of an operation runs, while a call is traced, and logs it once.
 
-An operation is a folder: `api.py` (checks, choice, differentiation rule), `reference.py` (the
-definition in jax.numpy), and for kernels one file per lowering: `pallas_tpu.py` (Mosaic),
-`pallas_triton.py`, `pallas_mosaic_gpu.py`, with `configs.py` for the block sizes. A file of kernels
-offers the functions of the reference, with a keyword `interpret`, and `refusal(*arguments)`.
+An operation is a folder: `api.py` (checks, choice, gradient rule), `reference.py` (the definition
+in jax.numpy), and for kernels one file per compiler: `pallas_tpu.py` (Mosaic), `pallas_triton.py`,
+`pallas_mosaic_gpu.py`, with `configs.py` for the block sizes. A file of kernels has the functions of
+the reference, with a keyword `interpret`, and `refusal(*arguments)`. See docs/kernels.md.
 """
 
 import importlib
@@ -11,11 +11,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVarTuple
 
 import jax
 
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Array
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +30,11 @@ IMPLEMENTATIONS = {
 }
 _RUNS_ON = {"pallas_tpu": "tpu", "pallas_gpu": "gpu", "pallas_mosaic_gpu": "gpu"}
 
-# (operation, platform) -> what is faster there than the reference, by benchmarks/kernels.py. Empty:
-# not measured on a GPU or TPU yet.
+# (operation, platform) -> the implementation that is faster there than the reference, as measured
+# by benchmarks/kernels.py. Empty: nothing was measured on a GPU or TPU yet.
 MEASURED: dict[tuple[str, str], str] = {}
+
+Arguments = TypeVarTuple("Arguments")
 
 _override: str | None = None
 _logged: set[tuple] = set()
@@ -39,31 +42,32 @@ _logged: set[tuple] = set()
 
 @dataclass(frozen=True)
 class Implementation:
-    """Where an implementation lies. Its module is imported at the first call, since Pallas is slow
-    to import; being hashable, it can be a static argument of a differentiation rule.
-    """
+    """The module of an implementation, imported at the first call."""
+
+    # Imported late, since Pallas is slow to import. Named by strings, since the object must be
+    # hashable: it is a static argument of `custom_vjp` functions.
 
     module: str
     interpret: bool = False
 
-    def call(self, function: str, *arguments: Any) -> Any:
+    def call(self, function: str, *arguments: object) -> Any:
         """Calls a function of the module."""
         run = getattr(importlib.import_module(self.module), function)
         return run(*arguments, interpret=True) if self.interpret else run(*arguments)
 
-    def refusal(self, *arguments: Any) -> str | None:
-        """Why the module cannot take these arguments (their shapes, their dtypes), or None."""
+    def refusal(self, *arguments: object) -> str | None:
+        """The reason why the module cannot take these arguments (shapes, dtypes), or None."""
         check = getattr(importlib.import_module(self.module), "refusal", None)
         return check(*arguments) if check else None
 
 
 @contextmanager
 def override(name: str | None) -> Iterator[None]:
-    """Runs operations whose call names no implementation by `name`, in the whole process.
+    """Makes `name` the implementation of all operations whose call names none, in the whole process.
 
-    It applies where a function is traced: a function that `jax.jit` has already traced keeps what
-    was chosen then. An operation that does not offer `name`, or refuses the arguments, runs its
-    reference, and a warning says why. None changes nothing.
+    It takes effect while a function is traced: a function that `jax.jit` has already traced keeps
+    what was chosen then. An operation without that implementation, or one that refuses the
+    arguments, runs its reference, and a warning gives the reason. None changes nothing.
 
     Raises:
         InputError: unknown name; at the call of an operation: a kernel for another platform.
@@ -83,7 +87,7 @@ def override(name: str | None) -> Iterator[None]:
 
 
 def platform() -> str:
-    """Where a call that is traced now will run by default: "cpu", "gpu" or "tpu"."""
+    """The platform that a call traced now will run on by default: "cpu", "gpu" or "tpu"."""
     device = jax.config.jax_default_device  # type: ignore[attr-defined]
     return jax.default_backend() if device is None else getattr(device, "platform", device)
 
@@ -92,26 +96,26 @@ def choose(
     op: str,
     implementation: str | None,
     offered: Mapping[str, Implementation],
-    *arguments: Any,
+    *arguments: object,
 ) -> Implementation:
-    """Returns what runs `op` on these arguments.
+    """Chooses the implementation that runs `op` on these arguments.
 
     Args:
         op: name of the operation, for messages.
-        implementation: a name of `IMPLEMENTATIONS`; None takes that of `override`, else what
-            `MEASURED` favors on this platform, else the reference.
-        offered: what the operation offers, by name; "reference" is always among it.
-        arguments: what the implementations' `refusal` is asked about.
+        implementation: a name of `IMPLEMENTATIONS`; None takes that of `override`, else the
+            fastest in `MEASURED` for this platform, else the reference.
+        offered: the implementations that exist, by name; "reference" is always one of them.
+        arguments: those of the operation; an implementation may refuse them.
 
     Raises:
-        InputError: `implementation` is unknown, not offered, refuses these arguments, or is a
-            kernel for another platform than the concrete arguments' one. (A function that is
-            being traced may be lowered for elsewhere; Pallas then has the last word.)
+        InputError: `implementation` is unknown, does not exist for this operation, refuses these
+            arguments, or is a kernel for another platform than the one the arrays are on.
     """
     reason = None
     if implementation is not None:
         _check_name(op, implementation, offered)
         chosen, reason = implementation, offered[implementation].refusal(*arguments)
+        # A function that is being traced may be lowered for another machine: there Pallas decides.
         if reason is None and not any(isinstance(a, jax.core.Tracer) for a in _leaves(arguments)):
             reason = _wrong_platform(chosen)
         if reason is not None:
@@ -129,19 +133,20 @@ def choose(
     return offered[chosen]
 
 
-def vary_together(*arguments: Any) -> tuple[Any, ...]:
-    """The arguments, all varying over the mesh axes of a `shard_map` that any of them varies over.
+def vary_together(*arguments: *Arguments) -> tuple[*Arguments]:
+    """Marks all arguments as varying over every mesh axis that one of them varies over.
 
-    A differentiation rule returns gradients that vary like its results. What every device shares,
-    such as parameters, thereby gets the sum over the devices. Elsewhere it changes nothing.
+    Outside of `shard_map` it changes nothing.
     """
+    # A gradient rule returns gradients that vary like its results, also for arguments that all
+    # devices share, such as parameters. The gradient of the cast then sums those over the devices.
 
-    def axes(a: Any) -> frozenset[str]:
+    def axes(a: Array) -> frozenset[str]:
         return jax.typeof(a).manual_axis_type.varying
 
     union = frozenset[str]().union(*map(axes, jax.tree.leaves(arguments)))
 
-    def cast(a: Any) -> Any:
+    def cast(a: Array) -> Array:
         missing = tuple(sorted(union - axes(a)))
         return jax.lax.pcast(a, missing, to="varying") if missing else a
 
@@ -167,7 +172,7 @@ def _wrong_platform(name: str) -> str | None:
     return f"it is a {IMPLEMENTATIONS[name]}, and this process runs on {platform()}"
 
 
-def _leaves(arguments: Any) -> list[Any]:
+def _leaves(arguments: object) -> list[Array]:
     return [a for a in jax.tree.leaves(arguments) if hasattr(a, "dtype")]
 
 

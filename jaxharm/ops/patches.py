@@ -15,23 +15,23 @@ _HIGHEST = lax.Precision.HIGHEST
 
 
 def indices(size: int, grid: int) -> np.ndarray:
-    """i32[size]: the patch that each row (or column) belongs to."""
+    """The patch that each row (or column) belongs to, i32[size]."""
     return np.minimum(np.arange(size) // max(size // grid, 1), grid - 1).astype(np.int32)
 
 
 def membership(size: int, grid: int) -> np.ndarray:
-    """f32[size,grid]: 1 where the row (or column) belongs to the patch."""
+    """A matrix f32[size,grid]: 1 where the row (or column) belongs to the patch."""
     return (indices(size, grid)[:, None] == np.arange(grid)).astype(np.float32)
 
 
 def counts(height: int, width: int, grid: int) -> np.ndarray:
-    """f32[1,g,g,1]: pixels of each patch."""
+    """Number of pixels of each patch, f32[1,g,g,1]."""
     rows, columns = membership(height, grid).sum(0), membership(width, grid).sum(0)
     return (rows[:, None] * columns)[None, :, :, None]
 
 
 def patch_sums(x: Array, grid: int) -> Array:
-    """f32[b,h,w,c] -> f32[b,g,g,c], the sum over each patch."""
+    """The sum over each patch: f32[b,h,w,c] -> f32[b,g,g,c]."""
     columns = jnp.asarray(membership(x.shape[2], grid))
     sums = jnp.einsum("wk,bhwc->bhkc", columns, x, precision=_HIGHEST)
     return row_sums(sums, grid)
@@ -47,8 +47,8 @@ def weighted_patch_sums(x: Array, weights: Array, grid: int) -> tuple[Array, Arr
     Returns:
         f32[b,g,g,c] and f32[b,1,1,c].
     """
-    # The membership of the columns is weighted per pixel, with one more column for the
-    # complement, so that no weighted copy of x is made.
+    # The small membership matrix is weighted per pixel instead of the large x, with one more
+    # column for the complement, so that x is read once and not copied.
     columns = jnp.asarray(membership(x.shape[2], grid))[None, None]
     selectors = jnp.concatenate([weights * columns, 1 - weights], axis=-1)
     sums = jnp.einsum("bhwk,bhwc->bhkc", selectors, x, precision=_HIGHEST)
@@ -56,12 +56,12 @@ def weighted_patch_sums(x: Array, weights: Array, grid: int) -> tuple[Array, Arr
 
 
 def row_sums(x: Array, grid: int) -> Array:
-    """f32[b,h,k,c] -> f32[b,g,k,c], the sum over each patch's rows."""
+    """The sum over each patch's rows: f32[b,h,k,c] -> f32[b,g,k,c]."""
     rows = jnp.asarray(membership(x.shape[1], grid))
     return jnp.einsum("hg,bhkc->bgkc", rows, x, precision=_HIGHEST)
 
 
 def spread(values: Array, height: int, width: int) -> Array:
-    """f32[b,g,g,c] -> f32[b,h,w,c]: every pixel gets its patch's value."""
+    """Gives every pixel its patch's value: f32[b,g,g,c] -> f32[b,h,w,c]."""
     grid = values.shape[1]
     return values[:, indices(height, grid)][:, :, indices(width, grid)]

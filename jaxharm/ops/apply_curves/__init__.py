@@ -1,4 +1,4 @@
-"""Per-channel piecewise-linear curves, alone or with the whole rendering of PIH."""
+"""Piecewise-linear curves per channel, alone or with blending and shading in the same pass."""
 
 from jaxharm.ops.apply_curves.api import apply_curves
 

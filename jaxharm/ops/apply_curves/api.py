@@ -1,4 +1,4 @@
-"""The public function: checks, choice of implementation, differentiation rule."""
+"""The public function: it checks the arguments, chooses an implementation and has the gradient."""
 
 from functools import partial
 
@@ -32,17 +32,17 @@ def apply_curves(
     Knot i of a curve of k knots stands at (i + 0.5)/k; left of the first and right of the last
     knot the curve is flat. With C the curved image, m `mask`, bg `background`, S `shading`:
     without a mask the result is C; with mask and background it is P = C*m + (1-m)*bg; with shading
-    as well it is P*S*m + (1-m)*bg (a soft mask then attenuates twice, as in the paper's code).
+    as well it is P*S*m + (1-m)*bg (a soft mask then attenuates twice, as in the published code).
 
-    Every floating argument has a gradient. Towards the image it is the slope of the interval to
-    the right of the pixel, zero from the first knot down and from the last knot up.
+    Every floating argument has a gradient. For the image it is the slope of the interval to the
+    right of the pixel's value, zero from the first knot down and from the last knot up.
 
     Args:
         image: f[b,h,w,3], sRGB in [0,1]; values outside are on the flat ends.
         curves: f[b,3,k], k >= 2, values at the knots, in R, G, B order.
         mask: f[b,h,w,1] in [0,1], 1 = foreground.
         shading: f[b,h,w,1], gain of the foreground; needs mask and background.
-        background: f[b,h,w,3]; goes with mask.
+        background: f[b,h,w,3]; given together with mask.
         implementation: see `jaxharm.ops.dispatch`.
 
     Returns:
@@ -52,7 +52,7 @@ def apply_curves(
         InputError: a shape that does not fit, mask without background or the reverse, shading
             without them, or an implementation that does not exist.
 
-    Source: PIH (arXiv 2303.00157), specs/pih 2 and 2.1.
+    Source: arXiv 2303.00157. The kernels: docs/kernels.md.
     """
     _check(image, curves, mask, shading, background)
     given = (image, curves, mask, shading, background)
@@ -60,6 +60,8 @@ def apply_curves(
     return _apply(dispatch.choose("apply_curves", implementation, _OFFERED, *arguments), *arguments)
 
 
+# JAX cannot differentiate a Pallas call, and autodiff of the reference would keep the look-up's
+# intermediate images. Here nothing but the arguments is kept.
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _apply(
     chosen: Implementation,

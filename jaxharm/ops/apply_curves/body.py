@@ -1,6 +1,6 @@
-"""What the kernels of both platforms compute on a block of one channel, in float32.
+"""The arithmetic on a block of one channel that the kernels of both platforms share, in float32.
 
-All arguments are blocks of one shape. The formulas are those of `reference`; how a curve is looked
+All arguments are blocks of one shape. The formulas are those of `reference`. How a curve is looked
 up differs by platform and is not here.
 """
 
@@ -19,8 +19,8 @@ class Blend(NamedTuple):
     shading: Array | None
 
 
-class Pulled(NamedTuple):
-    """Gradients of one channel: towards the curved value, mask, background and shading."""
+class BlendGradients(NamedTuple):
+    """One channel's gradients with respect to the curved value, mask, background and shading."""
 
     curved: Array
     mask: Array
@@ -29,12 +29,12 @@ class Pulled(NamedTuple):
 
 
 def position(x: Array, knots: int) -> Array:
-    """Where a pixel stands among the knots, in [0, knots-1]; NaN stays NaN."""
+    """The place of a pixel's value among the knots, in [0, knots-1]; NaN stays NaN."""
     return jnp.clip(knots * x - 0.5, 0.0, knots - 1.0)
 
 
 def slope(t: Array, rise: Array, knots: int) -> Array:
-    """Derivative of the curve towards the pixel: zero on the flat ends."""
+    """Derivative of the curve at the pixel's value: zero on the flat ends."""
     return jnp.where((t > 0) & (t < knots - 1), knots * rise, 0.0)
 
 
@@ -50,14 +50,16 @@ def render(curved: Array, blend: Blend) -> Array:
     return result if s is None else result * s * m + (1 - m) * bg
 
 
-def pull(g: Array, curved: Array, blend: Blend) -> Pulled:
+def blend_gradients(g: Array, curved: Array, blend: Blend) -> BlendGradients:
     """Gradients of `render`, given that of the result."""
     m, bg, s = blend.mask, blend.background, blend.shading
     if s is None:
-        return Pulled(curved=g * m, mask=g * (curved - bg), background=g * (1 - m), shading=None)
+        return BlendGradients(
+            curved=g * m, mask=g * (curved - bg), background=g * (1 - m), shading=None
+        )
     blended = curved * m + (1 - m) * bg
     inner = g * s * m
-    return Pulled(
+    return BlendGradients(
         curved=inner * m,
         mask=g * (blended * s - bg) + inner * (curved - bg),
         background=g * (1 - m) + inner * (1 - m),

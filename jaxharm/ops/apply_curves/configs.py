@@ -1,14 +1,12 @@
-"""Block sizes of the kernels, as data. `benchmarks/kernels.py --blocks` prints rows for here.
-
-Nothing is tuned while training runs: another block size sums in another order.
-"""
+"""Block sizes of the kernels, as data. `benchmarks/kernels.py --blocks` prints rows for here."""
+# Nothing is tuned while training runs: another block size sums in another order.
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class TpuBlocks:
-    """Pixels of a block, and rows that one step of the loop inside keeps in registers."""
+    """Pixels of a block, and the rows that one step of the inner loop keeps in registers."""
 
     height: int  # multiple of `rows`
     width: int  # multiple of 128

@@ -1,15 +1,7 @@
-"""Kernels for TPU: planes of the image, tiles of (8,128), no gather.
-
-A curve is looked up by passing its thresholds: where the position is at least k, the interval is at
-least the k-th, so that after all knots each pixel holds the value and the rise of its own interval.
-That is three operations a knot (six for a sum of hats) and exactly the reference's arithmetic. The
-gradient of the curves sums g*hat_k over a column of blocks, only for the knots that the pixels at
-hand need; each column writes its own sums, and one reduction adds them.
-"""
+"""Kernels for TPU, on planes [b,c,h,w] of the image: rows and columns fill the tiles of (8,128)."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +10,15 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from jaxharm.interfaces import Array
-from jaxharm.ops.apply_curves.body import Blend, hat, position, pull, render, slope
+from jaxharm.ops.apply_curves.body import Blend, blend_gradients, hat, position, render, slope
 from jaxharm.ops.apply_curves.configs import TPU_BACKWARD, TPU_FORWARD, TpuBlocks
-from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like, tabled, unsupported_dtype
+from jaxharm.ops.kernel_calls import Ref, block_sizes, call_tpu, out_like, unsupported_dtype
 
 _UNROLLED = 64  # knots up to which the loop over them is written out
 
 
 def refusal(*arguments: Array | None) -> str | None:
-    """Why the kernels cannot take these arguments, or None."""
+    """The reason why the kernels cannot take these arguments, or None."""
     return unsupported_dtype(*arguments)
 
 
@@ -34,17 +26,17 @@ def forward(*arguments: Array | None, interpret: bool = False) -> Array:
     """See `reference.forward`."""
     curves, planes, given = _planes(arguments)
     image = planes[0]
-    blocks = tabled(TPU_FORWARD)
+    blocks = block_sizes(TPU_FORWARD)
     grid, specs = _blocks(image.shape, blocks)
-    result = call_tpu(
+    (result,) = call_tpu(
         partial(_forward_body, given=given, rows=_rows(image.shape, blocks)),
         name="apply_curves_forward",
         semantics=("parallel",) * 3,
         interpret=interpret,
         grid=grid,
         in_specs=[_curve_spec(curves), *(specs(p.shape[1]) for p in planes)],
-        out_specs=specs(3),
-        out_shape=out_like(image.shape, image.dtype, curves, *planes),
+        out_specs=[specs(3)],
+        out_shape=[out_like(image.shape, image.dtype, curves, *planes)],
     )(curves, *planes)
     return jnp.moveaxis(result, 1, -1)
 
@@ -57,10 +49,11 @@ def backward(
     inputs = [jnp.moveaxis(upstream, -1, 1), *planes]
     h, w = planes[0].shape[2:]
     knots = curves.shape[-1]
-    blocks = tabled(TPU_BACKWARD)
+    blocks = block_sizes(TPU_BACKWARD)
     rows, width = _rows(planes[0].shape, blocks), min(blocks.width, w)
     grid, specs = _blocks(planes[0].shape, blocks)
     partial_sums = (*grid[:2], 3, knots)
+    # The sums' index leaves out the block's row: the steps of a column of blocks carry them on.
     sum_spec = pl.BlockSpec((None, None, 3, knots), lambda i, c, r: (i, c, 0, 0))
     shapes = [out_like(p.shape, p.dtype, curves, *inputs) for p in planes]
     *gradients, sums = call_tpu(
@@ -129,15 +122,15 @@ def _blocks(
     return (b, pl.cdiv(w, width), pl.cdiv(h, height)), spec
 
 
-def _loop_rows(height: int, rows: int, step: Callable[[Any], None]) -> None:
+def _loop_rows(height: int, rows: int, step: Callable[[pl.Slice], None]) -> None:
     """Calls `step` with one group of rows after the other."""
     if height == rows:
-        step(pl.ds(0, rows))
+        step(pl.Slice(0, rows))
         return
 
     @pl.loop(0, height // rows)
     def _(i: Array) -> None:
-        step(pl.ds(pl.multiple_of(i * rows, rows), rows))
+        step(pl.Slice(pl.multiple_of(i * rows, rows), rows))
 
 
 def _look_up(x: Array, curves: Ref, channel: int) -> tuple[Array, Array, Array]:
@@ -145,7 +138,10 @@ def _look_up(x: Array, curves: Ref, channel: int) -> tuple[Array, Array, Array]:
     knots = curves.shape[-1]
     t = position(x, knots)
 
-    def passed(k: Any, held: tuple[Array, Array]) -> tuple[Array, Array]:
+    # TPUs have no fast gather. Instead, where the position is at least k, the interval is at least
+    # the k-th: after all knots each pixel holds the value and the rise of its own interval. That is
+    # three operations a knot (six for a sum of hats), and exactly the reference's arithmetic.
+    def passed(k: Array | np.int32, held: tuple[Array, Array]) -> tuple[Array, Array]:
         low, rise = held
         here = curves[channel, k]
         past = t >= k.astype(jnp.float32)
@@ -162,11 +158,11 @@ def _look_up(x: Array, curves: Ref, channel: int) -> tuple[Array, Array, Array]:
     return low + (t - jnp.minimum(jnp.floor(t), knots - 2.0)) * rise, rise, t
 
 
-def _f32(ref: Ref, channel: int, rows: Any) -> Array:
+def _f32(ref: Ref, channel: int, rows: pl.Slice) -> Array:
     return ref[channel, rows, :].astype(jnp.float32)
 
 
-def _blend_of(refs: dict[str, Ref], channel: int, rows: Any) -> Blend:
+def _blend_of(refs: dict[str, Ref], channel: int, rows: pl.Slice) -> Blend:
     shading = refs.get("shading")
     return Blend(
         mask=_f32(refs["mask"], 0, rows),
@@ -179,7 +175,7 @@ def _forward_body(curves: Ref, *refs: Ref, given: tuple[str, ...], rows: int) ->
     *inputs, out = refs
     named = dict(zip(given, inputs, strict=True))
 
-    def step(at: Any) -> None:
+    def step(at: pl.Slice) -> None:
         for c in range(3):
             result = _look_up(_f32(named["image"], c, at), curves, c)[0]
             if "mask" in named:
@@ -210,7 +206,7 @@ def _backward_body(
     def _() -> None:
         held[...] = jnp.zeros(held.shape, held.dtype)
 
-    def step(at: Any) -> None:
+    def step(at: pl.Slice) -> None:
         shape = (rows, width)
         row = top + at.start + jax.lax.broadcasted_iota(jnp.int32, shape, 0)
         column = left + jax.lax.broadcasted_iota(jnp.int32, shape, 1)
@@ -221,13 +217,13 @@ def _backward_body(
             g_c = _f32(upstream, c, at)
             curved, rise, t_c = _look_up(_f32(named["image"], c, at), curves, c)
             if "mask" in named:
-                pulled = pull(g_c, curved, _blend_of(named, c, at))
-                g_c, d_mask = pulled.curved, d_mask + pulled.mask
-                gradients["background"][c, at, :] = pulled.background.astype(
+                d_blend = blend_gradients(g_c, curved, _blend_of(named, c, at))
+                g_c, d_mask = d_blend.curved, d_mask + d_blend.mask
+                gradients["background"][c, at, :] = d_blend.background.astype(
                     gradients["background"].dtype
                 )
-                if pulled.shading is not None:
-                    d_shading = d_shading + pulled.shading
+                if d_blend.shading is not None:
+                    d_shading = d_shading + d_blend.shading
             d_image = g_c * slope(t_c, rise, knots)
             gradients["image"][c, at, :] = d_image.astype(gradients["image"].dtype)
             g.append(jnp.where(inside, g_c, 0.0))
@@ -260,9 +256,8 @@ def _add_hats(held: Ref, g: list[Array], t: list[Array]) -> None:
 
 
 def _span(g: list[Array], t: list[Array], knots: int) -> tuple[Array, Array]:
-    """First knot with a part in these pixels, and one after the last. Where nothing is asked of a
-    pixel (outside the mask) it has none, so that the background costs no sums.
-    """
+    """First knot whose sum these pixels add to, and one after the last."""
+    # Pixels with gradient 0 (outside the mask) add to none, so that the background costs no sums.
     low, high = jnp.full_like(t[0], knots), jnp.full_like(t[0], -2.0)
     for g_c, t_c in zip(g, t, strict=True):
         low = jnp.minimum(low, jnp.where(g_c != 0, t_c, knots))

@@ -1,11 +1,7 @@
 """Kernels for GPU through Triton.
 
-Forward: a block of consecutive numbers of the image as it lies in memory (channel = index mod 3),
-so that every access is coalesced. A curve is looked up by two loads from a table that stays in the
-L1 cache; sums of hats would need more arithmetic than memory time allows. Backward: a block of
-pixels, since mask and shading sum over the channels. The gradient of the curves is a table
-g * hat_k summed over the pixels; each block writes its own sums, and one reduction adds them: no
-atomics, the same bits in every run.
+Forward: a block is consecutive numbers of the image as it lies in memory (channel = index mod 3).
+Backward: a block is some pixels, since the gradients of mask and shading sum over the channels.
 """
 
 from collections.abc import Sequence
@@ -13,18 +9,25 @@ from functools import partial
 
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton as pltriton
 
 from jaxharm.interfaces import Array
-from jaxharm.ops.apply_curves.body import Blend, hat, position, pull, render, slope
+from jaxharm.ops.apply_curves.body import Blend, blend_gradients, hat, position, render, slope
 from jaxharm.ops.apply_curves.configs import GPU_BACKWARD, GPU_FORWARD
-from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled, unsupported_dtype
+from jaxharm.ops.kernel_calls import (
+    Ref,
+    block_sizes,
+    call_triton,
+    load_triton,
+    out_like,
+    store_triton,
+    unsupported_dtype,
+)
 
 _KNOTS = 32  # of the table of hats that is held in registers at a time
 
 
 def refusal(*arguments: Array | None) -> str | None:
-    """Why the kernels cannot take these arguments, or None."""
+    """The reason why the kernels cannot take these arguments, or None."""
     image = arguments[0]
     assert image is not None
     if image.size >= 2**31:
@@ -35,15 +38,15 @@ def refusal(*arguments: Array | None) -> str | None:
 def forward(*arguments: Array | None, interpret: bool = False) -> Array:
     """See `reference.forward`."""
     image, curves, flat, given = _flat(arguments)
-    blocks = tabled(GPU_FORWARD)
+    blocks = block_sizes(GPU_FORWARD)
     numbers = flat[0].shape[1]
-    result = call_triton(
+    (result,) = call_triton(
         partial(_forward_body, given=given, size=blocks.size, numbers=numbers),
         name="apply_curves_forward",
         warps=blocks.warps,
         interpret=interpret,
         grid=(image.shape[0], pl.cdiv(numbers, blocks.size)),
-        out_shape=out_like(flat[0].shape, image.dtype, curves, *flat),
+        out_shape=[out_like(flat[0].shape, image.dtype, curves, *flat)],
     )(curves, *flat)
     return result.reshape(image.shape)
 
@@ -53,10 +56,11 @@ def backward(
 ) -> tuple[Array | None, ...]:
     """See `reference.backward`."""
     image, curves, flat, given = _flat(arguments)
-    blocks = tabled(GPU_BACKWARD)
+    blocks = block_sizes(GPU_BACKWARD)
     b, h, w, _ = image.shape
     inputs = [upstream.reshape(b, -1), *flat]
     grid = (b, pl.cdiv(h * w, blocks.size))
+    # Triton's blocks are powers of two, so the sums have room for whole tables.
     padded = pl.cdiv(curves.shape[2], _KNOTS) * _KNOTS
     *gradients, sums = call_triton(
         partial(_backward_body, given=given, size=blocks.size, pixels=h * w),
@@ -96,11 +100,11 @@ def _flat(
 
 
 def _load(ref: Ref, image: Array, index: Array, inside: Array) -> Array:
-    return pltriton.load(ref.at[image, index], mask=inside, other=0.0).astype(jnp.float32)
+    return load_triton(ref.at[image, index], mask=inside, other=0.0).astype(jnp.float32)
 
 
 def _store(ref: Ref, image: Array, index: Array, value: Array, inside: Array) -> None:
-    pltriton.store(ref.at[image, index], value.astype(ref.dtype), mask=inside)
+    store_triton(ref.at[image, index], value.astype(ref.dtype), mask=inside)
 
 
 def _look_up(
@@ -109,11 +113,13 @@ def _look_up(
     """Value, rise of the interval and position."""
     knots = curves.shape[-1]
     t = position(x, knots)
+    # Two loads from a table that stays in the L1 cache: sums of hats would need more arithmetic
+    # than the memory's speed leaves time for.
     # Clipped on both sides because a NaN pixel becomes any integer.
     interval = jnp.clip(t.astype(jnp.int32), 0, knots - 2)
     channels = jnp.broadcast_to(jnp.asarray(channel, jnp.int32), interval.shape)
-    low = pltriton.load(curves.at[image, channels, interval])
-    rise = pltriton.load(curves.at[image, channels, interval + 1]) - low
+    low = load_triton(curves.at[image, channels, interval])
+    rise = load_triton(curves.at[image, channels, interval + 1]) - low
     return low + (t - interval.astype(jnp.float32)) * rise, rise, t
 
 
@@ -121,6 +127,7 @@ def _forward_body(curves: Ref, *refs: Ref, given: tuple[str, ...], size: int, nu
     *inputs, out = refs
     named = dict(zip(given, inputs, strict=True))
     image = pl.program_id(0)
+    # Consecutive threads read consecutive numbers: every access is coalesced.
     at = pl.program_id(1) * size + jnp.arange(size, dtype=jnp.int32)
     pixel, inside = at // 3, at < numbers
     result = _look_up(_load(named["image"], image, at, inside), curves, image, at % 3)[0]
@@ -161,16 +168,18 @@ def _backward_body(
         curved, rise, t = _look_up(_load(named["image"], image, at, inside), curves, image, c)
         if mask is not None:
             background = _load(named["background"], image, at, inside)
-            pulled = pull(g, curved, Blend(mask, background, shading))
-            g, d_mask = pulled.curved, d_mask + pulled.mask
-            _store(gradients["background"], image, at, pulled.background, inside)
-            if pulled.shading is not None:
-                d_shading = d_shading + pulled.shading
+            d_blend = blend_gradients(g, curved, Blend(mask, background, shading))
+            g, d_mask = d_blend.curved, d_mask + d_blend.mask
+            _store(gradients["background"], image, at, d_blend.background, inside)
+            if d_blend.shading is not None:
+                d_shading = d_shading + d_blend.shading
         _store(gradients["image"], image, at, g * slope(t, rise, knots), inside)
+        # Each block writes its own sums and one reduction adds them. Atomics would add in any
+        # order, and the bits would differ from run to run.
         for first in range(0, sums.shape[-1], _KNOTS):
             knot = first + jnp.arange(_KNOTS, dtype=jnp.int32)
             table = g[:, None] * hat(t[:, None], knot.astype(jnp.float32)[None, :])
-            pltriton.store(sums.at[image, block, c, knot], jnp.sum(table, 0))
+            store_triton(sums.at[image, block, c, knot], jnp.sum(table, 0))
     if mask is not None:
         _store(gradients["mask"], image, pixel, d_mask, inside)
     if shading is not None:

@@ -1,4 +1,4 @@
-"""Filtering with a kernel of its own at every pixel (GKNet)."""
+"""Filtering with a different kernel at every pixel."""
 
 from jaxharm.ops.dynamic_filter.api import dynamic_filter
 

@@ -1,4 +1,4 @@
-"""The public function: checks, choice of implementation, differentiation rule."""
+"""The public function: it checks the arguments, chooses an implementation and has the gradient."""
 
 import functools
 from typing import Literal, get_args
@@ -29,14 +29,13 @@ def dynamic_filter(
     padding: Padding = "zero",
     implementation: str | None = None,
 ) -> Array:
-    """Filters every pixel with the kernel that stands at that pixel (not flipped).
+    """Filters every pixel with its own kernel (cross-correlation: kernels are not flipped).
 
     With r = (k-1)/2 and x' the padded image:
 
         y[i,j,c] = sum_uv kernels[i,j,group(c),u,v] * x'[i + (u-r)*dilation, j + (v-r)*dilation, c]
 
-    Neither the unfolded image nor any other array of k*k image sizes is made, but for the kernels
-    and their gradient. Both arguments have a gradient; nothing else is kept for it.
+    Both arguments have a gradient, and nothing else is kept for it.
 
     Args:
         x: f[b,h,w,c].
@@ -54,13 +53,14 @@ def dynamic_filter(
         InputError: a shape that does not fit, an even kernel, groups that do not divide the
             channels, an unknown padding, or an implementation that does not exist.
 
-    Source: GKNet (arXiv 2305.11676), specs/gknet 7.
+    Source: arXiv 2305.11676. The kernels: docs/kernels.md.
     """
     _check(x, kernels, dilation, padding)
     arguments = dispatch.vary_together(jnp.asarray(x), jnp.asarray(kernels))
     chosen = dispatch.choose(
         "dynamic_filter", implementation, _OFFERED, *arguments, dilation, padding
     )
+    # No implementation unfolds the image into k*k copies: the kernels are the only array of that size.
     return _apply(chosen, dilation, padding, *arguments)
 
 

@@ -1,4 +1,4 @@
-"""The kernels' taps, and what lies around the image."""
+"""The taps of a kernel, and the border around the image that they reach into."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Border(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """How far a tap lies from the pixel at most."""
+        """The largest distance of a tap from its pixel, per axis."""
         return (self.side - 1) // 2 * self.dilation
 
     def taps(self) -> Iterator[tuple[int, int, int]]:
@@ -33,10 +33,8 @@ class Border(NamedTuple):
         return jnp.pad(x, ((0, 0), (0, more_rows), (0, 0), (0, 0))) if more_rows else x
 
     def fold(self, padded: Array) -> Array:
-        """The gradient of `pad` (without more rows), given that of its result.
-
-        Written out, since `jax.linear_transpose` fails on values that vary over a mesh.
-        """
+        """The gradient of `pad` (without more rows), given that of its result."""
+        # Written out, since `jax.linear_transpose` fails on values that vary over a mesh.
         for axis in (1, 2):
             size = padded.shape[axis] - 2 * self.reach
             inner = _cut(padded, axis, self.reach, self.reach + size)
@@ -49,7 +47,7 @@ class Border(NamedTuple):
         return padded
 
     def too_far(self, x: Array) -> str | None:
-        """Why a kernel that mirrors once cannot take images of this size, or None."""
+        """The reason why kernels that mirror only once cannot take images of this size, or None."""
         if self.reflect and self.reach >= min(x.shape[1:3]):
             return (
                 f"the mirror image of {self.reach} pixels is larger than {x.shape[1]}x{x.shape[2]}"

@@ -1,11 +1,12 @@
-"""Block sizes of the kernels, as data. Nothing is tuned while training runs."""
+"""Block sizes of the kernels, as data."""
+# Nothing is tuned while training runs: another block size sums in another order.
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class TpuBlocks:
-    """Bytes of the blocks of one grid step (the pipeline holds them twice), channels of a block."""
+    """Bytes in VMEM of one grid step's blocks (the pipeline holds them twice), channels of a block."""
 
     bytes: int
     channels: int = 128

@@ -1,10 +1,9 @@
 """Kernels for TPU: rows of the image as tiles of (width, channels), and of its kernels, tap by tap.
 
-A tap's shift moves whole tiles (rows) or sublanes (columns), never lanes. The border is a padded
-copy of the image, read through windows of rows that overlap by the border; the gradient of the
-image sums into rows that the next step of the grid continues, so nothing is read twice for it.
+The border is a padded copy of the image, read through windows of rows that overlap by the border.
 Kernels shared by a group of channels are repeated for each of them first.
 """
+# Why this layout: a tap's shift moves whole tiles (rows) or sublanes (columns), never lanes.
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxharm.interfaces import Array
 from jaxharm.ops.dynamic_filter.border import Border, border_of
 from jaxharm.ops.dynamic_filter.configs import TPU
-from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like, tabled, unsupported_dtype
+from jaxharm.ops.kernel_calls import Ref, block_sizes, call_tpu, out_like, unsupported_dtype
 
 
 class Plan(NamedTuple):
@@ -30,9 +29,9 @@ class Plan(NamedTuple):
 
 
 def refusal(x: Array, kernels: Array, dilation: int, padding: str) -> str | None:
-    """Why the kernels cannot take these arguments, or None."""
+    """The reason why the kernels cannot take these arguments, or None."""
     border = border_of(kernels, dilation, padding)
-    if _row_bytes(x, border) > tabled(TPU).bytes:
+    if _row_bytes(x, border) > block_sizes(TPU).bytes:
         return f"one row of {x.shape[2]} pixels with its kernels does not fit into VMEM"
     return border.too_far(x) or unsupported_dtype(x, kernels)
 
@@ -44,16 +43,17 @@ def forward(
     border = border_of(kernels, dilation, padding)
     plan = _plan(x, border)
     padded, taps = _padded(x, plan, border), _planes(x, kernels)
-    return call_tpu(
+    (result,) = call_tpu(
         partial(_forward_body, border=border),
         name="dynamic_filter_forward",
         semantics=("parallel",) * 3,
         interpret=interpret,
         grid=plan.grid,
         in_specs=[_window(padded, plan, border), _tap_block(taps, plan)],
-        out_specs=_block(x, plan),
-        out_shape=out_like(x.shape, x.dtype, x, kernels),
+        out_specs=[_block(x, plan)],
+        out_shape=[out_like(x.shape, x.dtype, x, kernels)],
     )(padded, taps)
+    return result
 
 
 def backward(
@@ -69,19 +69,22 @@ def backward(
     b, h, w, c = x.shape
     plan = _plan(x, border)
     padded, taps = _padded(x, plan, border), _planes(x, kernels)
-    d_taps = call_tpu(
+    # Summed over a group's channels afterwards: until then in float32.
+    d_taps_dtype = jnp.float32 if c > kernels.shape[3] else taps.dtype
+    (d_taps,) = call_tpu(
         partial(_kernels_body, border=border),
         name="dynamic_filter_d_kernels",
         semantics=("parallel",) * 3,
         interpret=interpret,
         grid=plan.grid,
         in_specs=[_window(padded, plan, border), _block(x, plan)],
-        out_specs=_tap_block(taps, plan),
-        out_shape=out_like(
-            taps.shape, jnp.float32 if c > kernels.shape[3] else taps.dtype, x, taps
-        ),
+        out_specs=[_tap_block(taps, plan)],
+        out_shape=[out_like(taps.shape, d_taps_dtype, x, taps)],
     )(padded, upstream)
+    # The rows that a block adds to lie `tail` rows further down than its own: they are held over
+    # for the next step, and those of the last step are a result of their own.
     wide, tail = w + 2 * border.reach, max(2 * border.reach, 1)
+    # The mirrored border is added to the image afterwards: until then in float32.
     folded = jnp.float32 if border.reflect else x.dtype
     rows, last = call_tpu(
         partial(_image_body, border=border, height=h),
@@ -107,10 +110,8 @@ def backward(
 
 
 def _planes(x: Array, kernels: Array) -> Array:
-    """[b,h,K*K,w,c]: a row per tap, each group's kernel repeated for its channels.
-
-    XLA stores [b,h,w,c,K,K] of 128 channels in this order, so that nothing is moved.
-    """
+    """[b,h,K*K,w,c]: a row per tap, each group's kernel repeated for its channels."""
+    # XLA stores [b,h,w,c,K,K] of 128 channels in this order, so that nothing is moved.
     b, h, w, groups, side, _ = kernels.shape
     taps = jnp.moveaxis(kernels.reshape(b, h, w, groups, side * side), -1, 2)
     repeats = x.shape[3] // groups
@@ -130,12 +131,13 @@ def _padded(x: Array, plan: Plan, border: Border) -> Array:
 
 
 def _channels(c: int) -> int:
-    block = tabled(TPU).channels
+    """Channels of a block: a tile's lanes where they divide all channels, else all channels."""
+    block = block_sizes(TPU).channels
     return block if c % block == 0 else c
 
 
 def _row_bytes(x: Array, border: Border) -> int:
-    """Of one row's blocks in the largest kernel, as float32 in whole tiles."""
+    """Bytes in VMEM of one row's blocks in the largest kernel, as float32 in whole tiles."""
     _, _, w, c = x.shape
     lanes = pl.cdiv(_channels(c), 128) * 128
     return 4 * (border.side**2 + 3) * (pl.cdiv(w, 8) * 8 + 2 * border.reach) * lanes
@@ -144,7 +146,7 @@ def _row_bytes(x: Array, border: Border) -> int:
 def _plan(x: Array, border: Border) -> Plan:
     b, h, _, c = x.shape
     channels = _channels(c)
-    rows = max(1, min(h, tabled(TPU).bytes // _row_bytes(x, border)))
+    rows = max(1, min(h, block_sizes(TPU).bytes // _row_bytes(x, border)))
     steps = pl.cdiv(h, rows)
     return Plan(rows, channels, steps, (b, c // channels, steps))
 
@@ -223,6 +225,7 @@ def _image_body(
         held[over:] = jnp.zeros((rows, *held.shape[1:]), held.dtype)
 
     def step(row: Array) -> None:
+        # Rows of a block beyond the image are undefined and must not be added.
         inside = step_of_grid * rows + row < height
         g = upstream[row].astype(jnp.float32)
         for tap, down, right in border.taps():

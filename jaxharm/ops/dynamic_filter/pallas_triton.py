@@ -1,8 +1,7 @@
 """Kernels for GPU through Triton: a block is consecutive numbers of the image as it lies in memory.
 
-Neighboring threads take neighboring channels, so that pixels are read in whole sectors; the K*K
-weights of a thread are adjacent, and the cache serves all but the first. The border is a condition
-on the index (zero) or a mirrored index. Three kernels, none of which has a sum across blocks.
+The border is a condition on the index (zero) or a mirrored index. Three kernels, none of which has
+a sum across blocks.
 """
 
 import math
@@ -12,12 +11,20 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton as pltriton
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.ops.dynamic_filter.border import Border, border_of
 from jaxharm.ops.dynamic_filter.configs import GPU
-from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled, unsupported_dtype
+from jaxharm.ops.kernel_calls import (
+    Ref,
+    block_sizes,
+    call_triton,
+    load_triton,
+    out_like,
+    store_triton,
+    unsupported_dtype,
+)
 
 
 class Image(NamedTuple):
@@ -40,7 +47,7 @@ class Image(NamedTuple):
 
 
 def refusal(x: Array, kernels: Array, dilation: int, padding: str) -> str | None:
-    """Why the kernels cannot take these arguments, or None."""
+    """The reason why the kernels cannot take these arguments, or None."""
     border = border_of(kernels, dilation, padding)
     if x.size * border.side**2 >= 2**31:
         return f"kernels for {x.size} numbers need 64-bit indices"
@@ -91,6 +98,8 @@ def backward(
         jnp.float32 if border.reflect else x.dtype,
         interpret,
     ).reshape(padded)
+    # Mirrored pixels are several times in the padded image: their gradients are added afterwards,
+    # in float32. A zero border needs no gradient, so the kernel skips it.
     d_x = border.fold(d_x) if border.reflect else d_x
     return d_x.astype(x.dtype), d_kernels.reshape(kernels.shape).astype(kernels.dtype)
 
@@ -106,20 +115,23 @@ def _call(
     arguments: tuple[Array, ...],
     over: tuple[int, ...],
     taps: int,
-    dtype: jnp.dtype | type,
+    dtype: DTypeLike,
     interpret: bool,
 ) -> Array:
-    """Runs a body for every number of images [b,h,w,c] `over`; it writes `taps` results for each."""
+    """Runs a body for every number of images of shape `over`; it writes `taps` results for each."""
+    # Neighboring threads take neighboring channels, so that pixels are read in whole sectors; the
+    # K*K weights of a thread are adjacent, and the cache serves all but the first.
     batch, numbers = over[0], math.prod(over[1:])
-    blocks = tabled(GPU)
-    return call_triton(
+    blocks = block_sizes(GPU)
+    (result,) = call_triton(
         partial(body, size=blocks.size, numbers=numbers),
         name=f"dynamic_filter_{name}",
         warps=blocks.warps,
         interpret=interpret,
         grid=(batch, pl.cdiv(numbers, blocks.size)),
-        out_shape=out_like((batch, numbers * taps), dtype, *arguments),
+        out_shape=[out_like((batch, numbers * taps), dtype, *arguments)],
     )(*(a.reshape(batch, -1) for a in arguments))
+    return result
 
 
 def _at(size: int, numbers: int) -> tuple[Array, Array, Array]:
@@ -129,11 +141,11 @@ def _at(size: int, numbers: int) -> tuple[Array, Array, Array]:
 
 
 def _load(ref: Ref, n: Array, at: Array, inside: Array) -> Array:
-    return pltriton.load(ref.at[n, at], mask=inside, other=0.0).astype(jnp.float32)
+    return load_triton(ref.at[n, at], mask=inside, other=0.0).astype(jnp.float32)
 
 
 def _store(ref: Ref, n: Array, at: Array, value: Array, inside: Array) -> None:
-    pltriton.store(ref.at[n, at], value.astype(ref.dtype), mask=inside)
+    store_triton(ref.at[n, at], value.astype(ref.dtype), mask=inside)
 
 
 def _mirror(index: Array, size: int) -> Array:
@@ -183,7 +195,8 @@ def _image_body(
     upstream: Ref, kernels: Ref, d_x: Ref, *, border: Border, image: Image, around: int, size: int,
     numbers: int,
 ) -> None:  # fmt: skip
-    """Gathers what every tap has taken from a pixel of the image with `around` pixels around it."""
+    """Each pixel (of an image with `around` pixels more on each side) sums over the taps that read it."""
+    # A gather: scattering from the taps to the pixels would need atomics, whose order changes bits.
     n, at, inside = _at(size, numbers)
     row, column, channel = image._replace(width=image.width + 2 * around).place(at)
     total = jnp.zeros((size,), jnp.float32)

@@ -1,10 +1,4 @@
-"""The definition in jax.numpy: one multiply-add of a shifted image per tap.
-
-XLA fuses the taps of the result, and those of the gradient of x, into one pass over the kernels.
-The gradient of the kernels has its taps innermost. On CPU it is made one image row at a time, in
-cache: in one piece XLA writes the memory of all kernels several times over. Elsewhere it is one
-fused pass, and a loop over rows would starve the device.
-"""
+"""The definition in jax.numpy: one multiply-add of a shifted image per tap."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,6 +13,7 @@ def forward(x: Array, kernels: Array, dilation: int, padding: str) -> Array:
     """The result, in the dtype of `x`."""
     wide = _wide(x, kernels)
     padded = _pad(x, kernels, dilation, padding)
+    # XLA fuses the taps into one pass over the kernels; no shifted image is written to memory.
     total = jnp.zeros(_grouped(x, kernels).shape, wide)
     for u, v, rows, columns in _taps(x, kernels, dilation):
         shifted = _grouped(padded[:, rows, columns], kernels).astype(wide)
@@ -29,7 +24,7 @@ def forward(x: Array, kernels: Array, dilation: int, padding: str) -> Array:
 def backward(
     x: Array, kernels: Array, grad: Array, dilation: int, padding: str
 ) -> tuple[Array, Array]:
-    """Gradients towards x and the kernels, given the one towards the result."""
+    """Gradients with respect to x and the kernels, given that of the result."""
     return (
         _image_gradient(x, kernels, grad, dilation, padding),
         _kernel_gradient(x, kernels, grad, dilation, padding),
@@ -75,6 +70,9 @@ def _kernel_gradient(x: Array, kernels: Array, grad: Array, dilation: int, paddi
         start = jnp.zeros((b * h, *kernels.shape[2:4], len(taps)), kernels.dtype)
         return lax.fori_loop(0, b * h, one, start).reshape(*kernels.shape[:4], -1)
 
+    # The taps lie innermost in this result. In one piece, XLA on CPU writes the memory of all
+    # kernels several times over; row by row it stays in the cache. Elsewhere it is one fused pass,
+    # and a loop over rows would starve the device.
     forms: dict[str, Callable[[Array, Array], Array]] = {"cpu": row_by_row, "default": at_once}
     return lax.platform_dependent(padded, grad, **forms).reshape(kernels.shape)
 
@@ -84,7 +82,7 @@ def _products(grad: Array, shifted: list[Array], kernels: Array) -> Array:
     wide = _wide(grad, kernels)
     upstream = _grouped(grad, kernels).astype(wide)
     taps = [jnp.sum(upstream * _grouped(part, kernels).astype(wide), -1) for part in shifted]
-    # Stacked in front of the groups, then turned: XLA is slow to interleave single numbers.
+    # Stacked before the groups, then transposed: XLA is slow to interleave single numbers.
     return jnp.swapaxes(jnp.stack(taps, -2), -1, -2).astype(kernels.dtype)
 
 

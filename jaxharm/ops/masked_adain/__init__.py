@@ -1,4 +1,4 @@
-"""Gives the masked part of a feature map the mean and deviation of another feature map."""
+"""Gives the masked part of a feature map the mean and standard deviation of another one."""
 
 from jaxharm.ops.masked_adain.api import masked_adain
 

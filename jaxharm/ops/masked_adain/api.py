@@ -1,4 +1,4 @@
-"""The public function: checks, choice of implementation, differentiation rule."""
+"""The public function: it checks the arguments, chooses an implementation and has the gradient."""
 
 import functools
 
@@ -43,8 +43,7 @@ def masked_adain(
     Args:
         content: f[b,h,w,c].
         style: f[b,h,w,c].
-        mask: f[b,h,w,1] in [0,1], 1 = what is restyled; may be soft (it enters the deviation
-            squared).
+        mask: f[b,h,w,1] in [0,1], 1 = restyled; may be soft (the deviation has its square).
         style_mask: f[b,h,w,1] in [0,1], where the style is measured; None: everywhere.
         eps: added to the mask sums and to the variances.
         implementation: see `jaxharm.ops.dispatch`.
@@ -55,7 +54,7 @@ def masked_adain(
     Raises:
         InputError: shapes that do not fit, or an implementation that does not exist.
 
-    Source: ProPIH (arXiv 2312.10264), specs/propih 2.3 and 2.4.
+    Source: arXiv 2312.10264. The kernels: docs/kernels.md.
     """
     content, style, mask = jnp.asarray(content), jnp.asarray(style), jnp.asarray(mask)
     if content.ndim != 4:

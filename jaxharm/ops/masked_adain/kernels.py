@@ -1,8 +1,6 @@
-"""Masked AdaIN by kernels: one pass over content and style for the moments, one that writes.
-
-The content is read twice and written once, the style is read once. The backward reads content and
-upstream gradient twice and the style once.
-"""
+"""Masked AdaIN by kernels: one pass over content and style for the moments, one that writes."""
+# Memory traffic is what counts here: the content is read twice and written once, the style is read
+# once. The backward reads content and upstream gradient twice and the style once.
 
 from types import ModuleType
 from typing import NamedTuple
@@ -12,7 +10,7 @@ import jax.numpy as jnp
 from jaxharm.interfaces import Array
 from jaxharm.ops.regions import body
 from jaxharm.ops.regions.body import Region
-from jaxharm.ops.regions.sums import Moments, moments, pull
+from jaxharm.ops.regions.sums import Moments, moment_gradients, moments
 
 
 class Statistics(NamedTuple):
@@ -59,16 +57,18 @@ def backward(
     *,
     interpret: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
-    """Gradients towards content, style, mask and style mask, given the one towards the result."""
+    """Gradients with respect to content, style, mask and style mask, given that of the result."""
     fg, bg = _regions(found)
     totals = kernels.gradient_sums(grad, content, mask, (fg.center,), interpret=interpret)
     d_shift, d_gain = totals[:, None, None, 0], totals[:, None, None, 1]
-    mean, square, constant = pull(
+    mean, square, constant = moment_gradients(
         found.content, -fg.scale * d_shift, -fg.scale * d_gain / found.content.std, eps
     )
     table = body.table(fg._replace(mean=mean, square=square), bg)
     d_content, d_mask = kernels.gradient(grad, content, mask, table, interpret=interpret)
-    mean, square, style_constant = pull(found.style, d_shift, d_gain / found.content.std, eps)
+    mean, square, style_constant = moment_gradients(
+        found.style, d_shift, d_gain / found.content.std, eps
+    )
     d_style, d_style_mask = kernels.centered_gradient(
         style, style_mask, (found.style.mean, mean, square), interpret=interpret
     )
@@ -78,7 +78,7 @@ def backward(
 
 
 def _regions(found: Statistics) -> tuple[Region, Region]:
-    """The restyled content, and the content as it is."""
+    """The maps of both regions: restyled inside the mask, the content as it is outside."""
     content, style = found
     zero = jnp.zeros_like(content.mean)
     return (

@@ -1,4 +1,4 @@
-"""For GPU through Mosaic GPU: `kernels` with those of `regions.pallas_mosaic_gpu`."""
+"""The GPU kernels of this operation through Mosaic GPU."""
 
 from functools import partial
 
@@ -11,5 +11,5 @@ backward = partial(kernels.backward, pallas_mosaic_gpu)
 
 
 def refusal(*images: Array | None) -> str | None:
-    """Why the kernels cannot take these arguments, or None."""
+    """The reason why the kernels cannot take these arguments, or None."""
     return pallas_mosaic_gpu.refusal(*images)

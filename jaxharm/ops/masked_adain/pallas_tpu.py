@@ -1,4 +1,4 @@
-"""For TPU: `kernels` with those of `regions.pallas_tpu`."""
+"""The TPU kernels of this operation."""
 
 from functools import partial
 
@@ -11,5 +11,5 @@ backward = partial(kernels.backward, pallas_tpu)
 
 
 def refusal(*images: Array | None) -> str | None:
-    """Why the kernels cannot take these arguments, or None."""
+    """The reason why the kernels cannot take these arguments, or None."""
     return pallas_tpu.refusal(*images)

@@ -1,9 +1,6 @@
-"""The definition in jax.numpy: statistics -> one multiply-add per image and channel -> blend.
-
-The content is read four times (sum, sum after centering, squared deviations, result) and written
-once, the style is read three times. The backward reads content, style and the upstream gradient
-twice.
-"""
+"""The definition in jax.numpy: statistics, one multiply-add per image and channel, the blend."""
+# The content is read four times (sum, sum after centering, squared deviations, result) and written
+# once, the style is read three times. The backward reads content, style and gradient twice.
 
 from typing import NamedTuple
 
@@ -43,7 +40,7 @@ def backward(
     grad: Array,
     eps: float,
 ) -> tuple[Array, Array, Array, Array | None]:
-    """Gradients towards content, style, mask and style mask, given the one towards the result."""
+    """Gradients with respect to content, style, mask and style mask, given that of the result."""
     x, y, m, region = _wide(content, style, mask, style_mask)
     grad, s = grad.astype(jnp.float32), statistics
     weight, style_weight = (jnp.sum(a, (1, 2), keepdims=True) + eps for a in (m, region))
@@ -80,8 +77,8 @@ def _wide(
 def _moments(x: Array, mask: Array, eps: float) -> tuple[Array, Array]:
     weight = jnp.sum(mask, (1, 2), keepdims=True) + eps
     rough = jnp.sum(x * mask, (1, 2), keepdims=True) / weight
-    # A nearly constant region is divided by sqrt(eps): the rounding of a sum over many pixels would
-    # show. What is left after centering is summed again, and sum(m) = weight - eps.
+    # A nearly constant region is divided by sqrt(eps), which would enlarge the rounding of a sum
+    # over many pixels. So the remainder after centering is summed again; sum(m) = weight - eps.
     rest = jnp.sum((x - rough) * mask, (1, 2), keepdims=True)
     mean = rough + (rest - eps * rough) / weight
     return mean, deviation(x, mask, mean, weight, eps=eps)
@@ -101,10 +98,8 @@ def _through_moments(
     d_std: Array,
     eps: float,
 ) -> tuple[Array, Array]:
-    """Gradients towards x and its mask, given those towards its mean and standard deviation.
-
-    The squared deviation passes on -2 sum(dev m^2) to the mean: not zero for a soft mask.
-    """
+    """Gradients with respect to x and its mask, given those of its mean and standard deviation."""
+    # The squared deviation depends on the mean by -2 sum(dev m^2), which is not 0 for a soft mask.
     square = d_std / (std * weight)
     d_mean = d_mean - square * jnp.sum(dev * mask * mask, (1, 2), keepdims=True)
     mean_term = d_mean / weight

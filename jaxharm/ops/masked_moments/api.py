@@ -1,4 +1,4 @@
-"""The public function: checks, choice of implementation, differentiation rule of the kernels."""
+"""The public function: it checks the arguments, chooses an implementation and has the gradient."""
 
 import functools
 
@@ -25,7 +25,7 @@ def masked_moments(
     """Mean and standard deviation over the pixels of each image, weighted by a mask.
 
     With n = sum m:  mean = sum(x*m) / (n + eps),  std = sqrt(sum ((x-mean)*m)^2 / (n + eps) + eps):
-    biased, and a soft mask enters the deviation squared. Both have gradients towards x and mask.
+    biased, and the deviation has the square of a soft mask. Both have gradients for x and mask.
     Degenerate cases are finite: an empty mask gives mean 0 and std sqrt(eps), a constant region
     std sqrt(eps).
 
@@ -41,7 +41,7 @@ def masked_moments(
     Raises:
         InputError: shapes that do not fit, or an implementation that does not exist.
 
-    Source: PHNet, specs/phnet 1.5; ProPIH, specs/propih 2.3.
+    Source: arXiv 2402.17561 and 2312.10264. The kernels: docs/kernels.md.
     """
     if x.ndim != 4 or mask.shape != (*x.shape[:3], 1):
         raise InputError(
@@ -50,6 +50,7 @@ def masked_moments(
         )
     x, mask = dispatch.vary_together(jnp.asarray(x), jnp.asarray(mask))
     chosen = dispatch.choose("masked_moments", implementation, _OFFERED, x, mask)
+    # The reference differentiates itself; kernels need a rule of their own.
     if chosen is _OFFERED["reference"]:
         return chosen.call("moments", x, mask, eps)
     return _by_kernels(chosen, eps, x, mask)

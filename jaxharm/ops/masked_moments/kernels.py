@@ -3,13 +3,13 @@
 from types import ModuleType
 
 from jaxharm.interfaces import Array
-from jaxharm.ops.regions.sums import Moments, moments, pull
+from jaxharm.ops.regions.sums import Moments, moment_gradients, moments
 
 
 def forward(
     kernels: ModuleType, x: Array, mask: Array, eps: float, *, interpret: bool = False
 ) -> Moments:
-    """What `api.masked_moments` returns and what `backward` needs besides.
+    """The mean and deviation, and the sums that `backward` needs besides.
 
     Args:
         kernels: `regions.pallas_tpu` or `regions.pallas_triton`.
@@ -27,8 +27,8 @@ def backward(
     *,
     interpret: bool = False,
 ) -> tuple[Array, Array]:
-    """Gradients towards x and the mask, given those towards mean and deviation."""
-    mean, square, constant = pull(found, *grads, eps)
+    """Gradients with respect to x and the mask, given those of mean and deviation."""
+    mean, square, constant = moment_gradients(found, *grads, eps)
     d_x, d_mask = kernels.centered_gradient(
         x, mask, (found.mean, mean, square), interpret=interpret
     )

@@ -1,4 +1,4 @@
-"""For GPU: `kernels` with those of `regions.pallas_triton`."""
+"""The GPU kernels of this operation through Triton."""
 
 from functools import partial
 
@@ -11,5 +11,5 @@ backward = partial(kernels.backward, pallas_triton)
 
 
 def refusal(x: Array, mask: Array) -> str | None:
-    """Why the kernels cannot take these arguments, or None."""
+    """The reason why the kernels cannot take these arguments, or None."""
     return pallas_triton.refusal(x, mask)

@@ -6,7 +6,8 @@ from jaxharm.interfaces import Array
 
 
 def moments(x: Array, mask: Array, eps: float) -> tuple[Array, Array]:
-    """See `api.masked_moments`; two passes, since E[x^2]-E[x]^2 cancels in float32."""
+    """See `api.masked_moments`."""
+    # Two passes: E[x^2] - E[x]^2 would cancel in float32 where the mean is large.
     x, mask = x.astype(jnp.float32), mask.astype(jnp.float32)
     weight = jnp.sum(mask, (1, 2), keepdims=True) + eps
     mean = jnp.sum(x * mask, (1, 2), keepdims=True) / weight

@@ -1,4 +1,4 @@
-"""The public function: checks and choice of implementation."""
+"""The public function: it checks the arguments and chooses an implementation."""
 
 import jax.numpy as jnp
 
@@ -26,9 +26,8 @@ def modulated_conv(
         k'' = k' / sqrt(sum over u,v,i of k'^2 + eps)      per image and output channel j
 
     (k' itself without demodulation), applied with stride 1 and zero padding that keeps the size.
-    It is never formed: inputs and outputs are scaled instead. Every floating argument has a
-    gradient. Scales of 0 give 0, with a finite gradient; a common positive factor of the scales
-    of an image changes nothing but the share of `eps`.
+    Every floating argument has a gradient. Scales of 0 give 0, with a finite gradient; a common
+    positive factor of the scales of an image changes nothing but the share of `eps`.
 
     Args:
         x: f[b,h,w,c].
@@ -44,7 +43,7 @@ def modulated_conv(
     Raises:
         InputError: a shape that does not fit, or an implementation that does not exist.
 
-    Source: GiftNet (arXiv 2308.00356), specs/giftnet 2.2.
+    Source: arXiv 2308.00356 (globally guided feature transformation).
     """
     x, kernel, scales = jnp.asarray(x), jnp.asarray(kernel), jnp.asarray(scales)
     if x.ndim != 4:

@@ -1,4 +1,4 @@
-"""Scale the inputs, convolve once for all images, scale the outputs: no kernel per image."""
+"""The definition in jax.numpy: scaled inputs, one convolution, scaled outputs."""
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ from jaxharm.ops.conv import conv2d
 
 def modulated_conv(x: Array, kernel: Array, scales: Array, demodulate: bool, eps: float) -> Array:
     """See `api.modulated_conv`."""
+    # The kernel of an image differs from the shared one by a factor per input and per output
+    # channel. Scaling the channels instead, all images share one convolution.
     pads = [((size - 1) // 2, (size - 1) // 2) for size in kernel.shape[:2]]
     wide = scales.astype(jnp.float32)
     y = conv2d(

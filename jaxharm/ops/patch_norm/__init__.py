@@ -1,4 +1,4 @@
-"""Patch-based normalization of PHNet."""
+"""Patch-based normalization: the foreground gets the background's statistics."""
 
 from jaxharm.ops.patch_norm.api import patch_norm
 

@@ -1,4 +1,4 @@
-"""The public function: checks, choice of implementation, differentiation rule."""
+"""The public function: it checks the arguments, chooses an implementation and has the gradient."""
 
 import functools
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def patch_norm(
     eps: float = 1e-7,
     implementation: str | None = None,
 ) -> Array:
-    """Normalizes the foreground towards the background's statistics, and the background itself.
+    """Gives the foreground the background's statistics, and normalizes the background.
 
     With mean mu and standard deviation sigma of each region as in `masked_moments`, mu_p the
     background mean of patch p of the grid, and U = (x - mu_f)/sigma_f * sigma_b:
@@ -60,7 +60,7 @@ def patch_norm(
         InputError: a shape that does not fit, a grid finer than the image, missing or unknown
             params, or an implementation that does not exist.
 
-    Source: PHNet (arXiv 2402.17561), specs/phnet 1.5 and 1.6.
+    Source: arXiv 2402.17561. The kernels: docs/kernels.md.
     """
     _check(x, mask, params, grid)
     arrays = {key: jnp.asarray(value) for key, value in params.items()}

@@ -1,8 +1,6 @@
-"""Patch normalization by kernels: one pass for all statistics, one that writes.
-
-x is read twice and written once; the backward reads x and the upstream gradient twice and writes
-once. The coefficients are those of the reference.
-"""
+"""Patch normalization by kernels: one pass for all statistics, one that writes."""
+# x is read twice and written once; the backward reads x and the upstream gradient twice and writes
+# once. Only numbers per image and channel are computed between the passes, as in the reference.
 
 from collections.abc import Mapping
 from types import ModuleType
@@ -16,7 +14,7 @@ from jaxharm.ops import patches
 from jaxharm.ops.patch_norm.reference import Coefficients, Statistics, coefficients
 from jaxharm.ops.regions import body
 from jaxharm.ops.regions.body import Region
-from jaxharm.ops.regions.sums import Moments, moments, patch_means, pull
+from jaxharm.ops.regions.sums import Moments, moment_gradients, moments, patch_means
 
 
 class Found(NamedTuple):
@@ -66,19 +64,20 @@ def backward(
     *,
     interpret: bool = False,
 ) -> tuple[Array, Array, dict[str, Array]]:
-    """Gradients towards x, mask and the parameters, given the one towards the result."""
+    """Gradients with respect to x, mask and the parameters, given that of the result."""
     coeffs, pullback = jax.vjp(coefficients, found.statistics, dict(params))
     fg, bg = _regions(found, coeffs)
     centers = (fg.center, bg.center)
     totals = kernels.gradient_sums(grad, x, mask, centers, interpret=interpret)
     d_fg, d_fg_scale, d_bg, d_bg_scale = (totals[:, None, None, k] for k in range(4))
+    # The statistics have two gradients: through the coefficients, and through the centering.
     d_stats, d_params = pullback(
         Coefficients(d_fg_scale, d_fg, d_bg_scale, jnp.sum(d_bg, 0, keepdims=True))
     )
-    fg_mean, fg_square, fg_constant = pull(
+    fg_mean, fg_square, fg_constant = moment_gradients(
         found.fg, d_stats.fg_mean - coeffs.fg_scale * d_fg, d_stats.fg_std, eps
     )
-    bg_mean, bg_square, bg_constant = pull(
+    bg_mean, bg_square, bg_constant = moment_gradients(
         found.bg, d_stats.bg_mean - coeffs.bg_scale * d_bg, d_stats.bg_std, eps
     )
     patch = d_stats.patch_mean / found.patch_weight

@@ -1,7 +1,7 @@
-"""For GPU through Mosaic GPU: `kernels` with those of `regions.pallas_mosaic_gpu`."""
+"""The GPU kernels of this operation through Mosaic GPU."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from jaxharm.interfaces import Array
 from jaxharm.ops.patch_norm import kernels
@@ -11,7 +11,7 @@ forward = partial(kernels.forward, pallas_mosaic_gpu)
 backward = partial(kernels.backward, pallas_mosaic_gpu)
 
 
-def refusal(x: Array, mask: Array, params: Any, grid: int) -> str | None:
-    """Why the kernels cannot take these arguments, or None."""
+def refusal(x: Array, mask: Array, params: Mapping[str, Array], grid: int) -> str | None:
+    """The reason why the kernels cannot take these arguments, or None."""
     del params
     return pallas_mosaic_gpu.refusal(x, mask, grid=grid)

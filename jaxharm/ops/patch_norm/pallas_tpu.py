@@ -1,7 +1,6 @@
-"""For TPU: `kernels` with those of `regions.pallas_tpu`."""
+"""The TPU kernels of this operation."""
 
 from functools import partial
-from typing import Any
 
 from jaxharm.interfaces import Array
 from jaxharm.ops.patch_norm import kernels
@@ -11,7 +10,7 @@ forward = partial(kernels.forward, pallas_tpu)
 backward = partial(kernels.backward, pallas_tpu)
 
 
-def refusal(x: Array, mask: Array, *rest: Any) -> str | None:
-    """Why the kernels cannot take these arguments, or None."""
+def refusal(x: Array, mask: Array, *rest: object) -> str | None:
+    """The reason why the kernels cannot take these arguments, or None."""
     del rest
     return pallas_tpu.refusal(x, mask)

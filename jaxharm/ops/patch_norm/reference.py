@@ -1,9 +1,9 @@
-"""The definition in jax.numpy: statistics -> coefficients -> one multiply-add per region.
+"""The definition in jax.numpy: statistics, coefficients, one multiply-add per region.
 
-With fg = (x - fg_mean) * fg_scale + fg_shift and bg likewise, the result is fg*m + bg*(1-m). The
-scales and shifts are per image and channel, so that the image is read three times (sums, squared
-deviations, result) and written once. The backward reads x and the upstream gradient twice.
+With fg = (x - fg_mean) * fg_scale + fg_shift and bg likewise, the result is fg*m + bg*(1-m).
 """
+# The scales and shifts are per image and channel, so that the image is read three times (sums,
+# squared deviations, result) and written once. The backward reads x and the gradient twice.
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def forward(
 
 
 def coefficients(statistics: Statistics, params: Mapping[str, Array]) -> Coefficients:
-    """Scales and shifts from statistics and parameters (specs/phnet 1.5: G, P and B)."""
+    """Scales and shifts from statistics and parameters: G, P and B of `api.patch_norm`."""
     s = statistics
     p = {
         name: value.astype(jnp.float32).reshape((1,) * (4 - value.ndim) + value.shape)
@@ -82,12 +82,14 @@ def backward(
     grid: int,
     eps: float,
 ) -> tuple[Array, Array, dict[str, Array]]:
-    """Gradients towards x, mask and the parameters, given the one towards the result."""
+    """Gradients with respect to x, mask and the parameters, given that of the result."""
     dtypes = x.dtype, mask.dtype
     x, mask, grad = (a.astype(jnp.float32) for a in (x, mask, grad))
     height, width = x.shape[1:3]
     rest = 1 - mask
     weights = _weights(mask, grid, eps)
+    # Only the few numbers per image and channel are left to autodiff; what has the size of the
+    # image is written out, so that nothing but x, the mask and the statistics is kept.
     coeffs, pullback = jax.vjp(coefficients, statistics, dict(params))
     fg_dev, bg_dev = x - statistics.fg_mean, x - statistics.bg_mean
 
@@ -102,8 +104,8 @@ def backward(
         bg_shift=jnp.sum(d_bg_shift, 0, keepdims=True),
     )
     d_stats, d_params = pullback(d_coeffs)
-    # Each region's squared deviation Q has the gradient d_std / (2 std weight), and passes on
-    # -2 sum(dev m^2) to the mean, which is not zero for a soft mask.
+    # Each region's squared deviation has the gradient d_std / (2 std weight), and depends on the
+    # mean by -2 sum(dev m^2), which is not 0 for a soft mask.
     fg_square = d_stats.fg_std / (statistics.fg_std * weights.fg)
     bg_square = d_stats.bg_std / (statistics.bg_std * weights.bg)
     d_fg_mean = d_stats.fg_mean - coeffs.fg_scale * d_fg_shift
@@ -135,7 +137,8 @@ def backward(
 
 
 def _regions(x: Array, s: Statistics, c: Coefficients) -> tuple[Array, Array]:
-    """The normalized foreground and background. Centering first keeps the digits of a large scale."""
+    """The normalized foreground and background."""
+    # Centering first: x * scale + shift would lose the digits where a large scale cancels.
     return (
         (x - s.fg_mean) * c.fg_scale + c.fg_shift,
         (x - s.bg_mean) * c.bg_scale + c.bg_shift,

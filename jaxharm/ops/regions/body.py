@@ -1,4 +1,7 @@
-"""Arithmetic of one tile, in float32. Masks and coefficients broadcast against the tile."""
+"""The arithmetic on one tile that all kernels share, in float32.
+
+Masks and coefficients broadcast against the tile.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,8 +17,9 @@ GRADIENT_ROWS = 10
 
 
 class Region(NamedTuple):
-    """A region's map (x - center) * scale + shift, and how its moments pull at its pixels:
-    `mean` per weight, `square` per weight and deviation.
+    """The map of a region, (x - center) * scale + shift, and the gradient through its moments.
+
+    That gradient is, per unit of the mask, `mean` + `square` * (x - center) * mask.
     """
 
     center: Array
@@ -25,12 +29,13 @@ class Region(NamedTuple):
     square: Array | float = 0.0
 
     def map(self, x: Array) -> Array:
-        """Centering first keeps the digits of a large scale."""
+        """The region's affine map."""
+        # Centering first: x * scale + shift would lose the digits where a large scale cancels.
         return (x - self.center) * self.scale + self.shift
 
 
 def table(fg: Region, bg: Region) -> Array:
-    """f32[b,10,c] from coefficients f32[b,1,1,c] (or broadcasting to that)."""
+    """One array f32[b,10,c] of all coefficients f32[b,1,1,c] (or broadcasting to that)."""
     rows: list[Array | float] = [fg.center, fg.scale, fg.shift, bg.center, bg.scale, bg.shift]
     rows += [fg.mean, fg.square, bg.mean, bg.square]
     shape = jnp.broadcast_shapes(*(jnp.shape(row) for row in rows))
@@ -39,8 +44,8 @@ def table(fg: Region, bg: Region) -> Array:
 
 def regions(rows: list[Array]) -> tuple[Region, Region]:
     """Foreground and background from rows of `table`."""
-    pulls: Sequence[Array | float] = rows[6:] or [0.0] * 4
-    return Region(*rows[:3], *pulls[:2]), Region(*rows[3:6], *pulls[2:])
+    terms: Sequence[Array | float] = rows[6:] or [0.0] * 4
+    return Region(*rows[:3], *terms[:2]), Region(*rows[3:6], *terms[2:])
 
 
 def blend(x: Array, mask: Array, fg: Region, bg: Region) -> Array:
@@ -51,24 +56,24 @@ def blend(x: Array, mask: Array, fg: Region, bg: Region) -> Array:
 def gradient(
     g: Array, x: Array, mask: Array, fg: Region, bg: Region, patch: Array | float
 ) -> tuple[Array, Array]:
-    """Gradients of `blend` towards x and, before the sum over channels, towards the mask.
+    """Gradients of `blend` with respect to x and, before the sum over channels, the mask.
 
-    They include what comes through the moments of both regions, but for parts of the mask's
-    gradient that do not depend on the pixel. `patch` adds to the background's `mean`.
+    They include the gradient through the moments of both regions. Only the part of the mask's
+    gradient that is the same for all pixels is left out. `patch` adds to the background's `mean`.
     """
     rest = 1 - mask
     fg_dev, bg_dev = x - fg.center, x - bg.center
-    fg_pull = fg.mean + fg.square * fg_dev * mask
-    bg_pull = bg.mean + patch + bg.square * bg_dev * rest
-    d_x = mask * (fg.scale * g + fg_pull) + rest * (bg.scale * g + bg_pull)
+    fg_term = fg.mean + fg.square * fg_dev * mask
+    bg_term = bg.mean + patch + bg.square * bg_dev * rest
+    d_x = mask * (fg.scale * g + fg_term) + rest * (bg.scale * g + bg_term)
     maps = fg_dev * fg.scale + fg.shift - (bg_dev * bg.scale + bg.shift)
-    return d_x, g * maps + fg_dev * fg_pull - bg_dev * bg_pull
+    return d_x, g * maps + fg_dev * fg_term - bg_dev * bg_term
 
 
 def centered_gradient(
     x: Array, mask: Array | float, center: Array, mean: Array, square: Array
 ) -> tuple[Array, Array]:
-    """What the moments of one region pass on, as in `gradient`."""
+    """The gradient through the moments of one region alone, as in `gradient`."""
     dev = x - center
-    pull = mean + square * dev * mask
-    return mask * pull, dev * pull
+    term = mean + square * dev * mask
+    return mask * term, dev * term

@@ -1,20 +1,19 @@
-"""Block sizes of the kernels, as data. Nothing is tuned while training runs: another block size
-sums in another order.
-"""
+"""Block sizes of the kernels, as data."""
+# Nothing is tuned while training runs: another block size sums in another order.
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class TpuBlocks:
-    """Bytes that a block of the feature map may take in float32 (the pipeline holds it twice)."""
+    """Most bytes of a block of the feature map in float32 (the pipeline holds it twice)."""
 
     bytes: int
 
 
 @dataclass(frozen=True)
 class GpuBlocks:
-    """Numbers in a tile (a power of two), tiles that a program takes one after the other, warps."""
+    """Numbers in a tile (a power of two), tiles per program, one after the other, and warps."""
 
     size: int
     tiles: int

@@ -1,14 +1,13 @@
 """Kernels for GPU through Mosaic GPU (Hopper and later).
 
-A program, one warpgroup, takes a tile of 64 neighboring pixels of one patch and up to 64 channels,
-in the layout of the tensor cores' results: in it Mosaic sums along either axis. Tiles must be whole;
-`refusal` says what has to be divisible. Sums leave the kernels per tile, and what concerns the mask
-alone is summed outside of them.
+A program, one warpgroup, takes a tile of 64 neighboring pixels of one patch and up to 64 channels.
+Tiles must be whole, so `refusal` names the sizes that must be divisible. Every tile writes its own
+sums, and sums of the mask alone are computed by jax.numpy.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from jaxharm.interfaces import Array
 from jaxharm.ops import dispatch, patches
 from jaxharm.ops.kernel_calls import (
     Ref,
+    Rows,
     call_mosaic_gpu,
     load_mosaic_gpu,
     out_like,
@@ -31,12 +31,13 @@ from jaxharm.ops.regions.sums import Parts
 
 PIXELS = 64  # of a tile: the rows of a warpgroup's layout
 _CHANNELS = 64  # of a tile, at most
+# The layout of the tensor cores' results, because in it Mosaic sums along either axis.
 _LAYOUT = plgpu.Layout.WGMMA
 _PER_PIXEL, _PER_CHANNEL = _LAYOUT.reduce(1), _LAYOUT.reduce(0)
 
 
 def refusal(*images: Array | None, grid: int = 1) -> str | None:
-    """Why the kernels cannot take these feature maps and masks, or None."""
+    """The reason why the kernels cannot take these feature maps and masks, or None."""
     first = images[0]
     assert first is not None
     b, h, w, c = first.shape
@@ -60,6 +61,7 @@ def sums(
     weights = [m, 1 - m][:regions]
     sizes = jnp.stack([jnp.sum(w, 2) for w in weights], 2)  # [b,tiles,regions]
     squares = jnp.stack([jnp.sum(w * w, 2) for w in weights], 2)
+    # Two selects, so that no division by 0 takes place; an empty tile has center 0.
     inverse = jnp.where(sizes > 0, 1 / jnp.where(sizes > 0, sizes, 1), 0)
     # A row of numbers for each tile, so that a program reads its factors as it reads the table.
     factors = jnp.broadcast_to(inverse[..., None], (*inverse.shape, c))
@@ -78,6 +80,7 @@ def sums(
     index = _tiles_of_patches(h, w, grid)
 
     def by_patch(value: Array) -> Array:
+        # Patches have different numbers of tiles: those without point to an empty one at the end.
         nothing = jnp.zeros_like(value[:, :1])
         return jnp.concatenate([value, nothing], 1)[:, index]
 
@@ -152,7 +155,7 @@ def _lanes(x: Array) -> int:
 
 
 def _mask_sums(x: Array, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
-    """Towards the mask, a sum for each block of channels."""
+    """The type of the mask's gradient: a sum for each block of channels."""
     b, h, w, c = x.shape
     return out_like((b, c // _lanes(x), h * w), jnp.float32, *arrays)
 
@@ -174,7 +177,7 @@ def _tiles_of_patches(height: int, width: int, grid: int) -> np.ndarray:
 
 
 class _Tile(NamedTuple):
-    """Where a program is."""
+    """The tile of the running program."""
 
     image: Array
     number: Array
@@ -182,11 +185,11 @@ class _Tile(NamedTuple):
     lanes: int
 
     @property
-    def pixels(self) -> Any:
+    def pixels(self) -> Rows:
         return pl.ds(self.number * PIXELS, PIXELS)
 
     @property
-    def channels(self) -> Any:
+    def channels(self) -> Rows:
         return pl.ds(self.column * self.lanes, self.lanes)
 
     def load(self, ref: Ref) -> Array:
@@ -198,7 +201,7 @@ class _Tile(NamedTuple):
         mask = _load(ref, (self.image, self.pixels), _PER_PIXEL)
         return jax.lax.broadcast_in_dim(mask, (PIXELS, self.lanes), (0,))
 
-    def row(self, ref: Ref, *index: Any) -> Array:
+    def row(self, ref: Ref, *index: Array | int) -> Array:
         """A row of [b,...,c], spread over the pixels: f32[64,lanes]."""
         return self.spread(_load(ref, (self.image, *index, self.channels), _PER_CHANNEL))
 
@@ -218,7 +221,7 @@ class _Tile(NamedTuple):
         store_mosaic_gpu(ref, (self.image, self.column, self.pixels), jnp.sum(value, 1))
 
 
-def _load(ref: Ref, index: tuple[Any, ...], layout: Any) -> Array:
+def _load(ref: Ref, index: tuple[object, ...], layout: object) -> Array:
     return load_mosaic_gpu(ref, index, layout).astype(jnp.float32)
 
 
@@ -245,8 +248,8 @@ def _call(
         grid_names=("image", "tile", "column"),
         out_type=list(out),
     )(*arrays)
-    # What `plgpu.kernel` returns forgets over which mesh axes it varies.
-    return list(dispatch.vary_together(*arrays, *results)[len(arrays) :])
+    # The results of `plgpu.kernel` have lost the mesh axes over which they vary.
+    return list(dispatch.vary_together(*[*arrays, *results])[len(arrays) :])
 
 
 def _sums_body(tile: _Tile, factors: Ref, x: Ref, mask: Ref, out: Ref, *, regions: int) -> None:
@@ -279,14 +282,16 @@ def _gradient_sums_body(
 def _gradient_body(tile: _Tile, table: Ref, grad: Ref, x: Ref, mask: Ref, *refs: Ref) -> None:
     *patch, d_x, d_mask = refs
     fg, bg = body.regions([tile.row(table, k) for k in range(body.GRADIENT_ROWS)])
-    pull = tile.row(patch[0], tile.number) if patch else 0.0
-    found, dm = body.gradient(tile.load(grad), tile.load(x), tile.load_mask(mask), fg, bg, pull)
+    patch_term = tile.row(patch[0], tile.number) if patch else 0.0
+    found, dm = body.gradient(
+        tile.load(grad), tile.load(x), tile.load_mask(mask), fg, bg, patch_term
+    )
     tile.store(d_x, found)
     tile.store_mask(d_mask, dm)
 
 
 def _centered_body(tile: _Tile, table: Ref, x: Ref, *refs: Ref, masked: bool) -> None:
-    mask: Any = tile.load_mask(refs[0]) if masked else 1.0
+    mask = tile.load_mask(refs[0]) if masked else 1.0
     outs = refs[masked:]
     rows = [tile.row(table, k) for k in range(3)]
     found, dm = body.centered_gradient(tile.load(x), mask, *rows)

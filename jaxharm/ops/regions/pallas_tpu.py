@@ -1,16 +1,16 @@
-"""Kernels for TPU; see `tpu_tiles` for how the arrays lie. Those of `sums` are in `tpu_sums`."""
+"""Kernels for TPU; `tpu_tiles` describes the layout of the arrays, `tpu_sums` has `sums`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.ops import patches
-from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like, unsupported_dtype
+from jaxharm.ops.kernel_calls import Ref, Rows, call_tpu, out_like, unsupported_dtype
 from jaxharm.ops.regions import body, tpu_tiles
 from jaxharm.ops.regions.tpu_sums import sums
 from jaxharm.ops.regions.tpu_tiles import (
@@ -27,7 +27,7 @@ __all__ = ["blend", "centered_gradient", "gradient", "gradient_sums", "refusal",
 
 
 def refusal(*images: Array | None) -> str | None:
-    """Why the kernels cannot take these feature maps and masks, or None."""
+    """The reason why the kernels cannot take these feature maps and masks, or None."""
     first = images[0]
     assert first is not None
     return unsupported_dtype(*images) or tpu_tiles.refusal(first)
@@ -61,18 +61,18 @@ def gradient_sums(
     table = layout.vectors(jnp.concatenate(centers, 1)[:, :, 0])
     images = [layout.image(grad), layout.image(x), layout.mask(mask)]
     out_shape = (layout.batch, layout.grid[2], *layout.vector_shape(count))
-    out = call_tpu(
+    (out,) = call_tpu(
         partial(_gradient_sums_body, layout=layout),
         name="region_gradient_sums",
         semantics=("parallel",) * 3,
         interpret=interpret,
         grid=layout.grid,
         in_specs=[layout.vector_block(len(centers)), *image_blocks(layout, images)],
-        out_specs=layout.vector_block(count, per_block=True),
-        out_shape=out_like(out_shape, jnp.float32, table, *images),
+        out_specs=[layout.vector_block(count, per_block=True)],
+        out_shape=[out_like(out_shape, jnp.float32, table, *images)],
         scratch_shapes=[
             pltpu.VMEM((count, *layout.tile), jnp.float32),
-            *layout.turned_masks(),
+            *layout.mask_scratch(),
         ],
     )(table, *images)
     return layout.vectors(jnp.sum(out, 1))
@@ -87,7 +87,7 @@ def gradient(
     *,
     interpret: bool = False,
 ) -> tuple[Array, Array]:
-    """`body.gradient` of every pixel: towards `x` in its dtype, and f32[b,h,w,1] towards the mask.
+    """`body.gradient` of every pixel: for `x` in its dtype, and f32[b,h,w,1] for the mask.
 
     Args:
         table: f32[b,10,c], of `body.table`.
@@ -98,7 +98,7 @@ def gradient(
     grid, rows_of_patches = 0, []
     if patch is not None:
         grid = patch.shape[1]
-        # Every column its patch's values: the rows of patches are told apart in the kernel.
+        # Columns are spread over their patches here; the kernel picks the row of patches.
         rows_of_patches = [layout.image(patch[:, :, patches.indices(layout.width, grid)])]
     out = _map(
         partial(_gradient_body, layout=layout, grid=grid),
@@ -117,7 +117,7 @@ def gradient(
 def centered_gradient(
     x: Array, mask: Array | None, rows: Sequence[Array], *, interpret: bool = False
 ) -> tuple[Array, Array | None]:
-    """`body.centered_gradient` of every pixel; nothing towards a mask that is not given.
+    """`body.centered_gradient` of every pixel; None for a mask that is not given.
 
     Args:
         rows: f32[b,1,1,c] each: center, mean and square.
@@ -144,31 +144,34 @@ def _map(
     layout: Layout,
     table: Array,
     images: Sequence[Array],
-    dtype: Any,
+    dtype: DTypeLike,
     interpret: bool,
     *,
     whole: Sequence[Array] = (),
     towards_mask: bool = False,
 ) -> list[Array]:
-    """Runs a body that writes a feature map like the first image and, if asked, sums over each
-    block of channels. `whole` are arrays of rows that every block gets all of.
+    """Runs a body that writes a feature map like the first image.
+
+    Args:
+        whole: arrays of rows; every block gets all of their rows.
+        towards_mask: whether the body also writes sums over each block of channels.
     """
     like, operands = images[0], (table, *images, *whole)
-    count = table.shape[-1] if layout.turned else table.shape[1]
+    count = table.shape[-1] if layout.width_in_lanes else table.shape[1]
     b, columns, blocks = layout.grid
     specs = image_blocks(layout, images)
     for a in whole:
         specs.append(pl.BlockSpec((None, a.shape[1], *layout.tile), lambda n, c, r: (n, 0, 0, c)))
     out_specs = [layout.image_block()]
     out_shape = [out_like(like.shape, dtype, *operands)]
-    scratch = layout.turned_masks() if any(a.ndim == 3 for a in images) else []
+    scratch = layout.mask_scratch() if any(a.ndim == 3 for a in images) else []
     if towards_mask:
         rows = blocks * layout.rows
         out_specs.append(
             pl.BlockSpec((None, None, layout.rows, layout.width), lambda n, c, r: (n, c, r, 0))
         )
         out_shape.append(out_like((b, columns, rows, layout.width), jnp.float32, *operands))
-        scratch = [*scratch, *layout.turned_masks()]
+        scratch = [*scratch, *layout.mask_scratch()]
     return call_tpu(
         kernel,
         name=name,
@@ -192,11 +195,11 @@ def _each_chunk(layout: Layout, step: Callable[[Array], None]) -> None:
         step(chunk)
 
 
-def _blend_body(table: Ref, x: Ref, mask: Ref, out: Ref, *turned: Ref, layout: Layout) -> None:
+def _blend_body(table: Ref, x: Ref, mask: Ref, out: Ref, *scratch: Ref, layout: Layout) -> None:
     def chunk_step(chunk: Array) -> None:
-        rows = MaskRows(layout, mask, chunk, list(turned))
+        rows = MaskRows(layout, mask, chunk, list(scratch))
 
-        def step(group: Any) -> None:
+        def step(group: Rows) -> None:
             fg, bg = body.regions([layout.get(table, k, group) for k in range(body.BLEND_ROWS)])
             for i in range(ROWS):
                 row = chunk * ROWS + i
@@ -209,20 +212,21 @@ def _blend_body(table: Ref, x: Ref, mask: Ref, out: Ref, *turned: Ref, layout: L
 
 
 def _gradient_sums_body(
-    table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, acc: Ref, *turned: Ref, layout: Layout
+    table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, acc: Ref, *scratch: Ref, layout: Layout
 ) -> None:
     count = acc.shape[0]
     acc[...] = jnp.zeros(acc.shape, acc.dtype)
     below = layout.height - pl.program_id(2) * layout.rows
 
     def chunk_step(chunk: Array) -> None:
-        rows = MaskRows(layout, mask, chunk, list(turned))
+        rows = MaskRows(layout, mask, chunk, list(scratch))
 
-        def step(group: Any) -> None:
+        def step(group: Rows) -> None:
             centers = [layout.get(table, k, group) for k in range(count // 2)]
             total = [jnp.zeros((), jnp.float32)] * count
             for i in range(ROWS):
                 row = chunk * ROWS + i
+                # Beyond the image a block is undefined, and 0 times NaN is NaN.
                 inside = row < below
                 g = jnp.where(inside, tile(grad, row, group), 0.0)
                 value = jnp.where(inside, tile(x, row, group), 0.0)
@@ -244,47 +248,50 @@ def _gradient_sums_body(
 
 
 class _MaskOut:
-    """Eight rows of the gradient towards the mask, gathered group by group."""
+    """Eight rows of the mask's gradient, collected group by group."""
 
-    def __init__(self, layout: Layout, out: Ref, chunk: Array, turned: list[Ref]) -> None:
-        self._layout, self._turned = layout, turned
+    def __init__(self, layout: Layout, out: Ref, chunk: Array, scratch: list[Ref]) -> None:
+        self._layout, self._scratch = layout, scratch
         self._out = out.at[pl.ds(pl.multiple_of(chunk * ROWS, ROWS), ROWS), :]
-        if layout.turned:
+        if layout.width_in_lanes:
             self._out[...] = jnp.zeros((ROWS, layout.width), jnp.float32)
 
-    def add(self, i: int, group: Any, value: Array) -> None:
+    def add(self, i: int, group: Rows, value: Array) -> None:
+        """Adds a group of sublanes of row i, summed over its channels."""
         total = self._layout.over_channels(value)
-        if self._layout.turned:
+        if self._layout.width_in_lanes:
             self._out[i : i + 1, :] += total
         else:
-            self._turned[0][group, i : i + 1] = total
+            self._scratch[0][group, i : i + 1] = total
 
     def write(self) -> None:
-        if not self._layout.turned:
-            self._out[...] = self._turned[0][...].T
+        """Writes the rows, once all groups were added."""
+        # With channels in the lanes each sum is a column: eight of them are transposed at once.
+        if not self._layout.width_in_lanes:
+            self._out[...] = self._scratch[0][...].T
 
 
 def _gradient_body(
     table: Ref, grad: Ref, x: Ref, mask: Ref, *refs: Ref, layout: Layout, grid: int
 ) -> None:
     patch = refs[0] if grid else None
-    d_x, d_mask, *turned = refs[bool(grid) :]
+    d_x, d_mask, *scratch = refs[bool(grid) :]
     top = pl.program_id(2) * layout.rows
 
     def chunk_step(chunk: Array) -> None:
-        rows = MaskRows(layout, mask, chunk, turned[:1])
-        towards_mask = _MaskOut(layout, d_mask, chunk, turned[1:])
+        rows = MaskRows(layout, mask, chunk, scratch[:1])
+        towards_mask = _MaskOut(layout, d_mask, chunk, scratch[1:])
 
-        def step(group: Any) -> None:
+        def step(group: Rows) -> None:
             fg, bg = body.regions([layout.get(table, k, group) for k in range(body.GRADIENT_ROWS)])
             for i in range(ROWS):
                 row = chunk * ROWS + i
-                pull: Any = 0.0
+                patch_term: Array | float = 0.0
                 if patch is not None:
                     side = layout.height // grid
-                    pull = patch[jnp.minimum((top + row) // side, grid - 1), group, :]
+                    patch_term = patch[jnp.minimum((top + row) // side, grid - 1), group, :]
                 g, value = tile(grad, row, group), tile(x, row, group)
-                found, dm = body.gradient(g, value, rows.row(i, group), fg, bg, pull)
+                found, dm = body.gradient(g, value, rows.row(i, group), fg, bg, patch_term)
                 d_x[row, group, :] = found.astype(d_x.dtype)
                 towards_mask.add(i, group, dm)
 
@@ -297,20 +304,20 @@ def _gradient_body(
 def _centered_body(table: Ref, x: Ref, *refs: Ref, layout: Layout) -> None:
     masked = len(refs) > 1
     if masked:
-        mask, d_x, d_mask, *turned = refs
+        mask, d_x, d_mask, *scratch = refs
     else:
         (d_x,) = refs
 
     def chunk_step(chunk: Array) -> None:
         if masked:
-            rows = MaskRows(layout, mask, chunk, turned[:1])
-            towards_mask = _MaskOut(layout, d_mask, chunk, turned[1:])
+            rows = MaskRows(layout, mask, chunk, scratch[:1])
+            towards_mask = _MaskOut(layout, d_mask, chunk, scratch[1:])
 
-        def step(group: Any) -> None:
+        def step(group: Rows) -> None:
             center, mean, square = (layout.get(table, k, group) for k in range(3))
             for i in range(ROWS):
                 row = chunk * ROWS + i
-                m: Any = rows.row(i, group) if masked else 1.0
+                m = rows.row(i, group) if masked else 1.0
                 found, dm = body.centered_gradient(tile(x, row, group), m, center, mean, square)
                 d_x[row, group, :] = found.astype(d_x.dtype)
                 if masked:

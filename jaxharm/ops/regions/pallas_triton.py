@@ -1,12 +1,10 @@
-"""Kernels for GPU through Triton; see `triton_tiles` for how the arrays are cut.
-
-A tile stays in registers while its mean and the sums around it are taken; tiles are joined as in
-`sums`. Every program writes sums of its own, and reductions add them: no atomics.
-"""
+"""Kernels for GPU through Triton; `triton_tiles` describes how the arrays are cut."""
+# A tile stays in registers while its mean and the sums around it are computed; tiles are joined as
+# in `sums`. Every program writes its own sums, and one reduction adds them: atomics would add in
+# any order, and the bits would differ from run to run.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 
@@ -33,7 +31,7 @@ _KINDS = len(Parts._fields)
 
 
 def refusal(*images: Array | None) -> str | None:
-    """Why the kernels cannot take these feature maps and masks, or None."""
+    """The reason why the kernels cannot take these feature maps and masks, or None."""
     first = images[0]
     assert first is not None
     if first.size >= 2**31:
@@ -125,7 +123,7 @@ def centered_gradient(
 
 
 def _tile_sums(x: Array, m: Array, lanes: int) -> Parts:
-    """Of one tile and region, f32[lanes] each."""
+    """The sums of one tile and region, f32[lanes] each."""
     weight, squares = jnp.sum(m), jnp.sum(m * m)
     inverse = jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1.0), 0.0)
     center = jnp.sum(x * m, 0) * inverse
@@ -141,7 +139,7 @@ def _tile_sums(x: Array, m: Array, lanes: int) -> Parts:
 
 
 def _join(a: Parts, b: Parts) -> Parts:
-    """Both around the center of the pixels of both."""
+    """The sums of two parts together, around the mean of all their pixels."""
     weight = a.weight + b.weight
     share = jnp.where(weight > 0, b.weight / jnp.where(weight > 0, weight, 1.0), 0.0)
     center = a.center + (b.center - a.center) * share
@@ -157,11 +155,11 @@ def _join(a: Parts, b: Parts) -> Parts:
 def _moved(part: Parts, center: Array) -> tuple[Array, Array, Array]:
     """The sums of a part around another center."""
     offset = part.center - center
-    lean = part.lean + part.square_weight * offset
+    cross = part.cross + part.square_weight * offset
     return (
         part.first + part.weight * offset,
-        lean,
-        part.square + (part.lean + lean) * offset,
+        cross,
+        part.square + (part.cross + cross) * offset,
     )
 
 
@@ -178,7 +176,8 @@ def _sums_body(x: Ref, *refs: Ref, plan: Plan, regions: int, masked: bool) -> No
         )
 
     nothing = Parts(*[jnp.zeros((plan.lanes,), jnp.float32)] * _KINDS)
-    for region, found in enumerate(each_tile(plan, step, (nothing,) * regions)):
+    sums_of_regions = each_tile(plan, step, (nothing,) * regions)
+    for region, found in enumerate(sums_of_regions):
         for kind, value in enumerate(found):
             put(out, region * _KINDS + kind, value, plan)
 
@@ -197,7 +196,7 @@ def _gradient_sums_body(table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, *, p
     centers = [get(table, k, plan) for k in range(count // 2)]
 
     def step(tile: Tile, carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        # Zero where nothing is, and so are all terms there.
+        # Loads give zero outside of the patch, and so all terms are zero there.
         g, value, m = tile.load(grad), tile.load(x), tile.load_mask(mask)
         found = []
         for center, weight in zip(centers, [m, tile.rest(m)], strict=False):
@@ -206,7 +205,8 @@ def _gradient_sums_body(table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, *, p
         return tuple(a + b for a, b in zip(carry, found, strict=True))
 
     nothing = (jnp.zeros((plan.lanes,), jnp.float32),) * count
-    for index, value in enumerate(each_tile(plan, step, nothing)):
+    totals = each_tile(plan, step, nothing)
+    for index, value in enumerate(totals):
         put(out, index, value, plan)
 
 
@@ -215,13 +215,11 @@ def _gradient_body(
 ) -> None:
     d_x, d_mask = refs[patched:]
     fg, bg = body.regions([get(table, k, plan) for k in range(body.GRADIENT_ROWS)])
-    pull: Any = 0.0
-    if patched:
-        pull = get_patch(refs[0], plan)
+    patch_term = get_patch(refs[0], plan) if patched else 0.0
 
     def step(tile: Tile, carry: None) -> None:
         g, value, m = tile.load(grad), tile.load(x), tile.load_mask(mask)
-        found, dm = body.gradient(g, value, m, fg, bg, pull)
+        found, dm = body.gradient(g, value, m, fg, bg, patch_term)
         tile.store(d_x, found)
         tile.store_mask(d_mask, dm)
 

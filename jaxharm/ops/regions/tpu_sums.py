@@ -1,12 +1,10 @@
-"""Statistics of regions and patches on TPU; see `tpu_tiles` for how the arrays lie.
-
-The rows of a block are taken twice from VMEM: the means of its patches, then the sums around them.
-Rows are added up first, column by column; columns fall into patches once for each segment.
-"""
+"""Statistics of regions and patches on TPU; `tpu_tiles` describes the layout of the arrays."""
+# The rows of a block are read twice from VMEM (once from memory): for the means of its patches, then
+# for the sums around them. Rows are added first, column by column, because that needs no sums within
+# a register; the columns of a patch are added once for each segment.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -15,7 +13,7 @@ from jax.experimental.pallas import tpu as pltpu
 
 from jaxharm.interfaces import Array
 from jaxharm.ops import patches
-from jaxharm.ops.kernel_calls import Ref, call_tpu, out_like
+from jaxharm.ops.kernel_calls import Ref, Rows, call_tpu, out_like
 from jaxharm.ops.regions.sums import Parts
 from jaxharm.ops.regions.tpu_tiles import (
     ROWS,
@@ -43,16 +41,18 @@ def sums(
     segments = Segments(layout.height, layout.rows, grid)
     weights = [_segment_sums(w, segments) for w in _weights(x, mask, regions, powers=2)]
     sizes = weights[:regions]
+    # The weights do not depend on the channels, so XLA sums them, and the kernel gets the inverses
+    # as scalars.
     inverse = jnp.stack([jnp.where(w > 0, 1 / jnp.where(w > 0, w, 1), 0) for w in sizes], 2)
     blocks, pieces = segments.blocks, segments.pieces
     inverse = inverse.reshape(layout.batch, blocks, pieces, regions * grid)
     images = [layout.image(x)] if mask is None else [layout.image(x), layout.mask(mask)]
     vectors = 4 * regions * grid
     sublanes, lanes = layout.tile
-    shape = (sublanes, vectors) if layout.turned else (vectors, lanes)
+    shape = (sublanes, vectors) if layout.width_in_lanes else (vectors, lanes)
     out_block = pl.BlockSpec((None, None, pieces, *shape), lambda n, c, r: (n, r, 0, 0, c))
     out_shape = (layout.batch, blocks, pieces, *layout.vector_shape(vectors))
-    out = call_tpu(
+    (out,) = call_tpu(
         partial(_sums_body, layout=layout, segments=segments, masked=mask is not None),
         name="region_sums",
         semantics=("parallel",) * 3,
@@ -66,12 +66,12 @@ def sums(
             ),
             *image_blocks(layout, images),
         ],
-        out_specs=out_block,
-        out_shape=out_like(out_shape, jnp.float32, inverse, *images),
+        out_specs=[out_block],
+        out_shape=[out_like(out_shape, jnp.float32, inverse, *images)],
         scratch_shapes=[
             pltpu.VMEM((3 * regions, *layout.tile), jnp.float32),
             pltpu.VMEM((regions, *layout.tile), jnp.float32),
-            *layout.turned_masks(),
+            *layout.mask_scratch(),
         ],
     )(inverse, *images)
     found = layout.vectors(out).reshape(layout.batch, blocks * pieces, regions, 4, grid, -1)
@@ -110,17 +110,17 @@ def _sums_body(
     inverse: Ref, x: Ref, *refs: Ref, layout: Layout, segments: Segments, masked: bool
 ) -> None:
     mask = refs[0] if masked else None
-    out, acc, centers, *turned = refs[masked:]
+    out, acc, centers, *scratch = refs[masked:]
     regions = centers.shape[0]
     grid = segments.grid
     edges = [*range(0, grid * (layout.width // grid), layout.width // grid), layout.width]
 
     def add_rows(chunk: Array, start: Array, stop: Array, terms: Callable[..., list]) -> None:
         """Adds to `acc` the terms of the rows of a chunk."""
-        rows = None if mask is None else MaskRows(layout, mask, chunk, turned)
+        rows = None if mask is None else MaskRows(layout, mask, chunk, scratch)
 
-        def step(group: Any) -> None:
-            total: list[Any] = []
+        def step(group: Rows) -> None:
+            total: list[Array] = []
             for i in range(ROWS):
                 row = chunk * ROWS + i
                 inside = (row >= start) & (row < stop)
@@ -146,13 +146,15 @@ def _sums_body(
     def patch_sum(index: int, patch: int) -> Array:
         return layout.over_columns(acc[(index, *layout.columns(*edges[patch : patch + 2]))])
 
-    def around(value: Array, weights: list[Array], group: Any) -> list[Array]:
+    def around(value: Array, weights: list[Array], group: Rows) -> list[Array]:
+        """The terms of the sums around the patches' means."""
         found = []
         for region, m in enumerate(weights):
             weighted = (value - centers[region, group, :]) * m
             found += [weighted, weighted * m, weighted * weighted]
         return found
 
+    # A piece is the part of a block that lies in one row of patches: two sweeps over its rows.
     def piece(at: Ref, scale: Callable[[int], Array], start: Array, stop: Array) -> None:
         sweep(start, stop, regions, lambda value, weights, _: [value * m for m in weights])
         for region in range(regions):

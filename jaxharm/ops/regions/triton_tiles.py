@@ -1,28 +1,36 @@
 """How feature maps are cut into the tiles of a GPU's programs, and loops over them.
 
-A program takes a strip of one patch and some channels, tile by tile of (pixels, channels): a pixel's
-channels are neighbors in memory, so that whole sectors are read.
+A program takes a strip of one patch and some channels, tile by tile of (pixels, channels).
 """
+# A pixel's channels are neighbors in memory, so that whole sectors are read.
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton as pltriton
 
 from jaxharm.interfaces import Array
-from jaxharm.ops.kernel_calls import Ref, call_triton, out_like, tabled
+from jaxharm.ops.kernel_calls import (
+    Ref,
+    block_sizes,
+    call_triton,
+    load_triton,
+    out_like,
+    store_triton,
+)
 from jaxharm.ops.regions.configs import GPU
 
+Carry = TypeVar("Carry")
 _CHANNELS = 64  # of a tile, at most
 
 
 class Plan(NamedTuple):
-    """How the work is cut: tiles of `pixels` x `lanes`, `tiles` of them in a strip, and `strips` in
-    the largest patch; smaller ones have empty tiles.
+    """How the work is cut: tiles of `pixels` x `lanes`, `tiles` in a strip, `strips` in a patch.
+
+    The strips cover the largest patch; smaller ones have empty tiles.
     """
 
     batch: int
@@ -47,7 +55,9 @@ class Plan(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """The numbers of one tile: some pixels and channels, which need not all exist."""
+    """The numbers of one tile: some pixels and channels, not all of which need exist."""
+
+    # Triton's blocks are powers of two: what lies beyond the patch or the channels is masked.
 
     image: Array
     column: Array  # block of channels
@@ -61,35 +71,38 @@ class Tile(NamedTuple):
         return self.exists[:, None] & self.channel_exists[None, :]
 
     def load(self, ref: Ref) -> Array:
-        """Of [b,pixels,c]: f32[pixels,lanes], zero where nothing is."""
+        """This tile of an array [b,pixels,c]: f32[pixels,lanes], zero where nothing exists."""
         at = ref.at[self.image, self.pixel[:, None], self.channel[None, :]]
-        return pltriton.load(at, mask=self.inside, other=0.0).astype(jnp.float32)
+        return load_triton(at, mask=self.inside, other=0.0).astype(jnp.float32)
 
     def store(self, ref: Ref, value: Array) -> None:
         at = ref.at[self.image, self.pixel[:, None], self.channel[None, :]]
-        pltriton.store(at, value.astype(ref.dtype), mask=self.inside)
+        store_triton(at, value.astype(ref.dtype), mask=self.inside)
 
     def load_mask(self, ref: Ref | None) -> Array:
-        """Of [b,pixels]: f32[pixels,1], zero where nothing is. No mask is one of ones."""
+        """This tile of a mask [b,pixels]: f32[pixels,1], zero where nothing exists.
+
+        None stands for a mask of ones.
+        """
         if ref is None:
             return self.exists.astype(jnp.float32)[:, None]
         at = ref.at[self.image, self.pixel]
-        return pltriton.load(at, mask=self.exists, other=0.0).astype(jnp.float32)[:, None]
+        return load_triton(at, mask=self.exists, other=0.0).astype(jnp.float32)[:, None]
 
     def store_mask(self, ref: Ref, value: Array) -> None:
         """The sum over the channels at hand, to [b,columns,pixels]; zeros give zero."""
         at = ref.at[self.image, self.column, self.pixel]
-        pltriton.store(at, jnp.sum(value, 1), mask=self.exists)
+        store_triton(at, jnp.sum(value, 1), mask=self.exists)
 
     def rest(self, mask: Array) -> Array:
-        """1 - mask, zero where nothing is."""
+        """1 - mask, zero where nothing exists."""
         return self.exists.astype(jnp.float32)[:, None] - mask
 
 
 def plan_of(x: Array, grid: int = 1) -> Plan:
-    """Tiles as `configs.GPU` says, for x [b,h,w,c] and `grid` patches per side."""
+    """The plan for x [b,h,w,c] and `grid` patches per side, with the tiles of `configs.GPU`."""
     b, h, w, c = x.shape
-    blocks = tabled(GPU)
+    blocks = block_sizes(GPU)
     lanes = min(_CHANNELS, pl.next_power_of_2(c))
     pixels = blocks.size // lanes
     tall, wide = (n - (grid - 1) * (n // grid) for n in (h, w))
@@ -109,12 +122,12 @@ def flat_mask(mask: Array) -> Array:
 
 
 def strip_sums(plan: Plan, count: int, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
-    """Results of `count` vectors of channels for each strip."""
+    """The type of a result of `count` vectors of channels for each strip."""
     return out_like((plan.batch, plan.grid[1], count, plan.channels), jnp.float32, *arrays)
 
 
 def mask_sums(plan: Plan, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
-    """Towards the mask, a sum for each block of channels."""
+    """The type of the mask's gradient: a sum for each block of channels."""
     pixels = plan.height * plan.width
     return out_like((plan.batch, plan.columns, pixels), jnp.float32, *arrays)
 
@@ -143,7 +156,7 @@ def _channels(plan: Plan) -> tuple[Array, Array]:
     return channel, channel < plan.channels
 
 
-def each_tile(plan: Plan, step: Callable[[Tile, Any], Any], carry: Any) -> Any:
+def each_tile(plan: Plan, step: Callable[[Tile, Carry], Carry], carry: Carry) -> Carry:
     """Folds `step` over the tiles of this program's strip."""
     patch, strip = pl.program_id(1) // plan.strips, pl.program_id(1) % plan.strips
     (top, tall), (left, wide) = (
@@ -156,10 +169,10 @@ def each_tile(plan: Plan, step: Callable[[Tile, Any], Any], carry: Any) -> Any:
     image, column = pl.program_id(0), pl.program_id(2)
     channel, channel_exists = _channels(plan)
 
-    def one(index: Array, carry: Any) -> Any:
+    def one(index: Array, carry: Carry) -> Carry:
         first = (strip * plan.tiles + index) * plan.pixels
         at = first + jnp.arange(plan.pixels, dtype=jnp.int32)
-        # Nothing is negative: no need of the corrections of // and %, which Triton does not lower.
+        # Nothing is negative, so // and % need no corrections: Triton could not lower them.
         pixel = (top + jax.lax.div(at, wide)) * plan.width + left + jax.lax.rem(at, wide)
         exists = at < tall * wide
         return step(Tile(image, column, pixel, exists, channel, channel_exists), carry)
@@ -183,14 +196,14 @@ def get_patch(vectors: Ref, plan: Plan) -> Array:
     return _row(vectors, pl.program_id(1) // plan.strips, plan)
 
 
-def _row(vectors: Ref, index: Any, plan: Plan) -> Array:
+def _row(vectors: Ref, index: Array | int, plan: Plan) -> Array:
     channel, exists = _channels(plan)
     at = vectors.at[pl.program_id(0), index, channel]
-    return pltriton.load(at, mask=exists, other=0.0)[None, :]
+    return load_triton(at, mask=exists, other=0.0)[None, :]
 
 
 def put(vectors: Ref, index: int, value: Array, plan: Plan) -> None:
     """Writes f32[lanes] into this program's row of a table [b,programs,k,c]."""
     channel, exists = _channels(plan)
     at = vectors.at[pl.program_id(0), pl.program_id(1), index, channel]
-    pltriton.store(at, value, mask=exists)
+    store_triton(at, value, mask=exists)
