@@ -1,4 +1,4 @@
-"""What benchmarks/kernels.py runs: operations at the shapes of the five models."""
+"""What benchmarks/kernels.py runs: operations at shapes that the models use."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,15 +83,15 @@ def _restyled(shape: Shape) -> dict[str, tuple[int, ...]]:
 
 CASES = (
     Case("apply_curves", "rendering, 4K", (8, 2160, 3840, 3), _rendering, _apply_curves),
-    Case("apply_curves", "rendering, PIH", (16, 512, 512, 3), _rendering, _apply_curves),
+    Case("apply_curves", "rendering, 512", (16, 512, 512, 3), _rendering, _apply_curves),
     Case("apply_curves", "curves alone", (16, 512, 512, 3), _curves, _apply_curves),
-    Case("dynamic_filter", "GKNet level 1", (16, 128, 128, 64), _filter, _dynamic_filter),
-    Case("dynamic_filter", "GKNet level 2", (16, 64, 64, 128), _filter, _dynamic_filter),
-    Case("dynamic_filter", "GKNet level 3", (16, 32, 32, 256), _filter, _dynamic_filter),
-    Case("patch_norm", "PHNet, 256", (16, 256, 256, 64), _normalized, _patch_norm),
-    Case("patch_norm", "PHNet, 128", (16, 128, 128, 128), _normalized, _patch_norm),
-    Case("masked_moments", "ProPIH, relu1_1", (16, 256, 256, 64), _masked, _masked_moments),
-    Case("masked_moments", "ProPIH, relu3_1", (16, 64, 64, 256), _masked, _masked_moments),
-    Case("masked_adain", "ProPIH, relu1_1", (16, 256, 256, 64), _restyled, _masked_adain),
-    Case("masked_adain", "ProPIH, relu2_1", (16, 128, 128, 128), _restyled, _masked_adain),
+    Case("dynamic_filter", "64 channels", (16, 128, 128, 64), _filter, _dynamic_filter),
+    Case("dynamic_filter", "128 channels", (16, 64, 64, 128), _filter, _dynamic_filter),
+    Case("dynamic_filter", "256 channels", (16, 32, 32, 256), _filter, _dynamic_filter),
+    Case("patch_norm", "256 pixels", (16, 256, 256, 64), _normalized, _patch_norm),
+    Case("patch_norm", "128 pixels", (16, 128, 128, 128), _normalized, _patch_norm),
+    Case("masked_moments", "64 channels", (16, 256, 256, 64), _masked, _masked_moments),
+    Case("masked_moments", "256 channels", (16, 64, 64, 256), _masked, _masked_moments),
+    Case("masked_adain", "64 channels", (16, 256, 256, 64), _restyled, _masked_adain),
+    Case("masked_adain", "128 channels", (16, 128, 128, 128), _restyled, _masked_adain),
 )

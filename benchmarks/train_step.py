@@ -1,6 +1,6 @@
 """Time, memory and arithmetic of one training step (or of inference) on random data.
 
-    python benchmarks/train_step.py --config configs/phnet/ffhqh.py --batch 4 --size 256
+    python benchmarks/train_step.py --config configs/PAPER/RUN.py --batch 4 --size 256
     python benchmarks/train_step.py --config ... --forward-only --precision bfloat16
 
 One device, without the input pipeline. Wall times mean little on a shared machine: there, read the

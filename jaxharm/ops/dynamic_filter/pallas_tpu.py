@@ -66,11 +66,10 @@ def backward(
 ) -> tuple[Array, Array]:
     """See `reference.backward`."""
     border = border_of(kernels, dilation, padding)
-    b, h, w, c = x.shape
-    plan = _plan(x, border)
-    padded, taps = _padded(x, plan, border), _planes(x, kernels)
+    plan, taps = _plan(x, border), _planes(x, kernels)
     # Summed over a group's channels afterwards: until then in float32.
-    d_taps_dtype = jnp.float32 if c > kernels.shape[3] else taps.dtype
+    d_taps_dtype = jnp.float32 if x.shape[3] > kernels.shape[3] else taps.dtype
+    padded = _padded(x, plan, border)
     (d_taps,) = call_tpu(
         partial(_kernels_body, border=border),
         name="dynamic_filter_d_kernels",
@@ -81,6 +80,13 @@ def backward(
         out_specs=[_tap_block(taps, plan)],
         out_shape=[out_like(taps.shape, d_taps_dtype, x, taps)],
     )(padded, upstream)
+    return _image_gradient(x, taps, upstream, plan, border, interpret), _kernels(d_taps, kernels)
+
+
+def _image_gradient(
+    x: Array, taps: Array, upstream: Array, plan: Plan, border: Border, interpret: bool
+) -> Array:
+    b, h, w, c = x.shape
     # The rows that a block adds to lie `tail` rows further down than its own: they are held over
     # for the next step, and those of the last step are a result of their own.
     wide, tail = w + 2 * border.reach, max(2 * border.reach, 1)
@@ -106,7 +112,7 @@ def backward(
         ],
     )(upstream, taps)
     d_padded = jnp.concatenate([rows, last], 1)[:, : h + 2 * border.reach]
-    return border.fold(d_padded).astype(x.dtype), _kernels(d_taps, kernels)
+    return border.fold(d_padded).astype(x.dtype)
 
 
 def _planes(x: Array, kernels: Array) -> Array:

@@ -1,4 +1,7 @@
-"""GiftNet's parameter names in torch layout. There is no official one: specs/giftnet 7 gives it."""
+"""GiftNet's parameter names in PyTorch's layout.
+
+There is no official checkpoint: the names are those of docs/papers/giftnet.md, "Checkpoints".
+"""
 
 from jaxharm.papers.giftnet.model import GiftNetConfig
 from jaxharm.papers.issam.convert import torch_names as backbone_names
@@ -10,9 +13,8 @@ _Path = tuple[str, ...]
 def torch_names(config: GiftNetConfig) -> NameMap:
     """The name map for `config`.
 
-    Sites that the specification gives no names for follow the same pattern: `gift_concat.<d>`,
-    `gift_up.<d>`, `gift_encoder.<i>`, `gift_bottleneck`; first layers of local codes are
-    `<module>.fc0`.
+    Modules of the ablations follow the same pattern: `gift_concat.<d>`, `gift_up.<d>`,
+    `gift_encoder.<i>`, `gift_bottleneck`; first layers of local codes are `<module>.fc0`.
     """
     backbone = backbone_names(config)
     modules: list[tuple[str, str, str]] = []  # site, their name, ours
@@ -29,6 +31,7 @@ def torch_names(config: GiftNetConfig) -> NameMap:
         for i in range(1, config.num_convs + 1):
             rules += _modulated(f"{theirs}.conv{i}", (f"gift_{ours}", f"conv{i}"), guided)
         if guided and config.code_mlp:
+            # The encoder comes before the bottleneck's code, so its modules have their own.
             shared = config.guidance == "global" and site != "encoder"
             places["global" if shared else ours] = "global_map" if shared else theirs
     for ours, theirs in places.items():

@@ -1,4 +1,4 @@
-"""GiftNet in the registry, and the teacher that it is trained with."""
+"""The registry's entries of GiftNet and of the teacher that it is trained with."""
 
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,7 @@ ENTRIES = (
         memory_mib=65,
         paper="Deep Image Harmonization with Globally Guided Feature Transformation and Relation "
         "Distillation, ICCV 2023, arXiv 2308.00356",
-        weights="none were released: train it, or convert arrays in the layout of specs/giftnet 7",
+        weights="none were released: train it, or convert arrays in the layout of docs/papers/giftnet.md",
         license="code Apache-2.0",
     ),
     Entry(

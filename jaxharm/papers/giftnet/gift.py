@@ -1,14 +1,15 @@
 """GiftNet's own blocks: the global code, the modulated convolution layer, the GIFT module.
 
-Source: specs/giftnet 2.1 to 2.3 (globally guided feature transformation).
+Source: docs/papers/giftnet.md, "Network" (globally guided feature transformation).
 """
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.init import standard_normal, xavier_normal
@@ -19,7 +20,7 @@ _SLOPE = 0.2  # of the leaky ReLU
 
 
 def pooled(x: Array, mask: Array, kind: Pool) -> Array:
-    """Means of a feature map over all positions, or over a region weighted by the mask.
+    """Averages a feature map over all positions, or over a region weighted by the mask.
 
     Args:
         x: f[b,h,w,c].
@@ -29,7 +30,7 @@ def pooled(x: Array, mask: Array, kind: Pool) -> Array:
     Returns:
         f32[b,c] (2c for both). The mean of an empty region is 0.
     """
-    wide = x.astype(jnp.float32)
+    wide = x.astype(jnp.float32)  # sums over many positions
     if kind == "all":
         return jnp.mean(wide, (1, 2))
     weights = {"foreground": [mask], "background": [1 - mask]}.get(kind, [mask, 1 - mask])
@@ -38,9 +39,9 @@ def pooled(x: Array, mask: Array, kind: Pool) -> Array:
 
 
 class CodeMap(nn.Module):
-    """From pooled features to a code: two dense layers with a ReLU between.
+    """Computes a code from pooled features: two dense layers with a ReLU between.
 
-    The first layer belongs to where the features were pooled, the second is shared.
+    The first layer is different for every place of pooling, the second is shared.
 
     Attributes:
         features: length of the code.
@@ -57,7 +58,7 @@ class CodeMap(nn.Module):
 
 
 class Style(nn.Module):
-    """The scales of a modulated convolution: an equalized dense layer, in float32.
+    """Computes the scales of a modulated convolution: an equalized dense layer, in float32.
 
     Attributes:
         features: input channels of the convolution.
@@ -71,12 +72,14 @@ class Style(nn.Module):
         shape = (code.shape[-1], self.features)
         kernel = self.param("kernel", standard_normal(), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.ones, shape[1:], jnp.float32)
+        # "Equalized": weights start with deviation 1 and are scaled at every use, so that an
+        # optimizer with steps of one size treats all layers alike.
         product = jnp.dot(code, kernel / math.sqrt(shape[0]), precision=jax.lax.Precision.HIGHEST)
         return product + bias[None]
 
 
 class ModulatedConv(nn.Module):
-    """`ops.modulated_conv` 3x3 with an equalized kernel, a bias and a leaky ReLU.
+    """The layer of `ops.modulated_conv`: 3x3, equalized kernel, bias, leaky ReLU.
 
     Attributes:
         features: output channels.
@@ -86,7 +89,7 @@ class ModulatedConv(nn.Module):
 
     features: int
     demodulate: bool = True
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, code: Array | None) -> tuple[Array, Array]:
@@ -105,7 +108,9 @@ class ModulatedConv(nn.Module):
 
 
 class Gift(nn.Module):
-    """(1 - m) x + m T(x), T a stack of modulated convolutions with one code.
+    """Transforms the foreground of a feature map under a code: (1 - m) x + m T(x).
+
+    T is a stack of modulated convolutions with one code.
 
     Attributes:
         num_convs: of the stack.
@@ -117,13 +122,13 @@ class Gift(nn.Module):
     num_convs: int = 2
     residual: bool = False
     demodulate: bool = True
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
         self, x: Array, mask: Array, code: Array | None
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Transforms the foreground of a feature map; what is outside stays as it is, bit for bit.
+        """Transforms the foreground of a feature map; the background stays as it is, bit for bit.
 
         Args:
             x: f[b,h,w,c].

@@ -1,9 +1,9 @@
 """GiftNet: Deep Image Harmonization with Globally Guided Feature Transformation (arXiv 2308.00356).
 
-The authors released no code: this follows specs/giftnet, built on iSSAM. Blocks:
+The authors released no code: this follows docs/papers/giftnet.md, built on iSSAM. Blocks:
 
-- the U-Net of iSSAM (nn/unet.py, nn/ssam.py);
-- one code per image, from the bottleneck: `CodeMap` (giftnet_gift.py);
+- the U-Net of iSSAM (papers/issam/unet.py and ssam.py);
+- one code per image, from the bottleneck: `CodeMap` (gift.py);
 - `Gift` modules, which transform the foreground of feature maps under that code: by default on
   every skip connection and behind every decoder block.
 
@@ -11,20 +11,18 @@ The authors released no code: this follows specs/giftnet, built on iSSAM. Blocks
 colors, and predicts the whole image. Relation distillation belongs to training: the teacher is
 no part of this network.
 
-Choices that the paper's public material leaves open, each an option: where the modules stand
+Choices that the paper's public material leaves open, each an option: the places of the modules
 (`sites`), how the code is pooled and mapped (`pool`, `code_mlp`, `code_dim`), the number of
 convolutions per module (`num_convs`), `residual`, `demodulate`, whether iSSAM's attention is kept
 (`ssam`) and its blur (`random_blur_init`), the fusion with the composite (`image_fusion`).
-With local guidance the first layer of the code's map is that of the site, the second is shared.
-Modules inside the encoder (an ablation) stand behind every block, the bottleneck included, and are
-guided by their own map whatever `guidance` says, since the bottleneck does not exist yet.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.fields import Count
@@ -50,14 +48,15 @@ class GiftNetConfig(UNetConfig):
     """Options; the backbone's are those of `UNetConfig`.
 
     Attributes:
-        sites: where features are transformed: on the skip connections, behind the decoder blocks
+        sites: where features are transformed: on the skip connections, after the decoder blocks
             ("out"), on their concatenated inputs, on the enlarged feature, on the bottleneck
-            before the decoder, inside the encoder.
+            before the decoder, after every encoder block (the bottleneck included).
         guidance: one code of the bottleneck for all modules, one per module from the map that it
-            transforms, or none (convolutions without modulation).
+            transforms (the first layer of the code's map is then the module's, the second shared),
+            or none (convolutions without modulation). Modules in the encoder use a code of their own.
         pool: positions that a code is averaged over.
         code_mlp: whether two dense layers follow; if not, the code is the average itself.
-        code_dim: length of the code behind those layers.
+        code_dim: length of the code after those layers.
         num_convs: modulated convolutions per module.
         residual: whether a module's input is added to what it makes.
         demodulate: whether modulated kernels are brought to length one.
@@ -94,7 +93,7 @@ class GiftNet(nn.Module):
 
     config: GiftNetConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -136,24 +135,10 @@ class GiftNet(nn.Module):
             x = block(max_pool(x) if i else x, train=train)
             x = sites.transform(x, masks[i], "encoder", i)
             encoder.append(x)
+        # Modules in the encoder have run without the global code: it comes from their result.
         sites.guide(x, masks[-1])
         x = sites.transform(x, masks[-1], "bottleneck")
-        skips = []
-        for d in range(config.depth - 1):
-            level = config.depth - 2 - d
-            level_mask = masks[level]
-            skip = sites.transform(encoder[level], level_mask, "skip", d)
-            skips.append(skip)
-            x = UpConv(config.channels[level], dtype, name=f"up{d}")(x)
-            inputs = [skip, sites.transform(x, level_mask, "up", d)]
-            if "concat" in config.sites:
-                joined = jnp.concatenate(inputs, -1)
-                inputs = [sites.transform(joined, level_mask, "concat", d)]
-            decode = DecoderBlock(d, config, axis, dtype, name=f"decoder{d}")
-            x = decode(*inputs, mask=level_mask, train=train)
-            self.sow("intermediates", f"decoded{d}", x)
-            x = sites.transform(x, level_mask, "out", d)
-            self.sow("intermediates", f"out{d}", x)
+        x, skips = self._decode(x, encoder, masks, sites, train)
         head = FusionHead(config.image_fusion, config.residual_output, dtype, name="head")
         raw = denormalize(head(x, image))
         aux = {
@@ -165,14 +150,37 @@ class GiftNet(nn.Module):
         }
         return Output(jnp.clip(raw, 0, 1), aux)
 
+    def _decode(
+        self, x: Array, encoder: list[Array], masks: list[Array], sites: "_Sites", train: bool
+    ) -> tuple[Array, list[Array]]:
+        """The decoder's full-size feature, and the transformed skips, deepest first."""
+        config, dtype = self.config, self.dtype
+        skips = []
+        for d in range(config.depth - 1):
+            level = config.depth - 2 - d
+            level_mask = masks[level]
+            skip = sites.transform(encoder[level], level_mask, "skip", d)
+            skips.append(skip)
+            x = UpConv(config.channels[level], dtype, name=f"up{d}")(x)
+            inputs = [skip, sites.transform(x, level_mask, "up", d)]
+            # Only a module on the concatenation needs it: the block takes both inputs as they are.
+            if "concat" in config.sites:
+                joined = jnp.concatenate(inputs, -1)
+                inputs = [sites.transform(joined, level_mask, "concat", d)]
+            decode = DecoderBlock(d, config, self.axis_name, dtype, name=f"decoder{d}")
+            x = decode(*inputs, mask=level_mask, train=train)
+            self.sow("intermediates", f"decoded{d}", x)
+            x = sites.transform(x, level_mask, "out", d)
+            self.sow("intermediates", f"out{d}", x)
+        return x, skips
+
 
 class _Sites:
-    """The GIFT modules of one forward pass, with the codes and scales they used.
+    """The GIFT modules of one forward pass, with the codes and scales they used."""
 
-    Made and called inside the network's `__call__`, to which the modules belong.
-    """
+    # Not a Flax module: its modules must belong to the network, in whose `__call__` it is used.
 
-    def __init__(self, config: GiftNetConfig, dtype: Any, code_map: CodeMap) -> None:
+    def __init__(self, config: GiftNetConfig, dtype: DTypeLike, code_map: CodeMap) -> None:
         self.config, self.dtype, self.code_map = config, dtype, code_map
         self.codes: dict[str, Array] = {}
         self.scales: dict[str, tuple[Array, ...]] = {}
@@ -183,7 +191,7 @@ class _Sites:
             self._code(bottleneck, mask, "global")
 
     def transform(self, x: Array, mask: Array, site: Site, index: int | None = None) -> Array:
-        """`x` after the module of that site; `x` itself where the config has none."""
+        """Applies the module of that site, if the config has one; otherwise returns `x`."""
         config = self.config
         if site not in config.sites:
             return x

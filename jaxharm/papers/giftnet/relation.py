@@ -1,6 +1,6 @@
-"""Relation distillation: how every position of a feature map relates to its foreground.
+"""Relation distillation: the similarity of every position of a feature map to its foreground.
 
-Source: specs/giftnet 3 (GiftNet, arXiv 2308.00356). Everything is float32, whatever the features.
+Everything is float32, whatever the features. Source: docs/papers/giftnet.md, "Losses".
 """
 
 from collections.abc import Sequence
@@ -39,13 +39,13 @@ def relation_map(features: Array, mask: Array, *, similarity: Similarity = "cosi
     inner = jnp.sum(mean * features, -1)
     if similarity == "dot":
         return inner / features.shape[-1]
-    # The bound is inside the root: the gradient of |F| at F = 0 would not be finite.
+    # The bound is inside the root: the gradient of the length |F| at F = 0 would not be finite.
     square = jnp.sum(jnp.square(mean), -1) * jnp.sum(jnp.square(features), -1)
     return inner / jnp.sqrt(jnp.maximum(square, _MIN_NORM**2))
 
 
 def unit_features(features: Array) -> Array:
-    """Features brought to length one at every position; zero stays zero. f[b,h,w,c] -> f32."""
+    """Scales features to length one at every position; zero stays zero. f[b,h,w,c] -> f32."""
     features = features.astype(jnp.float32)
     square = jnp.sum(jnp.square(features), -1, keepdims=True)
     return features / jnp.sqrt(jnp.maximum(square, _MIN_NORM**2))
@@ -80,7 +80,7 @@ def map_distance(
 
 
 def distillation_error(levels: Sequence[Array], mask: Array) -> Ratio:
-    """Mean over the levels, summed over the images that have a foreground.
+    """The distillation loss: mean over the levels, summed over the images that have a foreground.
 
     Args:
         levels: f32[b] of `map_distance`, per level.
@@ -89,5 +89,7 @@ def distillation_error(levels: Sequence[Array], mask: Array) -> Ratio:
     Returns:
         The sum, and the number of images that count (which may be 0).
     """
+    # A count instead of a mean, since the images without foreground are spread unevenly over the
+    # devices.
     counts = (jnp.sum(mask, (1, 2, 3)) > _MIN_FOREGROUND).astype(jnp.float32)
     return jnp.sum(counts * jnp.mean(jnp.stack(levels), 0)), jnp.sum(counts)

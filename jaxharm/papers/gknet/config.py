@@ -1,4 +1,4 @@
-"""Options of GKNet, with the limits that they impose on each other."""
+"""The options of GKNet, and the checks of those that must fit together."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -8,18 +8,18 @@ from jaxharm.fields import Count, Decay, Natural, Probability, Range, check_fiel
 from jaxharm.nn.init import Initializer, standard_normal
 from jaxharm.ops.dynamic_filter.api import Padding
 
-# Without a cap, an image of more tokens is refused: one score matrix of 8 heads has 512 MiB.
+# Without a cap, an image of more tokens is refused: one matrix of scores of 8 heads has 512 MiB.
 MOST_TOKENS = 4096
 
 
 @dataclass(frozen=True)
 class GKNetConfig:
-    """Options; names, defaults and alternatives are those of specs/gknet 10.
+    """Options; see docs/papers/gknet.md, "Config fields".
 
     Level l has 1/2^l of the image's side; level `depth_levels - 1` is the bottleneck.
 
     Attributes:
-        base: channels of level 0; doubled per level.
+        base: channels of level 0; each level doubles them.
         depth_levels: levels of the encoder.
         norm: of the convolutions; "instance" and "group" (16 groups, or fewer where the width
             needs it) are affine.
@@ -45,7 +45,7 @@ class GKNetConfig:
         kpb_convs: 3x3 convolutions of a block.
         kpb_local: the local feature: the encoder's, or the decoder's before modulation.
         scf_mode: how global and local features are joined: weights per channel, sum, or 1x1
-            convolution of both. (A place for "xattn" of specs/gknet 6, which is not confirmed.)
+            convolution of both.
         scf_descriptor: what the weights are made from: means, or also the correlation of both.
         scf_reduction, scf_min_dim: the weights' hidden width is max(c / reduction, min_dim).
         kernel_size: odd side of the kernels.
@@ -62,8 +62,8 @@ class GKNetConfig:
         input_norm: color space of the network.
         identity_start: the color head starts from zero, so that with the head "residual" an
             untrained network returns the composite (ours, for short runs on little data).
-        init: of all weights but the kernel heads': He, Xavier as in the specification, or normal
-            with deviation 0.02 (D-HT's).
+        init: start of all weights but the kernel heads': He and Xavier, or normal with deviation
+            0.02 (as D-HT).
         blend_train: whether the training output is blended with the composite's background.
         binarize_mask: the mask counts as 1 from 0.5 on, else as 0.
         trained_size: side of the training images.
@@ -124,6 +124,7 @@ class GKNetConfig:
                 f"GKNetConfig.modulate_levels={levels}: choose from the decoder's levels, {deepest} "
                 "(the deepest) to 0 (full size), each once"
             )
+        # Resolved once, so that readers see the levels and not None. The dataclass is frozen.
         object.__setattr__(self, "modulate_levels", tuple(sorted(levels, reverse=True)))
         for level in self.levels:
             self._check_groups(level)
@@ -176,7 +177,7 @@ class GKNetConfig:
         return self.modulate_levels
 
     def weights(self, usual: Initializer) -> Initializer:
-        """How a layer starts whose initializer is `usual` in the specification."""
+        """The initializer of a layer whose default one is `usual`."""
         return usual if self.init == "he_xavier" else standard_normal(0.02)
 
     def groups(self, level: int) -> int:

@@ -1,4 +1,7 @@
-"""GKNet's parameter names in torch layout. There is no official one: specs/gknet 8 gives it."""
+"""GKNet's parameter names in PyTorch's layout.
+
+There is no official checkpoint: the names are those of docs/papers/gknet.md, "Checkpoints".
+"""
 
 import numpy as np
 
@@ -11,8 +14,8 @@ _Path = tuple[str, ...]
 def torch_names(config: GKNetConfig) -> NameMap:
     """The name map for `config`.
 
-    Parts that the specification gives no names for: `lre_pos` (the learned table), `lre_norm`,
-    `kpb.<l>.scf.cat`, `decoder_input`.
+    Parts of options beside the default are `lre_pos` (the learned table), `lre_norm`,
+    `kpb.<l>.scf.cat` and `decoder_input`.
     """
     rules: list[Rule] = []
     for level in range(config.depth_levels):
@@ -30,6 +33,7 @@ def torch_names(config: GKNetConfig) -> NameMap:
     if config.head == "fusion":
         rules += _layer("blend", ("blend",))
     rules += _layer("rgb", ("rgb",))
+    # PyTorch counts batches in a buffer that nothing here reads.
     dropped = [
         rule.torch_name.replace("running_mean", "num_batches_tracked")
         for rule in rules

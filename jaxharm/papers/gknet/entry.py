@@ -1,4 +1,4 @@
-"""GKNet in the registry."""
+"""The registry's entry of GKNet."""
 
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ ENTRIES = (
         memory_mib=144,
         paper="Learning Global-aware Kernel for Image Harmonization, ICCV 2023, arXiv 2305.11676 "
         "(reconstruction: internals and weights were not available)",
-        weights="none were released: train it, or convert arrays in the layout of specs/gknet 8",
+        weights="none were released: train it, or convert arrays in the layout of docs/papers/gknet.md",
         license="code Apache-2.0",
     ),
 )

@@ -1,13 +1,15 @@
 """Harmony kernels of GKNet: their prediction, and the modulation of features with them.
 
-Source: specs/gknet 5 (Kernel Prediction Block), 6 (Selective Correlation Fusion), 7 (modulation).
+Source: docs/papers/gknet.md, "Network" (Kernel Prediction Block, Selective Correlation Fusion,
+modulation).
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
@@ -19,7 +21,7 @@ _EPSILON = 1e-6  # of the correlation's denominator
 
 
 class KernelPredictionBlock(nn.Module):
-    """Fusion, convolutions, and the head that gives a kernel per position and group.
+    """Predicts a kernel per position and group: fusion, convolutions and a head.
 
     Attributes:
         config: options.
@@ -29,11 +31,11 @@ class KernelPredictionBlock(nn.Module):
 
     config: GKNetConfig
     level: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, reference: Array, local: Array) -> tuple[Array, Array]:
-        """Global map f[b,h,w,*] and local feature f[b,h,w,c].
+        """Predicts the kernels from a global map f[b,h,w,*] and a local feature f[b,h,w,c].
 
         Returns:
             The feature f[b,h,w,c] that the next block continues from, and the kernels
@@ -45,6 +47,8 @@ class KernelPredictionBlock(nn.Module):
             x = nn.relu(conv(config, width, 3, self.dtype, f"conv{i}")(x))
         groups, size = config.groups(self.level), config.kernel_size
         zeros = nn.initializers.zeros
+        # "delta" starts as the identity exactly (a head of zeros, 1 added to the center), "raw"
+        # starts around it (a bias of 1 on the center), "softmax" around the mean of the taps.
         delta, raw = (config.kernel_param == name for name in ("delta", "raw"))
         head = Conv(
             groups * size * size,
@@ -68,7 +72,7 @@ class SelectiveCorrelationFusion(nn.Module):
 
     config: GKNetConfig
     features: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, reference: Array, local: Array) -> Array:
@@ -81,6 +85,7 @@ class SelectiveCorrelationFusion(nn.Module):
         if config.scf_mode == "concat":
             return conv(config, features, 1, self.dtype, "cat")(jnp.concatenate([g, local], -1))
         wide = [a.astype(jnp.float32) for a in (g, local)]
+        # Selective kernels: one descriptor of both features decides, per channel, between them.
         descriptor = jnp.mean(wide[0] + wide[1], (1, 2))
         if config.scf_descriptor == "gap_corr":
             descriptor = jnp.concatenate([descriptor, correlation(*wide)], -1)
@@ -97,13 +102,14 @@ def correlation(a: Array, b: Array) -> Array:
     """Normalized correlation over the positions: f32[b,h,w,c] twice -> f32[b,c] in [-1,1]."""
     a, b = (x - jnp.mean(x, (1, 2), keepdims=True) for x in (a, b))
     product = jnp.sum(jnp.square(a), (1, 2)) * jnp.sum(jnp.square(b), (1, 2))
-    positive = product > 0  # the root of 0 has no gradient
+    # Two selects, because the root has no gradient at 0, where a channel is constant.
+    positive = product > 0
     length = jnp.where(positive, jnp.sqrt(jnp.where(positive, product, 1.0)), 0.0)
     return jnp.sum(a * b, (1, 2)) / (length + _EPSILON)
 
 
 def kernels_of(raw: Array, size: int, param: str) -> Array:
-    """The head's output as kernels: f[b,h,w,g*k*k] (groups first) -> f[b,h,w,g,k,k].
+    """Turns the head's output into kernels: f[b,h,w,g*k*k] (groups first) -> f[b,h,w,g,k,k].
 
     Args:
         raw: f[b,h,w,g*k*k].
@@ -121,7 +127,7 @@ def kernels_of(raw: Array, size: int, param: str) -> Array:
 
 
 def modulate(x: Array, kernels: Array, mask: Array, config: GKNetConfig) -> Array:
-    """Harmony kernel modulation.
+    """Filters a decoder feature with its predicted kernels (harmony kernel modulation).
 
     Args:
         x: f[b,h,w,c], a decoder feature.
@@ -145,11 +151,11 @@ def conv(
     config: GKNetConfig,
     features: int,
     size: int,
-    dtype: Any,
+    dtype: DTypeLike,
     name: str,
     kernel_init: Initializer | None = None,
 ) -> Conv:
-    """A convolution that keeps the size, He-normal by fan-in unless told otherwise, zero bias."""
+    """A convolution that keeps the size, with zero bias; He-normal by default."""
     return Conv(
         features,
         size,
@@ -165,10 +171,10 @@ def _dense(config: GKNetConfig, features: int, name: str) -> nn.Dense:
     return nn.Dense(features, kernel_init=config.weights(he_normal()), name=name)
 
 
-def _center_bias(size: int) -> Any:
+def _center_bias(size: int) -> Initializer:
     """A bias of 1 on the center tap of every group."""
 
-    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    def init(key: Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
         del key
         taps = jnp.arange(shape[0]) % (size * size)
         return (taps == size * size // 2).astype(dtype)

@@ -1,16 +1,17 @@
 """The Long-distance Reference Extractor of GKNet: a transformer over the bottleneck.
 
-Source: specs/gknet 4.
+Source: docs/papers/gknet.md, "Network".
 """
 
 import math
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Array
@@ -21,7 +22,7 @@ from jaxharm.papers.gknet.config import MOST_TOKENS, GKNetConfig
 
 
 class LongDistanceReferenceExtractor(nn.Module):
-    """Projection to tokens, positions, encoder layers.
+    """The whole extractor: projection to tokens, positions, encoder layers.
 
     Attributes:
         config: options.
@@ -31,7 +32,7 @@ class LongDistanceReferenceExtractor(nn.Module):
 
     config: GKNetConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, mask: Array, *, train: bool) -> Array:
@@ -44,6 +45,7 @@ class LongDistanceReferenceExtractor(nn.Module):
         x, mask = shrink(x, grid), shrink(mask, grid)
         b, h, w, d = x.shape
         tokens, positions = x.reshape(b, h * w, d), self._positions(h, w)
+        # Positions join either the tokens once, or the queries and keys of every layer.
         if config.lre_pos in ("sincos_input", "learned_input"):
             tokens, positions = tokens + positions.astype(self.dtype), 0 * positions
         foreground = mask.reshape(b, h * w) > config.fg_token_threshold
@@ -77,7 +79,7 @@ class EncoderLayer(nn.Module):
 
     config: GKNetConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, positions: Array, allowed: Array | None, *, train: bool) -> Array:
@@ -91,7 +93,7 @@ class EncoderLayer(nn.Module):
 
         def feed_forward(x: Array) -> Array:
             hidden = _dense(config, config.lre_ffn, self.dtype, "linear1")(x)
-            exact_gelu = partial(nn.gelu, approximate=False)
+            exact_gelu = partial(nn.gelu, approximate=False)  # PyTorch's; Flax approximates by tanh
             hidden = (exact_gelu if config.lre_act == "gelu" else nn.relu)(hidden)
             return _dense(config, config.lre_dim, self.dtype, "linear2")(drop(hidden))
 
@@ -111,22 +113,24 @@ class Attention(nn.Module):
     """
 
     config: GKNetConfig
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, positions: Array, allowed: Array | None) -> Array:
-        """Arguments and result as `EncoderLayer`. Sows "weights" f32[b,heads,t,t] on demand."""
+        """Arguments and result as `EncoderLayer`. May sow "weights" f32[b,heads,t,t]."""
         b, t, d = x.shape
         heads = self.config.lre_heads
         kernel_init = self.config.weights(xavier_uniform())
         kernel = self.param("in_kernel", kernel_init, (d, 3 * d), jnp.float32)
         bias = self.param("in_bias", nn.initializers.zeros, (3 * d,), jnp.float32)
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype).reshape(1, 1, -1)
+        # One product for queries and keys, which see positions, and one for values, which do not.
         placed = (x + positions) @ kernel[:, : 2 * d] + bias[..., : 2 * d]
         value = x @ kernel[:, 2 * d :] + bias[..., 2 * d :]
         split = (b, t, heads, d // heads)
         query, key, value = (a.reshape(split) for a in (*jnp.split(placed, 2, -1), value))
         mask = None if allowed is None else allowed[:, None]
+        # Computed a second time for figures only: the fused attention does not return its weights.
         if self.is_mutable_collection("intermediates") and not self.is_initializing():
             self.sow("intermediates", "weights", attention_weights(query, key, allowed))
         implementation = self._implementation()
@@ -171,6 +175,7 @@ def allowed_keys(foreground: Array, mode: str) -> Array | None:
     background = jnp.broadcast_to(~foreground[:, None, :], (b, t, t))
     if mode == "fg_to_bg":
         background = background | ~foreground[:, :, None] | jnp.eye(t, dtype=bool)[None]
+    # A softmax over no keys is NaN: a query left without any sees all.
     return background | ~jnp.any(background, -1, keepdims=True)
 
 
@@ -190,7 +195,7 @@ def sincos_positions(h: int, w: int, d: int) -> np.ndarray:
 
 
 def token_grid(size: tuple[int, ...], cap: int | None) -> tuple[int, int]:
-    """Rows and columns of tokens for a bottleneck of `size`, of the same aspect, within the cap.
+    """Rows and columns of tokens for a bottleneck of `size`, within the cap, with its aspect ratio.
 
     Raises:
         InputError: no cap, and more than `MOST_TOKENS`.
@@ -205,23 +210,24 @@ def token_grid(size: tuple[int, ...], cap: int | None) -> tuple[int, int]:
         return h, w
     if h * w <= cap:
         return h, w
+    # Attention grows with the square of the tokens, so large images share the grid of small ones.
     scale = math.sqrt(cap / (h * w))
     rows = min(max(1, int(h * scale)), cap)
     return rows, max(1, min(int(w * scale), cap // rows))
 
 
 def shrink(x: Array, grid: tuple[int, int]) -> Array:
-    """Reduces f[b,h,w,c] to the grid, antialiased; the array itself where it has that size."""
+    """Reduces f[b,h,w,c] to the grid, antialiased; returns x itself if it has that size."""
     if x.shape[1:3] == grid:
         return x
     shape = (x.shape[0], *grid, x.shape[3])
     return jax.image.resize(x.astype(jnp.float32), shape, "linear").astype(x.dtype)
 
 
-def _dense(config: GKNetConfig, features: int, dtype: Any, name: str) -> nn.Dense:
+def _dense(config: GKNetConfig, features: int, dtype: DTypeLike, name: str) -> nn.Dense:
     kernel_init = config.weights(xavier_uniform())
     return nn.Dense(features, dtype=dtype, kernel_init=kernel_init, name=name)
 
 
-def _norm(dtype: Any, name: str) -> nn.LayerNorm:
+def _norm(dtype: DTypeLike, name: str) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=1e-5, dtype=dtype, use_fast_variance=False, name=name)

@@ -1,31 +1,29 @@
 """GKNet: Learning Global-aware Kernel for Image Harmonization (arXiv 2305.11676, ICCV 2023).
 
-The authors' code and weights were not available, nor the paper's internals: this is the
-RECONSTRUCTION of specs/gknet. Its results are not the published ones.
+The authors' code and weights were not available, nor the paper's internals: this is a
+RECONSTRUCTION, described in docs/papers/gknet.md. Its results are not the published ones.
 
 From the paper (abstract, introduction, captions of figures 1 and 3): a branch that predicts harmony
 kernels and one that modulates features with them; an encoder of composite and mask; a transformer
-over the deepest feature (`LongDistanceReferenceExtractor`, gknet_lre.py); kernels predicted level
-after level from its result and the encoder's features (`KernelPredictionBlock`), inside which a
-fusion selects the relevant references (`SelectiveCorrelationFusion`, both gknet_kernels.py);
-kernels that differ from place to place, applied to decoder features at several levels.
+over the deepest feature (`LongDistanceReferenceExtractor`, lre.py); kernels predicted level after
+level from its result and the encoder's features (`KernelPredictionBlock`), inside which a fusion
+selects the relevant references (`SelectiveCorrelationFusion`, both kernels.py); kernels that differ
+from place to place, applied to decoder features at several levels.
 
-Reconstructed, each an option of `GKNetConfig` (alternatives: specs/gknet 10): widths, depth and
-norms of encoder and decoder; width, depth, heads, positions and masking of the transformer; wiring
-and convolutions of the blocks; the fusion's formula; size, grouping and normalization of kernels;
-which levels are modulated, and how borders are padded; what the decoder starts from; the head;
-color space; loss and training protocol (systems/gknet.py, configs/gknet). Left out: the strided
-encoder of specs/gknet 14.7, which would be another class.
+Reconstructed, each an option of `GKNetConfig`: widths, depth and norms of encoder and decoder;
+width, depth, heads, positions and masking of the transformer; wiring and convolutions of the
+blocks; the fusion's formula; size, grouping and normalization of kernels; the modulated levels and
+the padding of borders; the decoder's input; the head; color space; loss and training protocol
+(system.py, configs/gknet).
 
 14,519,716 parameters. Inputs and outputs are in [0,1]. Where the (binarized) mask is 0 the result is
 the composite, bit for bit. Memory grows linearly with the pixels: attention sees a capped number of
 tokens (`lre_token_cap`), and nothing is unfolded.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Array, Output
@@ -55,7 +53,7 @@ class GKNet(nn.Module):
 
     config: GKNetConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -85,6 +83,8 @@ class GKNet(nn.Module):
         _check_inputs(config, composite, mask)
         composite = composite.astype(jnp.float32)
         mask = foreground(config, mask)
+        # At every level the share of foreground in each cell: tokens compare it with a threshold,
+        # and modulation weights by it.
         shares = [mask]
         for _ in range(config.depth_levels - 1):
             shares.append(_mean_of_cells(shares[-1]))
@@ -145,6 +145,7 @@ class GKNet(nn.Module):
     def _enlarged(self, x: Array, size: tuple[int, ...]) -> Array:
         if self.config.upsample_align_corners:
             return resize(x, (size[0], size[1]), "aligned")
+        # The same numbers up to rounding, in a time that grows with the pixels only.
         if size == (2 * x.shape[1], 2 * x.shape[2]):
             return double(x)
         return resize(x, (size[0], size[1]), "bilinear")
@@ -166,7 +167,7 @@ class GKNet(nn.Module):
 
 
 class DoubleConv(nn.Module):
-    """Two times 3x3 convolution, norm where there is one, ReLU.
+    """Two 3x3 convolutions, each with an optional norm and a ReLU.
 
     Attributes:
         config: options.
@@ -180,7 +181,7 @@ class DoubleConv(nn.Module):
     level: int
     normalized: bool
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, *inputs: Array, train: bool) -> Array:
@@ -207,7 +208,7 @@ class DoubleConv(nn.Module):
 
 
 def foreground(config: GKNetConfig, mask: Array) -> Array:
-    """The mask f[b,h,w,1] as the network takes it: f32, of zeros and ones unless told otherwise."""
+    """The mask f[b,h,w,1] that the network sees: f32, of zeros and ones if `binarize_mask`."""
     mask = mask.astype(jnp.float32)
     return (mask >= 0.5).astype(jnp.float32) if config.binarize_mask else mask
 

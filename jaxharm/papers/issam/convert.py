@@ -1,4 +1,4 @@
-"""The official iSSAM checkpoint layout. Source: specs/giftnet 7."""
+"""The official checkpoint layout of iSSAM. Source: docs/papers/issam.md, "Checkpoints"."""
 
 from jaxharm.papers.issam.unet import UNetConfig
 from jaxharm.weights.name_map import NameMap, Rule, conv, linear
@@ -9,6 +9,7 @@ _Path = tuple[str, ...]
 def torch_names(config: UNetConfig) -> NameMap:
     """The name map of the official network for `config`."""
     rules = backbone_rules(config)
+    # PyTorch counts batches in a buffer that nothing here reads.
     dropped = [
         rule.torch_name.replace("running_mean", "num_batches_tracked")
         for rule in rules

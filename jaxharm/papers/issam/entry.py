@@ -1,4 +1,4 @@
-"""iSSAM in the registry."""
+"""The registry's entry of iSSAM."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
 """iSSAM: Foreground-aware Semantic Representations for Image Harmonization (arXiv 2006.00809).
 
-The improved spatial-separated-attention U-Net of that paper, 256x256 configuration: a published
-system, and the backbone of `giftnet`. The pieces are in nn/unet.py and nn/ssam.py:
+A U-Net with spatially separated attention: the paper's improved version, in its 256x256
+configuration. Other systems use it as their backbone. The pieces are in unet.py and ssam.py:
 
 - encoder: `DoubleConv` blocks with maximum pooling between them, on composite and mask;
 - decoder: `UpConv` and `DecoderBlock`, the finest with `SpatialSeparatedAttention`;
@@ -10,17 +10,18 @@ system, and the backbone of `giftnet`. The pieces are in nn/unet.py and nn/ssam.
 2,185,340 parameters. Inputs and outputs are in [0,1]; the network works on ImageNet-normalized
 colors. The whole image is predicted: the result is not composited with the background.
 
-Deviations, all off by default: `skips`, `use_mask` and `image_fusion` make the reconstruction
-network that GiftNet learns from (specs/giftnet 3.1). The official initializer overwrites the blur
-of the attention's mask with noise; `random_blur_init` does the same, the default is the Gaussian.
-Batch statistics are those of the global batch (the official ones are per GPU).
+Deviations: `skips`, `use_mask` and `image_fusion` can be turned off, for a network that reconstructs
+its input. The official initializer overwrites the blur of the attention's mask with noise;
+`random_blur_init` does the same, the default is the Gaussian. Batch statistics are those of the
+global batch (the official ones are per GPU). Source: docs/papers/issam.md.
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array, Output
 from jaxharm.nn.imagenet import denormalize, normalize
@@ -42,7 +43,7 @@ class IssamConfig(UNetConfig):
 
     Attributes:
         skips: whether the decoder sees the encoder's features.
-        use_mask: whether the network is given the mask; if not, it sees one of zeros.
+        use_mask: whether the network sees the mask; if not, it sees a mask of zeros.
     """
 
     skips: bool = True
@@ -65,7 +66,7 @@ class Issam(nn.Module):
 
     config: IssamConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(

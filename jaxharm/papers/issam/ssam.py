@@ -1,15 +1,15 @@
 """Spatial-Separated Attention Module: three channel gates, mixed by a blurred mask.
 
-Source: specs/giftnet 1.1 (S2AM of arXiv 1907.06406 as iSSAM has it).
+Source: docs/papers/issam.md, "Network" (S2AM of arXiv 1907.06406 as iSSAM has it).
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
@@ -23,9 +23,10 @@ _REDUCTION, _NARROWEST = 16, 8  # of the gates' hidden layer
 
 
 class SpatialSeparatedAttention(nn.Module):
-    """out = m (L(x g_fg) + x g_mix) + (1 - m) x g_bg, with m the blurred mask and gates g(x).
+    """Treats foreground and background by separate channel gates.
 
-    The blur is kept in the collection "buffers": converted checkpoints bring their own.
+    out = m (L(x g_fg) + x g_mix) + (1 - m) x g_bg, with m the blurred mask, gates g(x) per channel
+    and L two convolutions.
 
     Attributes:
         mid: channels between the two convolutions of L, as a share of the input's.
@@ -37,7 +38,7 @@ class SpatialSeparatedAttention(nn.Module):
     mid: float
     random_blur: bool = False
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, mask: Array, *, train: bool) -> Array:
@@ -59,6 +60,7 @@ class SpatialSeparatedAttention(nn.Module):
                 kernel_init=xavier_normal(),
                 name=f"conv{i}",
             )
+            # The normalization's offset takes the place of a bias.
             learned = BatchNorm(axis_name=self.axis_name, name=f"bn{i}")(conv(learned), train=train)
             learned = nn.relu(learned)
         for name in ("background", "mix"):
@@ -77,7 +79,9 @@ class SpatialSeparatedAttention(nn.Module):
         return nn.sigmoid(pooled)
 
     def _blurred(self, mask: Array) -> Array:
-        """The mask f32[b,h,w,1], blurred; what lies outside the image counts as 0."""
+        """The mask f32[b,h,w,1], blurred; outside the image it counts as 0."""
+        # A variable, not a constant: official checkpoints bring their own blur, and as in PyTorch
+        # no gradient changes it.
         kernel = self.variable("buffers", "blur", self._initial_blur).value
         pad = _BLUR // 2
         return jax.lax.conv_general_dilated(

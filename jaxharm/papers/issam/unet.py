@@ -1,20 +1,21 @@
 """The U-Net of iSSAM, in pieces: encoder and decoder blocks, the image-fusion head.
 
-Shared by `issam` and `giftnet`. Source: specs/giftnet 1 (SSAM, arXiv 2006.00809, and its improved
-configuration). The bottleneck is the last encoder block; decoder block 0 is the deepest.
+The bottleneck is the last encoder block; decoder block 0 is the deepest. Source:
+docs/papers/issam.md, "Network" (arXiv 2006.00809, its improved configuration).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.fields import Count, Natural, Range, Share, check_fields
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
-from jaxharm.nn.init import xavier_normal
+from jaxharm.nn.init import Initializer, xavier_normal
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.nn.resample import resize
 from jaxharm.nn.upsample_conv import upsample_conv3x3
@@ -28,19 +29,19 @@ class UNetConfig:
     """Options of the backbone; defaults are those of the 256x256 configuration of iSSAM.
 
     Attributes:
-        depth: encoder blocks; the image is halved between them.
-        base_channels: of the first block; doubled per block.
+        depth: number of encoder blocks; the image is halved between them.
+        base_channels: channels of the first block; each block doubles them.
         max_channels: bound of that doubling.
         batch_norm_from: first encoder block with batch normalization; every decoder block has it.
-        ssam: whether there is attention at all.
+        ssam: whether decoder blocks have attention.
         attend_from: first decoder block with attention.
         attention_mid: channels inside the attention's learned path, as a share of its input's.
         random_blur_init: the blur of the attention's mask starts as noise instead of a Gaussian,
             as the official initializer leaves it (a defect, but trained models carry it).
-        image_fusion: a gate blends the composite with the decoder's colors; if not, the output is
-            the colors alone.
-        residual_output: the decoder gives changes of the composite's colors, which start at zero,
-            instead of colors (ours: short runs on little data start from the identity).
+        image_fusion: whether a gate blends the composite with the decoder's colors; if not, the
+            output is the colors alone.
+        residual_output: whether the decoder predicts changes of the composite's colors, starting at
+            zero, instead of colors (ours: short runs on little data start from the identity).
         trained_size: side of the training images.
     """
 
@@ -87,7 +88,7 @@ class UNetConfig:
 
 
 class DoubleConv(nn.Module):
-    """Two times 3x3 convolution, batch normalization where asked for, ReLU.
+    """Two 3x3 convolutions, each with optional batch normalization and a ReLU.
 
     Attributes:
         features: output channels of both.
@@ -99,13 +100,14 @@ class DoubleConv(nn.Module):
     features: int
     batch_norm: bool
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, *inputs: Array, train: bool) -> Array:
         """f[b,h,w,c], or several of them in place of their concatenation -> f[b,h,w,features]."""
         x = inputs
         for i in (0, 1):
+            # Several inputs go into the convolution as they are: their concatenation is never made.
             y = _conv3x3(self.features, self.dtype, f"conv{i}")(*x)
             if self.batch_norm:
                 y = BatchNorm(axis_name=self.axis_name, name=f"bn{i}")(y, train=train)
@@ -122,7 +124,7 @@ class UpConv(nn.Module):
     """
 
     features: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -130,12 +132,13 @@ class UpConv(nn.Module):
         shape = (3, 3, x.shape[-1], self.features)
         kernel = self.param("kernel", xavier_normal(), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        # Not a `Conv` layer on an enlarged input: on CPU the joint form takes a third of the time.
         y = upsample_conv3x3(x.astype(self.dtype), kernel.astype(self.dtype))
         return nn.relu(y + bias.astype(self.dtype).reshape(1, 1, 1, -1))
 
 
 class DecoderBlock(nn.Module):
-    """Attention where the config has it, then two convolutions.
+    """Attention, if the config has it at this block, then two convolutions.
 
     Attributes:
         index: 0 is the deepest.
@@ -147,7 +150,7 @@ class DecoderBlock(nn.Module):
     index: int
     config: UNetConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, *inputs: Array, mask: Array, train: bool) -> Array:
@@ -178,13 +181,14 @@ class FusionHead(nn.Module):
 
     image_fusion: bool
     residual: bool = False
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, image: Array) -> Array:
         """f[b,h,w,c], f32[b,h,w,3] -> f32[b,h,w,3], in the color space of `image`."""
         start = nn.initializers.zeros if self.residual else xavier_normal()
         rgb = self._conv1x1(3, "to_rgb", start)(x).astype(jnp.float32)
+        # Float32 from here on: the blend would lose the image's last bits in bfloat16.
         if self.residual:
             rgb = image + rgb
         self.sow("intermediates", "rgb", rgb)
@@ -192,10 +196,10 @@ class FusionHead(nn.Module):
             return rgb
         logit = self._conv1x1(1, "gate", xavier_normal())(x).astype(jnp.float32)
         self.sow("intermediates", "logit", logit)
-        gate = nn.sigmoid(_SHARPNESS * logit)
+        gate = nn.sigmoid(_SHARPNESS * logit)  # the release's factor makes gates closer to 0 or 1
         return gate * image + (1 - gate) * rgb
 
-    def _conv1x1(self, features: int, name: str, kernel_init: Any) -> Conv:
+    def _conv1x1(self, features: int, name: str, kernel_init: Initializer) -> Conv:
         return Conv(
             features,
             1,
@@ -228,7 +232,7 @@ def check_inputs(name: str, config: UNetConfig, composite: Array, mask: Array) -
         )
 
 
-def _conv3x3(features: int, dtype: Any, name: str) -> Conv:
+def _conv3x3(features: int, dtype: DTypeLike, name: str) -> Conv:
     return Conv(
         features,
         3,

@@ -1,12 +1,11 @@
 """PHNet's bottleneck: the patch-based feature extractor and the squeeze-and-excitation gate.
 
-Source: specs/phnet 1.3 and 1.4 (patch-based feature extraction and SE block of the paper).
+Source: docs/papers/phnet.md, "Network".
 """
-
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
@@ -16,15 +15,13 @@ from jaxharm.ops import patches
 
 def _sqrt(x: Array) -> Array:
     """Square root whose gradient at 0 is 0, not infinite."""
+    # Two selects: with one, the infinite slope at 0 would be multiplied by 0 and give NaN.
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 
 def _transfer(image: Array, mask: Array, grid: int, epsilon: float) -> Array:
-    """The foreground with its patches' mean and deviation replaced by the background's.
-
-    Statistics are those of image*mask and image*(1-mask) with their zeros, as released; the
-    standard deviation is unbiased.
+    """Gives the foreground of each patch the mean and deviation of that patch's background.
 
     Args:
         image: f32[b,h,w,3] in [0,1].
@@ -36,6 +33,8 @@ def _transfer(image: Array, mask: Array, grid: int, epsilon: float) -> Array:
         f32[b,h,w,3].
     """
     height, width = image.shape[1:3]
+    # As in the release, whose weights expect it: the zeros of the other region count, and the
+    # standard deviation is unbiased.
     both = jnp.concatenate([image * mask, image * (1 - mask)], axis=-1)
     count = jnp.asarray(patches.counts(height, width, grid))
     mean = patches.patch_sums(both, grid) / count
@@ -55,7 +54,7 @@ class PatchFeatureExtractor(nn.Module):
         grid: patches per side.
         mix_init: initial weights of the patches' and of the whole image's transfer.
         epsilon: of the transfer.
-        background_divisor: the background of the composite is divided by it before the head.
+        background_divisor: the head sees the composite's background divided by this.
         dtype: of the head convolution; everything else is float32.
     """
 
@@ -63,7 +62,7 @@ class PatchFeatureExtractor(nn.Module):
     mix_init: tuple[float, float]
     epsilon: float
     background_divisor: float
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: Array, mask: Array) -> tuple[Array, Array, Array]:
@@ -79,6 +78,8 @@ class PatchFeatureExtractor(nn.Module):
         mix = self.param("weights", lambda _: jnp.asarray(self.mix_init, jnp.float32))
         transferred = mix[0] * _transfer(image, mask, self.grid, self.epsilon)
         transferred += mix[1] * _transfer(image, mask, 1, self.epsilon)
+        # The release divides the background by 255 although it is in [0,1] already, so that it is
+        # almost black. Its weights were trained on that.
         rest = 1 - mask
         composite = transferred * mask + image * (rest * rest / self.background_divisor)
         head = Conv(3, kernel_size=3, padding=1, dtype=self.dtype, name="head")
@@ -86,7 +87,7 @@ class PatchFeatureExtractor(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales features by a gate per channel plus one gate per image from the extractor.
+    """Scales features by a gate per channel plus a gate per image.
 
     Attributes:
         reduction: of the channels between the two dense layers.
@@ -96,7 +97,7 @@ class SqueezeExcitation(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, features: Array) -> Array:
-        """f[b,h,w,c], extractor features f[b,H,W,3] -> f[b,h,w,c]; gates are float32."""
+        """Features f[b,h,w,c], extractor features f[b,H,W,3] -> f[b,h,w,c]; gates are float32."""
         channels = x.shape[-1]
         squeezed = jnp.mean(x.astype(jnp.float32), (1, 2))
         gate = nn.relu(self._dense(channels // self.reduction, channels, "squeeze")(squeezed))

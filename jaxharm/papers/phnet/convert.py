@@ -1,4 +1,4 @@
-"""The official PHNet checkpoint layout. Source: specs/phnet 8."""
+"""The official checkpoint layout of PHNet. Source: docs/papers/phnet.md, "Checkpoints"."""
 
 import numpy as np
 
@@ -65,7 +65,8 @@ def _patch_norm(block: int, step: int) -> list[Rule]:
 
 
 def _transposed_conv(value: np.ndarray) -> np.ndarray:
-    """Transposed convolution IOHW -> HWIO, spatially flipped."""
+    """A transposed convolution [in,out,h,w] as [h,w,in,out], turned by 180 degrees."""
+    # See `ops.conv.conv_transpose2d`: as a convolution of the input it meets the taps in reverse.
     return value[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
 
 

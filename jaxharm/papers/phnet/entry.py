@@ -1,4 +1,4 @@
-"""PHNet in the registry: two sizes of one network."""
+"""The registry's entries of PHNet: two sizes of one network."""
 
 from typing import TYPE_CHECKING
 

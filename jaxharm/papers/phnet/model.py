@@ -1,27 +1,29 @@
 """PHNet: Patch-based Normalization for Portrait Harmonization (arXiv 2402.17561).
 
-One U-shaped convolutional network of stride 8 that returns a whole image; the foreground of it is
+A U-shaped convolutional network of stride 8 predicts a whole image; the foreground of that image is
 blended over the composite. Blocks:
 
 - encoder: six `EncoderLayer` (convolution, instance normalization, ReLU) on the RGB composite;
-- bottleneck: `PatchFeatureExtractor` (PFE) and `SqueezeExcitation` in phnet_bottleneck.py;
+- bottleneck: `PatchFeatureExtractor` (PFE) and `SqueezeExcitation` in bottleneck.py;
 - decoder: six `DecoderStep`; the last ones normalize their skip feature by `PatchNorm` (PN).
 
 Input and output are in [0,1], sRGB-encoded, without any normalization. Parameters: 39,921,456
 (phnet_ffhqh), 9,994,110 (phnet_iharmony4). The official state dicts hold 185 more, of a PN block
 and a fusion convolution that never run; they are not created here.
 
-Peculiarities of the release that its weights need, all kept: the mask is no input channel; PFE
-statistics count the zeros of the other region; PFE passes on the composite with its background
-divided by 255; the patch part of PN is one weighted background mean per channel, initially c times
-too small. `grid_weights_init="mean"` and `pfe_background_divisor` undo the last two.
+The release has properties that the paper does not describe and its weights need, all kept: the mask
+is no input channel; PFE statistics count the zeros of the other region; PFE's head sees the
+background divided by 255; the patch part of PN is one weighted background mean per channel,
+initially c times too small. `grid_weights_init="mean"` and `pfe_background_divisor` undo the last
+two. Source: docs/papers/phnet.md.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.fields import Count, Positive, check_fields
@@ -43,7 +45,7 @@ class PHNetConfig:
     Attributes:
         channels: of the image and of the six encoder layers.
         grid_counts: patches per side of the PN blocks, coarsest feature first. The last entry
-            stands for a block that never runs; the second is also the grid of the PFE.
+            belongs to a block that never runs; the second is also the grid of the PFE.
         mix_init: initial weights of PN's whole-image and patch parts.
         scale_init: initial scale of PN's regions.
         grid_weights_init: patch weights start at 1/(g*g*c) ("official") or 1/(g*g) ("mean").
@@ -119,7 +121,7 @@ class EncoderLayer(nn.Module):
 
     features: int
     stride: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -150,6 +152,7 @@ class PatchNorm(nn.Module):
     def __call__(self, x: Array, mask: Array) -> Array:
         """f[b,h,w,c], f[b,h,w,1] -> f[b,h,w,c]."""
         config, channels = self.config, x.shape[-1]
+        # The release divides by the number of channels too, so its mean starts c times too small.
         patch_weight = 1.0 / self.grid**2
         if config.grid_weights_init == "official":
             patch_weight /= channels
@@ -180,7 +183,7 @@ class DecoderStep(nn.Module):
     step: int
     config: PHNetConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, skip: Array, mask: Array, *, train: bool) -> Array:
@@ -188,6 +191,7 @@ class DecoderStep(nn.Module):
         step, config = self.step, self.config
         if step in config.pn_grids:
             skip = PatchNorm(config.pn_grids[step], config, name="norm")(skip, mask)
+        # Two inputs instead of their concatenation, which would have to be kept for the gradient.
         fuse = Conv(
             skip.shape[-1], kernel_size=3, padding=1, use_bias=False, dtype=self.dtype, name="fuse"
         )
@@ -213,7 +217,7 @@ class PHNet(nn.Module):
 
     config: PHNetConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -245,6 +249,7 @@ class PHNet(nn.Module):
             layer = EncoderLayer(config.channels[i], stride, self.dtype, name=f"encoder{i}")
             x = layer(x)
             skips.append(x)
+            # The even rows and columns, which are what nearest-neighbor resizing keeps.
             masks.append(masks[-1][:, ::stride, ::stride])
         extractor = PatchFeatureExtractor(
             config.grid_counts[1],
