@@ -25,7 +25,7 @@ SHAPES = [
 
 
 def loops(x, kernels, dy, dilation, padding):
-    """The formulas of specs/gknet 7 pixel by pixel: y, and the gradients of sum(y*dy)."""
+    """The definition, pixel by pixel: y, and the gradients of sum(y*dy)."""
     b, h, w, c = x.shape
     groups, size = kernels.shape[3:5]
     y, dx, dk = np.zeros_like(x), np.zeros_like(x), np.zeros_like(kernels)

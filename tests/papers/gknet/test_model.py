@@ -21,7 +21,7 @@ from jaxharm.papers.gknet.model import GKNet, GKNetConfig
 from jaxharm.weights.portable import variable_shapes
 
 TINY = GKNetConfig.tiny()
-# specs/gknet 2.
+# docs/papers/gknet.md, "Network".
 COUNTS = [
     ({}, 14_519_716),
     ({"kernel_size": 5}, 15_903_140),
@@ -32,7 +32,7 @@ COUNTS = [
     ({"lre_depth": 0}, 11_357_092),
     ({"lre_depth": 9, "lre_heads": 2}, 16_101_028),
 ]
-# Every field of specs/gknet 10, with its alternatives. Rows that differ in several fields test them
+# Every field of the config, with its alternatives. Rows that differ in several fields test them
 # together: what counts is that shapes fit and that gradients arrive.
 OPTIONS = {
     "deep": {

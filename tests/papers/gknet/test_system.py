@@ -112,16 +112,17 @@ def test_odd_sizes_are_padded_and_cut():
     assert {value.shape for value in maps.values()} == {(2, 50, 41, 1)}
 
 
-def test_protocols_are_those_of_the_specification():
-    default, issam, dht = (
-        load_config(CONFIG, overlays=[f"protocol_{name}"]) for name in ("default", "issam", "dht")
+def test_protocols_have_the_published_values():
+    default, baseline, dht = (
+        load_config(CONFIG, overlays=[name])
+        for name in ("protocol_default", "protocol_issam", "protocol_dht")
     )
     assert default == load_config(CONFIG)
     optim = default.optim
     assert (optim.name, optim.lr, optim.b1, optim.b2) == ("adam", 2e-4, 0.9, 0.999)
     assert (optim.warmup_steps, optim.clip_norm, default.epochs) == (1000, 1.0, 120)
     assert (default.data.batch_size, default.objective.a_min) == (16, 100)
-    assert (issam.optim.lr, issam.objective.a_min, issam.epochs) == (1e-3, 1000, 120)
+    assert (baseline.optim.lr, baseline.objective.a_min, baseline.epochs) == (1e-3, 1000, 120)
     assert (dht.optim.lr, dht.optim.b1, dht.epochs, dht.data.augment.crop_scale) == (
         *(1e-4, 0.5, 60),
         None,
