@@ -80,7 +80,15 @@ def draw_curves(curves: "np.ndarray") -> "np.ndarray":
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set(color=_TEXT, fontsize=12)
     axes.spines[:].set_color(_FRAME)
-    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 4, "frameon": False}
-    axes.legend(**place, labelcolor=_TEXT, fontsize=11, handlelength=1.6, columnspacing=1.4)
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=4,
+        frameon=False,
+        labelcolor=_TEXT,
+        fontsize=11,
+        handlelength=1.6,
+        columnspacing=1.4,
+    )
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
