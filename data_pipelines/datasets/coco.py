@@ -1,7 +1,9 @@
-"""COCO instance annotations -> which objects of which photographs, as masks with one level each.
+"""COCO instance annotations: which objects of which photographs, as masks with one level each.
 
-Source: specs/propih 5.1, [our choice]: non-crowd instances that cover 5 to 30 % of their image, at
-most 255 per image in the order of the file.
+Taken are instances that are no crowds and cover 5 to 30 % of their image, at most 255 per image in
+the order of the file.
+
+Source: docs/data.md, "Layouts".
 """
 
 import json
@@ -10,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from pycocotools import mask as coco_masks
 
 from data_pipelines.building.lists import is_unsafe
 from data_pipelines.building.report import Report
 
 AREA_BAND = (0.05, 0.3)  # share of the image, ends included
 MAX_LEVELS = 255
-_FINE = 4  # polygons are filled on a grid this much finer
+_MAX_COORDINATE = 1e5  # pixels
 Segmentation = list[list[float]] | Mapping[str, Any]
 
 
@@ -94,29 +96,16 @@ def read_annotations(path: Path, report: Report) -> list[tuple[str, Drawing]]:
 
 
 def draw(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
-    """The mask bool[h,w] of an instance.
+    """Draws the mask bool[h,w] of an instance, as COCO's own tool does.
 
-    A pixel belongs to it where its center lies inside one of the polygons (to an eighth of a
-    pixel), or where the run-length code says so.
+    Raises:
+        SegmentationError: the runs of a run-length code do not add up to the image.
     """
     if isinstance(segmentation, Mapping):
         return _decode_runs(segmentation, size)
-    mask = np.zeros(size, bool)
-    for flat in segmentation:
-        points = np.array(flat, np.float64).reshape(-1, 2)
-        # The part of the image that the polygon can touch, so that the fine grid stays small.
-        left, top = np.clip(np.floor(points.min(0)).astype(int) - 1, 0, (size[1], size[0]))
-        right, bottom = np.clip(np.ceil(points.max(0)).astype(int) + 1, 0, (size[1], size[0]))
-        if right <= left or bottom <= top:
-            continue
-        fine = np.zeros(((bottom - top) * _FINE, (right - left) * _FINE), np.uint8)
-        # Sample k of the fine grid lies at (k + 0.5) / _FINE; the center of a pixel between two.
-        corners = np.rint((points - (left, top)) * _FINE - 0.5).astype(np.int32)
-        cv2.fillPoly(fine, [corners], 1)
-        middle = _FINE // 2
-        inside = fine[middle::_FINE, middle::_FINE] & fine[middle - 1 :: _FINE, middle - 1 :: _FINE]
-        mask[top:bottom, left:right] |= inside.astype(bool)
-    return mask
+    return coco_masks.decode(
+        coco_masks.merge(coco_masks.frPyObjects(segmentation, *size))
+    ).astype(bool)
 
 
 def check_segmentation(segmentation: Any, size: tuple[int, int]) -> None:
@@ -132,8 +121,12 @@ def check_segmentation(segmentation: Any, size: tuple[int, int]) -> None:
     for polygon in segmentation:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise SegmentationError("one of its polygons has not x and y of at least 3 points")
-        if not np.isfinite(np.array(polygon, np.float64)).all():
+        points = np.array(polygon, np.float64)
+        if not np.isfinite(points).all():
             raise SegmentationError("one of its polygons has a point that is not finite")
+        # The tool's memory and time grow with the length of the edges, without a limit.
+        if np.abs(points).max() > _MAX_COORDINATE:
+            raise SegmentationError("one of its polygons has a point far outside of the image")
 
 
 def _is_selected(area: Any, segmentation: Segmentation, size: tuple[int, int]) -> bool:
@@ -144,30 +137,21 @@ def _is_selected(area: Any, segmentation: Segmentation, size: tuple[int, int]) -
 
 
 def _decode_runs(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """Runs of 0 and 1 in turn, column by column."""
-    counts = code["counts"]
-    runs = _parse_counts(counts) if isinstance(counts, str) else [int(count) for count in counts]
-    if min(runs, default=-1) < 0 or sum(runs) != size[0] * size[1]:
-        raise SegmentationError(f"its runs do not add up to the {size[0] * size[1]} pixels")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape(size[::-1]).T
-
-
-def _parse_counts(text: str) -> list[int]:
-    """The compressed form: 5 bits per character, lowest first, as differences to two runs before."""
-    runs: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    return runs
+    counts, wrong = code["counts"], f"its runs do not add up to the {size[0] * size[1]} pixels"
+    # The tool takes runs that are too short for a mask that ends in background: a cut-off file.
+    if not isinstance(counts, str):
+        runs = [int(count) for count in counts]
+        if min(runs, default=-1) < 0 or sum(runs) != size[0] * size[1]:
+            raise SegmentationError(wrong)
+        packed = coco_masks.frPyObjects({"size": list(size), "counts": runs}, *size)
+        return coco_masks.decode(packed).astype(bool)
+    try:
+        mask = coco_masks.decode({"size": list(size), "counts": counts})
+    except ValueError:
+        raise SegmentationError(wrong) from None
+    if coco_masks.encode(mask)["counts"] != counts.encode():
+        raise SegmentationError(wrong)
+    return mask.astype(bool)
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int]:

@@ -173,6 +173,7 @@ def test_parts_of_an_object_are_joined_and_later_objects_cover_earlier_ones():
         ("abc", "neither polygons"),
         ([[1, 2, 3, 4]], "3 points"),
         ([[1.0, 2, 3, 4, float("nan"), 6]], "not finite"),
+        ([[1.0, 2, 3, 4, 1e30, 6]], "far outside"),
         ({"size": [5, 5], "counts": [25]}, "of the image|the image of"),
     ],
 )
@@ -181,9 +182,10 @@ def test_bad_segmentations_are_named(segmentation, words):
         check_segmentation(segmentation, SIZE)
 
 
-def test_runs_that_do_not_add_up_are_refused():
+@pytest.mark.parametrize("counts", [[3, 4], [3, 4000], [-1, 2001], compressed([3, 4]), "abc", ""])
+def test_runs_that_do_not_add_up_are_refused(counts):
     with pytest.raises(SegmentationError, match="add up"):
-        draw({"size": list(SIZE), "counts": [3, 4]}, SIZE)
+        draw({"size": list(SIZE), "counts": counts}, SIZE)
 
 
 def test_prepared_masks_are_taken_with_their_own_levels(tree):
