@@ -103,9 +103,9 @@ def draw(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
     """
     if isinstance(segmentation, Mapping):
         return _decode_runs(segmentation, size)
-    return coco_masks.decode(
-        coco_masks.merge(coco_masks.frPyObjects(segmentation, *size))
-    ).astype(bool)
+    return coco_masks.decode(coco_masks.merge(coco_masks.frPyObjects(segmentation, *size))).astype(
+        bool
+    )
 
 
 def check_segmentation(segmentation: Any, size: tuple[int, int]) -> None:
