@@ -59,7 +59,6 @@ NAMES: dict[str, list[str]] = {
         "tests/training/test_adversarial.py",
     ],
     "propih": [
-        "data_pipelines/datasets/coco.py",
         "jaxharm/__init__.py",
         "jaxharm/cli/convert.py",
         "jaxharm/cli/harmonize.py",
