@@ -85,18 +85,31 @@ def build(
     """
     root = resolve_data_dir(data_dir).absolute()
     source_dir = Path(manual_dir).absolute() if manual_dir else root / "downloads" / "manual"
+    cls, full_name, options = _builder_class(dataset, name, source_dir, max_side)
+    options |= {"max_side": max_side, "on_error": on_error, "max_megapixels": max_megapixels}
+    _check_arguments(cls, source_dir, max_side, max_megapixels)
+    return _build(cls, full_name, root, source_dir, options)
+
+
+def _check_arguments(
+    cls: type[TreeBuilder], source_dir: Path, max_side: int, max_megapixels: float
+) -> None:
     if max_side < 0 or max_megapixels <= 0:
         raise DatasetValidationError(
             f"max_side {max_side} must not be negative, max_megapixels {max_megapixels:g} must be "
             f"above 0"
         )
-    cls, full_name, options = _builder_class(dataset, name, source_dir, max_side)
     if cls is not Demo and not source_dir.is_dir():
         raise DatasetValidationError(
             f"missing_root: no folder {source_dir}; pass the folder of your files as --manual-dir:"
             f"\n{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
         )
-    options |= {"max_side": max_side, "on_error": on_error, "max_megapixels": max_megapixels}
+
+
+def _build(
+    cls: type[TreeBuilder], full_name: str, root: Path, source_dir: Path, options: dict
+) -> BuiltInfo:
+    """Builds beside the final place and moves the result there, unless it is built already."""
     with _staging(root, full_name) as staging:
         before = _earlier(full_name, root, cls)
         builder = cls(data_dir=staging, **options)
@@ -219,10 +232,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-megapixels", type=float, default=200.0)
     args = parser.parse_args(argv)
     with _log_to_stderr():
-        return run_command(lambda: _build(args))
+        return run_command(lambda: _build_and_report(args))
 
 
-def _build(args: argparse.Namespace) -> None:
+def _build_and_report(args: argparse.Namespace) -> None:
     """Builds the data set and prints what is in it and which commands come next."""
     info = build(**vars(args))
     counts = ", ".join(f"{split} {count}" for split, count in info.splits.items())

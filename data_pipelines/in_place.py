@@ -56,8 +56,7 @@ def open_folder(
         split: the part of a list's name between the last underscore and .txt.
         name: the part before it; default the folder's name.
         kind: "paired" (as `folder`) or "photos".
-        on_error: "raise", or "skip" to exclude unusable items.
-        max_side: longest side of the images, 0 for native.
+        on_error, max_side: as for `build.build`.
 
     Returns:
         A source with the records of `reading.open_source`.

@@ -73,7 +73,7 @@ def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) 
     digest = hashlib.sha256()
     seen: dict[tuple[str, str], str] = {}
     areas: Index = {}
-    whole = True
+    whole = True  # whether the fingerprint is over all records
     for split, count in info.splits.items():
         source = open_source(info.name, data_dir, split)
         for i in range(count):
@@ -97,6 +97,7 @@ def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) 
                 yield f"{label}: {problem}"
                 continue
             yield from (f"{label}: {text}" for text in _record_problems(record, mask))
+            # Kept instead of the masks, which would not fit into memory.
             if rows and split == "test":
                 area = float(mask.sum(dtype=np.int64)) / 255
                 areas[record["subset"], record_id(record)] = IndexRow(

@@ -69,6 +69,7 @@ class ArtistRetouched(TreeBuilder):
     always_plates: ClassVar[bool] = True
 
     def __init__(self, *, config: Any = None, **kwargs: Any) -> None:
+        # TFDS passes a configuration or its name, and the base class needs its longest side.
         chosen = next((c for c in self.BUILDER_CONFIGS if c.name == config), config)
         side = chosen.max_side if isinstance(chosen, ArtistRetouchedConfig) else 0
         super().__init__(config=config, **{"max_side": side, **kwargs})

@@ -90,6 +90,7 @@ class Iharmony4(TreeBuilder):
     license = "images of COCO, MIT-Adobe FiveK, Flickr and day2night: research only"
 
     def __init__(self, *, config: Any = None, **kwargs: Any) -> None:
+        # TFDS passes a configuration or its name, and the base class needs its longest side.
         chosen = next((c for c in self.BUILDER_CONFIGS if c.name == config), config)
         side = chosen.max_side if isinstance(chosen, Iharmony4Config) else 0
         super().__init__(config=config, **{"max_side": side, **kwargs})

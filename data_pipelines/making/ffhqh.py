@@ -89,6 +89,7 @@ def recolor(real: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.
     """
     before = real[mask]
     for _ in range(_MAX_DRAWS):
+        # Drawing again until there are two keeps all larger choices equally likely.
         chosen: list[int] = []
         while len(chosen) < 2:
             chosen = [i for i in rng.permutation(len(EDITS)) if rng.random() < 0.5]
@@ -144,9 +145,13 @@ def make(
             report.error(problem.kind, str(problem))
     report.raise_errors()
     report.log()
-    for split, names in made.items():
-        (out / f"{split}_split.txt").write_text("".join(f"{name}.png\n" for name in names))
-    return {split: len(names) for split, names in made.items()}
+    return {split: _write_list(out, split, names) for split, names in made.items()}
+
+
+def _write_list(out: Path, split: str, names: list[str]) -> int:
+    """Writes the list of a split; returns its length."""
+    (out / f"{split}_split.txt").write_text("".join(f"{name}.png\n" for name in names))
+    return len(names)
 
 
 def _pairs(ffhq: Path, masks: Path, report: Report) -> Iterator[tuple[str, Path, Path]]:

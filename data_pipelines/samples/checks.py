@@ -1,22 +1,11 @@
-"""Refuses options that do not fit the data before any reader starts."""
+"""Refuses data sets and options that do not fit each other, before any reader starts.
 
-from collections.abc import Sequence
+The range of a single option is checked where it is set, by `jaxharm.config`.
+"""
 
 from data_pipelines.building.findings import DatasetValidationError
-from data_pipelines.samples.options import DataOptions
 from data_pipelines.samples.stream import RecordSource
 from jaxharm.images.resize import IMAGE_MODES, MASK_MODES
-
-
-def check_sources(sources: Sequence[RecordSource], data: DataOptions) -> None:
-    """Refuses empty sources, and weights that do not fit the number of sources."""
-    if data.weights and (len(data.weights) != len(sources) or min(data.weights) <= 0):
-        raise DatasetValidationError(
-            f"data.weights {data.weights} needs one positive number for each of the "
-            f"{len(sources)} data sets in data.name={data.name!r}"
-        )
-    for source in sources:
-        check_not_empty(source)
 
 
 def check_not_empty(source: RecordSource) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.record_format import Record, record_id
-from data_pipelines.samples.checks import check_modes, check_not_empty, check_sources
+from data_pipelines.samples.checks import check_modes, check_not_empty
 from data_pipelines.samples.decode import decode_image, decode_mask
 from data_pipelines.samples.geometry import Geometry, apply_geometry, draw_augmentation
 from data_pipelines.samples.options import DataOptions
@@ -79,6 +79,7 @@ class PaintedSamples:
         self._object_order = record_order(objects, data.weights, seed, OBJECT_ORDER_TAG)
         self._ranks = None
         if data.paintings.fixed_pairing:
+            # A permutation, not independent draws: photographs are used equally often.
             total = sum(len(source) for source in paintings)
             self._ranks = np.random.default_rng((seed, PAIRING_TAG)).permutation(total)
 
@@ -160,6 +161,7 @@ class PaintedEvalSamples:
         photo = self._objects[index % len(self._objects)]
         painting = _other_picture(source, place, photo)
         image, mask = _draw_object(photo, np.random.default_rng((PAINTED_EVAL_TAG, index)))
+        # The number makes names unique, and saved images sort in the order of the pass.
         names = [record_id(record).replace("/", "_") for record in (photo, painting)]
         return painting, image, mask, f"{index:05d}_{names[0]}_on_{names[1]}"
 
@@ -266,7 +268,6 @@ def _check(
 ) -> None:
     """Refuses options that do not fit the data sets before any reader starts."""
     check_modes(data.image_resize, data.mask_resize)
-    check_sources(objects, data)
     _check_records(objects, paintings)
     unused = {
         "data.unpaired.enabled": data.unpaired.enabled,

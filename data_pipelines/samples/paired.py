@@ -10,7 +10,6 @@ from data_pipelines.samples.checks import (
     check_has_photographs,
     check_modes,
     check_not_empty,
-    check_sources,
 )
 from data_pipelines.samples.decode import decode_image, decode_mask, decode_record
 from data_pipelines.samples.geometry import (
@@ -185,8 +184,8 @@ def _check(sources: Sequence[RecordSource], data: DataOptions) -> None:
     """Refuses options that do not fit the data sets before any reader starts."""
     check_modes(data.image_resize, data.mask_resize)
     check_families(data.synthesis.families)
-    check_sources(sources, data)
     for source in sources:
+        check_not_empty(source)
         check_has_photographs(source, "data.paintings.name")
     if len({"background" in source[0] for source in sources}) > 1:
         raise DatasetValidationError(

@@ -21,7 +21,7 @@ from data_pipelines.samples.jitter import draw_jitter
 from data_pipelines.samples.options import DataOptions, UnpairedOptions
 from data_pipelines.samples.placement import Shift, blend, move, place
 from data_pipelines.samples.stream import RecordSource
-from jaxharm.images.background import FILLS, fill_background
+from jaxharm.images.background import fill_background
 from jaxharm.images.bit_depth import from_unit
 
 Arrays = dict[str, np.ndarray]
@@ -76,6 +76,7 @@ class UnpairedStream:
         images = decode_record(record, skip=("real",) if paired else ())
         if not paired:
             images["composite"] = images.pop("real")
+        # A composite without foreground is a plain photograph: no example for a discriminator.
         geometry = draw_augmentation(images["mask"], rng, self._data, keep_background=0.0)
         arrays = self._resized(images, geometry)
         return self._named(arrays["composite"], arrays["mask"], arrays.get("background"))
@@ -163,10 +164,8 @@ def _as_float(mask: np.ndarray) -> np.ndarray:
 
 
 def _check(unpaired: UnpairedOptions, composites: Sequence[RecordSource]) -> None:
-    """Refuses options that are out of range or do not fit each other."""
+    """Refuses options that do not fit each other or the composites."""
     share = unpaired.composites_share
-    if not 0 <= share <= 1:
-        raise DatasetValidationError(f"data.unpaired.composites_share {share} is not in [0,1]")
     if share > 0 and not composites:
         raise DatasetValidationError(
             f"data.unpaired.composites_share is {share} and data.unpaired.composites names no "
@@ -179,13 +178,7 @@ def _check(unpaired: UnpairedOptions, composites: Sequence[RecordSource]) -> Non
         )
     for source in composites:
         check_not_empty(source)
-    if unpaired.translate < 0:
-        raise DatasetValidationError(f"data.unpaired.translate {unpaired.translate} is negative")
     reach = {"brightness": unpaired.brightness, "contrast": unpaired.contrast}
     for name, value in reach.items():
         if not 0 <= value < 1:
             raise DatasetValidationError(f"data.unpaired.{name} {value} is not in [0,1)")
-    if unpaired.plate not in FILLS:
-        raise DatasetValidationError(
-            f"unknown fill data.unpaired.plate={unpaired.plate!r}; one of {', '.join(FILLS)}"
-        )

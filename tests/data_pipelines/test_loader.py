@@ -167,13 +167,6 @@ def test_joined_sets_are_drawn_by_weight_or_size(weights, expected: float) -> No
     assert np.mean(shares) == pytest.approx(expected, abs=0.05)
 
 
-@pytest.mark.parametrize("weights", [(1.0,), (1.0, 0.0)])
-def test_bad_weights_are_refused(weights) -> None:
-    data = dataclasses.replace(PLAIN, weights=weights, name="a+b")
-    with pytest.raises(DatasetValidationError, match="one positive number for each of the 2"):
-        loader.train_batches_from([MemorySource(), MemorySource()], data, seed=0)
-
-
 def test_mixing_plates_and_no_plates_is_refused() -> None:
     with pytest.raises(DatasetValidationError, match="with and without background"):
         loader.train_batches_from([MemorySource(), MemorySource(background=True)], PLAIN, seed=0)

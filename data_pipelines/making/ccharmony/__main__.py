@@ -69,13 +69,7 @@ def make(
     """
     options = options or Options()
     report = Report(str(source), on_error=on_error)
-    if not source.is_dir():
-        report.error("missing_root", str(source))
-        report.raise_errors()
-    given = load_matrices(coefficients) if coefficients else {}
-    foregrounds = scan(source, report)
-    lights = read_lights(source, foregrounds, given, frozenset(linear), report)
-    report.raise_errors()
+    foregrounds, lights = _read(source, coefficients, frozenset(linear), report)
     _claim(out, options)
     made, records = _make_all(foregrounds, lights, out, options, report)
     report.raise_errors()
@@ -84,6 +78,20 @@ def make(
         (out / f"{split}_list.txt").write_text("".join(f"{name}\n" for name in names))
     write_report(out, lights, records)
     return {split: COMPOSITES_PER_FOREGROUND * len(names) for split, names in made.items()}
+
+
+def _read(
+    source: Path, coefficients: Path | None, linear: frozenset[str], report: Report
+) -> tuple[list[Foreground], dict[str, Light]]:
+    """Reads the source folder; raises the error for everything that is wrong with it."""
+    if not source.is_dir():
+        report.error("missing_root", str(source))
+        report.raise_errors()
+    given = load_matrices(coefficients) if coefficients else {}
+    foregrounds = scan(source, report)
+    lights = read_lights(source, foregrounds, given, linear, report)
+    report.raise_errors()
+    return foregrounds, lights
 
 
 def _make_all(

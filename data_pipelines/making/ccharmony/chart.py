@@ -109,23 +109,14 @@ def measure(photo: np.ndarray, place: ChartPlace, where: str) -> np.ndarray:
         ImageProblem: bad_chart for a patch that is not wholly in the photograph or too small;
             saturated_chart for one with more than 5 % of its pixels at 255 in some channel.
     """
+    # A perspective map of the flat chart, one unit per patch, so that tilted charts can be read.
     flat = np.array([[0, 0], [COLUMNS, 0], [COLUMNS, ROWS], [0, ROWS]], np.float32)
     matrix = cv2.getPerspectiveTransform(flat, place.corners.astype(np.float32))
-    inside = np.linspace(*_CORE, _SAMPLES)
-    height, width = photo.shape[:2]
     colors = np.empty((len(PATCHES), 3))
     for k, name in enumerate(PATCHES):
+        # PATCHES begins with the bottom row of the chart.
         left, top = k % COLUMNS, ROWS - 1 - k // COLUMNS
-        grid = np.stack(np.meshgrid(left + inside, top + inside), -1).reshape(-1, 1, 2)
-        points = cv2.perspectiveTransform(grid, matrix).reshape(-1, 2)
-        if _shorter_side(matrix, left, top) < _MIN_SIDE:
-            raise ImageProblem(
-                "bad_chart", f"{where}: patch {name!r} is under {_MIN_SIDE:g} pixels"
-            )
-        x, y = np.rint(points).astype(int).T
-        if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
-            raise ImageProblem("bad_chart", f"{where}: patch {name!r} is outside the photograph")
-        pixels = photo[y, x]
+        pixels = _patch_pixels(photo, matrix, left, top, f"{where}: patch {name!r}")
         share = float((pixels.max(1) == 255).mean())
         if share > _MAX_SATURATED:
             raise ImageProblem(
@@ -133,6 +124,22 @@ def measure(photo: np.ndarray, place: ChartPlace, where: str) -> np.ndarray:
             )
         colors[k] = pixels.mean(0)
     return colors
+
+
+def _patch_pixels(
+    photo: np.ndarray, matrix: np.ndarray, left: int, top: int, where: str
+) -> np.ndarray:
+    """Pixels u8[n,3] in the middle of one patch, without interpolation: it hides saturation."""
+    if _shorter_side(matrix, left, top) < _MIN_SIDE:
+        raise ImageProblem("bad_chart", f"{where} is under {_MIN_SIDE:g} pixels")
+    inside = np.linspace(*_CORE, _SAMPLES)
+    grid = np.stack(np.meshgrid(left + inside, top + inside), -1).reshape(-1, 1, 2)
+    points = cv2.perspectiveTransform(grid, matrix).reshape(-1, 2)
+    x, y = np.rint(points).astype(int).T
+    height, width = photo.shape[:2]
+    if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
+        raise ImageProblem("bad_chart", f"{where} is outside the photograph")
+    return photo[y, x]
 
 
 def _shorter_side(matrix: np.ndarray, left: int, top: int) -> float:

@@ -137,7 +137,7 @@ def _light(source: Path, image: str, photograph: Path, given: Matrices, linear: 
         forward, reverse = given[image]
         measured = (np.nan, np.nan) if colors is None else _residuals(colors, forward, reverse)
         return Light(forward, reverse, measured, "given", place)
-    if colors is None and place is not None:
+    if colors is None and place is not None:  # colors from a file have precedence
         colors = measure(read_photograph(photograph), place, str(photograph))
     if colors is None:
         raise ImageProblem("missing_chart", f"{place_file} or {colors_file.name}")

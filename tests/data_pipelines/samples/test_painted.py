@@ -196,7 +196,6 @@ def test_evaluation_passes_once_over_the_paintings():
             [],
             r"data\.weights with data\.paintings\.fixed_pairing",
         ),
-        (dataclasses.replace(DATA, weights=(1.0, 2.0)), [], [], "one positive number"),
     ],
 )
 def test_what_does_not_fit_is_refused(data, objects, paintings, words):

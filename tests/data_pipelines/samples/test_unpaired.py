@@ -157,14 +157,11 @@ def test_soft_masks_stay_soft_and_an_empty_crop_does_no_harm():
 @pytest.mark.parametrize(
     ("changes", "composites", "message"),
     [
-        ({"composites_share": 1.5}, 1, r"composites_share 1\.5 is not in \[0,1\]"),
         ({"composites_share": 0.5}, 0, "data.unpaired.composites names no data set"),
         ({"composites": "ready"}, 1, "'ready' would not be used"),
         ({"composites": "ready", "composites_share": 0.5}, -1, "holds no record"),
-        ({"translate": -1}, 0, "data.unpaired.translate -1 is negative"),
         ({"brightness": 1.0}, 0, r"data.unpaired.brightness 1\.0 is not in \[0,1\)"),
-        ({"contrast": -0.1}, 0, r"data.unpaired.contrast -0\.1 is not in \[0,1\)"),
-        ({"plate": "lama"}, 0, "data.unpaired.plate='lama'; one of diffusion, mean"),
+        ({"contrast": 1.0}, 0, r"data.unpaired.contrast 1\.0 is not in \[0,1\)"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(changes, composites, message):
