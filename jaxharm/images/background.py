@@ -27,8 +27,13 @@ def fill_background(image: np.ndarray, mask: np.ndarray, fill: str = "diffusion"
         u8[h,w,3]: the image where the mask is 0, the fill where it is 0.1 or more, a mixture
         between; the image's mean where every pixel is foreground.
 
+    Raises:
+        ValueError: another fill.
+
     Source: ours, in place of inpainted backgrounds; docs/data.md, "Unpaired composites".
     """
+    if fill not in FILLS:
+        raise ValueError(f"unknown fill {fill!r}; one of {', '.join(FILLS)}")
     replaced = np.minimum(mask[..., 0] / np.float32(_OPAQUE), 1)
     side = 2 * _GROW + 1
     grown = cv2.dilate(replaced, np.ones((side, side), np.uint8))
