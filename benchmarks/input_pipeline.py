@@ -109,7 +109,7 @@ def pipeline_rate(data: DataConfig, *, seconds: float) -> float:
             next(batches)
         count, began = 0, time.perf_counter()
         while count == 0 or time.perf_counter() - began < seconds:
-            count += len(next(batches)["index"])
+            count += len(next(batches).composite)
         return count / (time.perf_counter() - began)
 
 

@@ -28,8 +28,9 @@ from jaxharm.compiler import save_memory_on_cpu
 from jaxharm.config import TrainConfig
 from jaxharm.config_file import load_config
 from jaxharm.errors import run_command
-from jaxharm.interfaces import Batch, TrainState
+from jaxharm.interfaces import DeviceBatch, TrainState
 from jaxharm.registry import make_system
+from jaxharm.schema import Batch, HostBatch
 
 _MIB = 2**20
 
@@ -89,7 +90,7 @@ def main() -> None:
     print(f"process, peak     {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
-def random_batch(config: TrainConfig, count: int, size: int) -> dict[str, np.ndarray]:
+def random_batch(config: TrainConfig, count: int, size: int) -> HostBatch:
     """A batch of the training contract: noise images, an ellipse as foreground."""
     rng = np.random.default_rng(0)
     grid = np.linspace(-1, 1, size, dtype=np.float32)
@@ -97,28 +98,27 @@ def random_batch(config: TrainConfig, count: int, size: int) -> dict[str, np.nda
     names = ["composite", "target"]
     if registry.get(config.system).needs_background:
         names.append("background")
-    batch = {name: rng.integers(0, 256, (count, size, size, 3), np.uint8) for name in names}
-    batch["mask"] = np.tile(ellipse[None, :, :, None], (count, 1, 1, 1))
-    batch["index"] = np.arange(count, dtype=np.int32)
-    return batch
+    images = {name: rng.integers(0, 256, (count, size, size, 3), np.uint8) for name in names}
+    mask = np.tile(ellipse[None, :, :, None], (count, 1, 1, 1))
+    return Batch(**images, mask=mask, index=np.arange(count, dtype=np.int32))
 
 
-def stored_activations(system: Any, state: TrainState, batch: Batch) -> int:
+def stored_activations(system: Any, state: TrainState, batch: DeviceBatch) -> int:
     """Bytes that differentiating the network's output keeps from the forward pass.
 
     Arrays of a parameter's shape count as that parameter, which is held anyhow.
     """
 
-    def pullback(state: TrainState, batch: Batch) -> Any:
+    def pullback(state: TrainState, batch: DeviceBatch) -> Any:
         variables = dict(system.variables(state))
         params, inputs = variables.pop("params"), system.prepare(batch)
 
         def image(params: Any) -> jax.Array:
             output, _ = system.module().apply(
                 {"params": params, **variables},
-                inputs["composite"],
-                inputs["mask"],
-                background=inputs.get("background"),
+                inputs.composite,
+                inputs.mask,
+                background=inputs.background,
                 train=True,
                 mutable=list(variables),
                 rngs={"dropout": jax.random.key(0)},

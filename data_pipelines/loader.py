@@ -31,11 +31,12 @@ from data_pipelines.samples.stream import ProcessRows, RecordSource
 from data_pipelines.samples.textures import NAME as TEXTURES
 from data_pipelines.samples.textures import TextureSource
 from jaxharm import schema
+from jaxharm.schema import Batch, HostArray, HostBatch, Pair
 
-Batch = dict[str, np.ndarray]
+_UNPAIRED = "unpaired_"
 
 
-class Batches(Iterator[Batch]):
+class Batches(Iterator[HostBatch]):
     """An iterator of batches that owns reading threads or processes; close it when done."""
 
     def __init__(self, iterator: Any, *, evaluation: bool = False) -> None:
@@ -47,10 +48,10 @@ class Batches(Iterator[Batch]):
     def __iter__(self) -> "Batches":
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> HostBatch:
         if not self._readers:
             raise StopIteration
-        batch = next(self._readers[0])
+        batch = _as_batch(next(self._readers[0]))
         schema.validate(batch, evaluation=self._evaluation)
         return batch
 
@@ -291,8 +292,16 @@ def _iterate(samples: Any, batch_size: int, num_workers: int, num_threads: int) 
     return iter(dataset.to_iter_dataset(options).mp_prefetch(workers))
 
 
-def _stack(samples: Sequence[Mapping[str, Any]]) -> Batch:
-    """Samples -> batch; strings become object arrays, so that ids stay str."""
+def _as_batch(arrays: Mapping[str, HostArray]) -> HostBatch:
+    """Stacked samples as what travels on; the second stream's keys begin with "unpaired_"."""
+    # Not in the readers: those of other processes hand over plain arrays without a copy.
+    own = {key: value for key, value in arrays.items() if not key.startswith(_UNPAIRED)}
+    other = {key.removeprefix(_UNPAIRED): arrays[key] for key in arrays if key not in own}
+    return Batch(**own, unpaired=Pair(**other) if other else None)
+
+
+def _stack(samples: Sequence[Mapping[str, Any]]) -> dict[str, HostArray]:
+    """Samples -> stacked arrays; strings become object arrays, so that ids stay str."""
     return {
         key: np.array([sample[key] for sample in samples], object)
         if isinstance(value, str)

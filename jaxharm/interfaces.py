@@ -1,7 +1,9 @@
 """The few words that rooms speak to each other: batches, outputs, training state, systems."""
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +11,24 @@ from flax import struct
 
 from jaxharm.config import ModelConfig as ModelConfig
 from jaxharm.config import TrainConfig
+from jaxharm.schema import DEVICE_FIELDS, HOST_FIELDS, Batch, Pair
 
 Array = jax.Array
-Params = Mapping[str, Any]
-# One batch of device arrays; keys, dtypes and ranges are those of jaxharm/schema.py.
-Batch = Mapping[str, Array]
+Params: TypeAlias = Mapping[str, Any]
+DeviceBatch: TypeAlias = Batch[Array]
 # name -> (sum, count), both already reduced over the data axis: means are formed by the reader.
 Metrics = dict[str, tuple[Array, Array]]
+S = TypeVar("S", covariant=True)
+C = TypeVar("C", covariant=True)
+
+# schema.py must not import JAX, so its structures become trees here. Host-only fields are dropped:
+# a batch that passes through jit, scan or a device transfer comes out without them.
+jax.tree_util.register_dataclass(
+    Batch, data_fields=DEVICE_FIELDS, meta_fields=(), drop_fields=HOST_FIELDS
+)
+jax.tree_util.register_dataclass(
+    Pair, data_fields=("background", "composite", "mask"), meta_fields=()
+)
 
 
 class Output(struct.PyTreeNode):
@@ -28,6 +41,44 @@ class Output(struct.PyTreeNode):
 
     image: Array
     aux: dict[str, Any] = struct.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a loss may need beside images.
+
+    Attributes:
+        step: i32[], optimization steps done before this one.
+        total_steps: of the run.
+        key: typed PRNG key of this step, or of this micro-batch of it.
+        axis_name: mapped data axis over which sums, counts and means are reduced; None where the
+            arrays are global.
+    """
+
+    step: Array
+    total_steps: int
+    key: Array
+    axis_name: str | None
+
+    def with_key(self, key: Array) -> Self:
+        """The same step with another key."""
+        return dataclasses.replace(self, key=key)
+
+
+class Extras(NamedTuple, Generic[S, C]):
+    """What a system computes before its losses and hands to them, cut off from any gradient.
+
+    Attributes:
+        per_sample: arrays with the samples along their first axis, such as a teacher's features;
+            they are split into micro-batches as the batch is.
+        shared: what every micro-batch sees whole, such as frozen weights or a choice of the step.
+    """
+
+    per_sample: S
+    shared: C
+
+
+NoExtras: TypeAlias = Extras[None, None]
 
 
 class TrainState(struct.PyTreeNode):
@@ -78,7 +129,7 @@ class System(Protocol):
         """Builds the system; `total_steps` is the length of the run, for schedules."""
         ...
 
-    def init(self, key: Array, batch: Batch) -> TrainState:
+    def init(self, key: Array, batch: DeviceBatch) -> TrainState:
         """Fresh state from a typed PRNG key; `batch` only gives shapes."""
         ...
 
@@ -91,16 +142,16 @@ class System(Protocol):
         ...
 
     def step(
-        self, state: TrainState, batch: Batch, *, axis_name: str | None
+        self, state: TrainState, batch: DeviceBatch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
         """One optimization step."""
         ...
 
-    def predict(self, state: TrainState, batch: Batch) -> Output:
+    def predict(self, state: TrainState, batch: DeviceBatch) -> Output:
         """Inference on a batch, with the averaged parameters where the run keeps them."""
         ...
 
-    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
+    def figures(self, state: TrainState, batch: DeviceBatch) -> dict[str, Array]:
         """Images that explain a prediction, by the name that a reader sees; may be empty.
 
         Returns:

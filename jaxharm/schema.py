@@ -1,61 +1,176 @@
-"""The batch contract: what loaders give and what systems may rely on.
+"""One batch: the single definition of what travels from the data to the networks.
 
-All arrays are numpy, batch first, (height, width, channel) inside. Images are sRGB-encoded RGB.
+Loaders make a `HostBatch` of numpy arrays; the training loop and the predictors place its device
+fields on the accelerators, and from there on the same structure holds `jax.Array`s. Nobody adds
+anything to it on the way: what a loss needs beside images is in its context or its extras
+(jaxharm/interfaces.py). Arrays have the batch first and (height, width, channel) inside; images
+are sRGB-encoded RGB. This file loads no JAX, so that data workers stay light.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-# key -> (dtype, trailing shape with None for height and width, meaning)
-TRAIN_KEYS = {
-    "composite": (np.uint8, (None, None, 3), "composite image, 0..255"),
-    "mask": (np.float32, (None, None, 1), "foreground mask, 0..1, 1 = foreground"),
-    "target": (np.uint8, (None, None, 3), "real image, 0..255"),
-    "index": (np.int32, (), "position of the sample in the run's global sample stream"),
-}
-# Evaluation batches add these; ids and subset stay on the host.
-EVAL_KEYS = {
-    "valid": (np.float32, (), "1 for a record, 0 for padding of the last batch"),
-    "composite_id": (np.object_, (), "str"),
-    "subset": (np.object_, (), "str"),
-}
-# Optional: a plate without the foreground object (u8, as composite), or a painting; and, all three
-# or none, a composite that has no ground truth, with its mask and its plate.
-OPTIONAL_KEYS = {
-    "background": (np.uint8, (None, None, 3), "background plate, 0..255"),
-    "unpaired_composite": (np.uint8, (None, None, 3), "composite without ground truth, 0..255"),
-    "unpaired_mask": (np.float32, (None, None, 1), "its foreground mask, 0..1"),
-    "unpaired_background": (np.uint8, (None, None, 3), "its background plate, 0..255"),
-}
-DEVICE_KEYS = (
-    *("composite", "mask", "target", "background", "index", "valid"),
-    *("unpaired_composite", "unpaired_mask", "unpaired_background"),
-)
+A = TypeVar("A")
+HostArray: TypeAlias = npt.NDArray[Any]
 
 
-def validate(batch: Mapping[str, np.ndarray], *, evaluation: bool = False) -> None:
-    """Raises ValueError naming the first key that is missing or has another dtype or shape."""
-    required = {**TRAIN_KEYS, **(EVAL_KEYS if evaluation else {})}
-    missing = sorted(set(required) - set(batch))
+@dataclass(frozen=True)
+class Field:
+    """The promise of a loader for one array.
+
+    Attributes:
+        dtype: as loaded; systems see images as float32 in [0,1].
+        shape: without the batch's axis; None stands for height or width of the batch.
+        meaning: one line for readers and errors.
+    """
+
+    dtype: npt.DTypeLike
+    shape: tuple[int | None, ...]
+    meaning: str
+
+
+_IMAGE, _MASK = (None, None, 3), (None, None, 1)
+# What accelerators receive. "unpaired" is a `Pair`, described after it.
+_ON_DEVICES = {
+    "background": Field(np.uint8, _IMAGE, "the plate without the object, or a painting, 0..255"),
+    "composite": Field(np.uint8, _IMAGE, "the image to harmonize, 0..255"),
+    "index": Field(np.int32, (), "position of the sample in the run's stream of samples"),
+    "mask": Field(np.float32, _MASK, "foreground, 0..1, 1 = foreground"),
+    "target": Field(np.uint8, _IMAGE, "the real image, 0..255"),
+    "unpaired.background": Field(np.uint8, _IMAGE, "its plate, 0..255"),
+    "unpaired.composite": Field(np.uint8, _IMAGE, "a composite without ground truth, 0..255"),
+    "unpaired.mask": Field(np.float32, _MASK, "its foreground, 0..1"),
+}
+# What stays on the host: only evaluation batches have it.
+_ON_HOST = {
+    "composite_id": Field(np.object_, (), "name of the composite, str"),
+    "subset": Field(np.object_, (), "name of its sub-dataset, str"),
+    "valid": Field(np.float32, (), "1 for a record, 0 for a copy that fills the last batch"),
+}
+_FIELDS = {**_ON_DEVICES, **_ON_HOST}
+_TRAINING = frozenset({"composite", "mask", "target", "index"})
+# The attributes of `Batch` that are part of JAX's tree; all others never leave the host.
+DEVICE_FIELDS = tuple(sorted({name.partition(".")[0] for name in _ON_DEVICES}))
+HOST_FIELDS = tuple(_ON_HOST)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair(Generic[A]):
+    """A composite that has no ground truth, for training against a discriminator.
+
+    Attributes:
+        composite, mask, background: as in `Batch`.
+    """
+
+    composite: A
+    mask: A
+    background: A | None = None
+
+    def arrays(self) -> dict[str, A]:
+        """The arrays that are present, by name."""
+        return {name: value for name, value in _items(self) if value is not None}
+
+    def map_images(self, function: Callable[[A], A]) -> "Pair[A]":
+        """The pair with `function` applied to every image and mask."""
+        return Pair(**{name: function(value) for name, value in self.arrays().items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Batch(Generic[A]):
+    """Arrays of b samples; dtypes and ranges as a loader gives them are those of `Field`.
+
+    Training batches have `composite`, `mask`, `target`, `index`; evaluation batches add `valid`,
+    `composite_id`, `subset`. The others are there where the data have them.
+
+    Attributes:
+        composite: u8[b,h,w,3].
+        mask: f32[b,h,w,1] in [0,1].
+        target: u8[b,h,w,3]; the composite itself where there is no truth.
+        background: u8[b,h,w,3], the plate or the painting.
+        unpaired: a second composite per sample, without ground truth.
+        index: i32[b].
+        valid: f32[b]; host only, as all that follow.
+        composite_id, subset: str[b], object arrays.
+    """
+
+    composite: A
+    mask: A
+    target: A | None = None
+    background: A | None = None
+    unpaired: Pair[A] | None = None
+    index: A | None = None
+    valid: HostArray | None = None
+    composite_id: HostArray | None = None
+    subset: HostArray | None = None
+
+    def replace(self, **changes: Any) -> Self:
+        """The batch with some fields replaced."""
+        return dataclasses.replace(self, **changes)
+
+    def for_devices(self) -> "Batch[A]":
+        """The part of the batch that goes to accelerators."""
+        return Batch(**{name: getattr(self, name) for name in DEVICE_FIELDS})
+
+    def map_images(self, function: Callable[[A], A]) -> Self:
+        """The batch with `function` applied to every image and mask."""
+        found = {
+            name: None if value is None else function(value)
+            for name in ("composite", "mask", "target", "background")
+            for value in [getattr(self, name)]
+        }
+        unpaired = self.unpaired and self.unpaired.map_images(function)
+        return self.replace(**found, unpaired=unpaired)
+
+    def arrays(self) -> dict[str, A | HostArray]:
+        """The arrays that are present, by name; those of a pair as "unpaired.composite" etc."""
+        found: dict[str, A | HostArray] = {
+            name: value
+            for name, value in _items(self)
+            if value is not None and not isinstance(value, Pair)
+        }
+        second = {} if self.unpaired is None else self.unpaired.arrays()
+        return found | {f"unpaired.{name}": value for name, value in second.items()}
+
+
+HostBatch: TypeAlias = Batch[HostArray]
+
+
+def present(value: A | None, name: str) -> A:
+    """`value`, an optional field of a batch that the caller cannot do without.
+
+    Raises:
+        ValueError: the batch does not have it.
+    """
+    if value is None:
+        raise ValueError(f"the batch has no {name}")
+    return value
+
+
+def validate(batch: HostBatch, *, evaluation: bool = False) -> None:
+    """Raises ValueError naming the first array that is missing or has another dtype or shape."""
+    arrays = batch.arrays()
+    required = _TRAINING | set(HOST_FIELDS if evaluation else ())
+    missing = sorted(required - set(arrays))
     if missing:
-        raise ValueError(f"batch lacks {', '.join(missing)}")
-    unknown = sorted(set(batch) - set(required) - set(OPTIONAL_KEYS))
-    if unknown:
-        raise ValueError(f"batch has unknown keys {', '.join(unknown)}")
-    size = batch["composite"].shape[:3]
-    for key, (dtype, shape, meaning) in {**required, **OPTIONAL_KEYS}.items():
-        if key not in batch:
-            continue
-        value = batch[key]
-        expected = (size[0], *(size[i + 1] if n is None else n for i, n in enumerate(shape)))
-        if value.dtype != dtype or value.shape != expected:
+        raise ValueError(f"the batch lacks {', '.join(missing)}")
+    unexpected = sorted(set(arrays) & set(HOST_FIELDS) - required)
+    if unexpected:
+        raise ValueError(f"a training batch has {', '.join(unexpected)}, fields of evaluation only")
+    size = batch.composite.shape[:3]
+    for name, value in arrays.items():
+        field = _FIELDS[name]
+        expected = (size[0], *(size[i + 1] if n is None else n for i, n in enumerate(field.shape)))
+        if value.dtype != field.dtype or value.shape != expected:
             raise ValueError(
-                f"batch[{key!r}] ({meaning}) is {value.dtype}{list(value.shape)}, "
-                f"not {np.dtype(dtype)}{list(expected)}"
+                f"batch.{name} ({field.meaning}) is {value.dtype}{list(value.shape)}, "
+                f"not {np.dtype(field.dtype)}{list(expected)}"
             )
 
 
-def device_arrays(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The part of a batch that goes to the accelerator."""
-    return {key: batch[key] for key in DEVICE_KEYS if key in batch}
+def _items(data: Any) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(data, field.name)) for field in dataclasses.fields(data)]

@@ -23,8 +23,7 @@ from jaxharm.metrics.accumulate import require_finite
 from jaxharm.metrics.bins import foreground_ratio
 from jaxharm.metrics.lpips import LPIPS
 from jaxharm.metrics.protocols import Protocol as MetricProtocol
-
-HostBatch = Mapping[str, np.ndarray]
+from jaxharm.schema import HostArray, HostBatch, present
 
 
 @dataclass(frozen=True)
@@ -56,15 +55,15 @@ class Item:
         mask: f32[h,w,1].
         target: u8[h,w,3].
         prediction: f32[h,w,3] in [0,1], as the model gave it.
-        maps: name -> f32[h,w,3] or f32[h,w,1] in [0,1], what explains it; see `System.maps`.
+        figures: name -> f32[h,w,3] or f32[h,w,1] in [0,1], what explains it; see `System.figures`.
     """
 
     row: Row
-    composite: np.ndarray
-    mask: np.ndarray
-    target: np.ndarray
-    prediction: np.ndarray
-    maps: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    composite: HostArray
+    mask: HostArray
+    target: HostArray
+    prediction: HostArray
+    figures: Mapping[str, HostArray] = dataclasses.field(default_factory=dict)
 
 
 class Observer(Protocol):
@@ -104,7 +103,7 @@ def evaluate(
     protocol: str | MetricProtocol,
     *,
     observers: Sequence[Observer] = (),
-    maps: Callable[[HostBatch], Mapping[str, np.ndarray]] | None = None,
+    figures: Callable[[HostBatch], Mapping[str, HostArray]] | None = None,
     lpips: LPIPS | None = None,
     threads: int = 8,
 ) -> Evaluation:
@@ -116,7 +115,7 @@ def evaluate(
             with `valid` 0 are padding and leave no trace.
         protocol: preset name or `Protocol`.
         observers: see every image with its pixels.
-        maps: host batch -> what explains the predictions, for the observers.
+        figures: host batch -> what explains the predictions, for the observers.
         lpips: adds the metric "lpips" where given.
         threads: that measure while the next batch is predicted.
 
@@ -136,10 +135,10 @@ def evaluate(
             for batch in batches:
                 predicted = np.asarray(predict(batch).image)
                 extra = _lpips_values(lpips, predicted, batch)
-                found = maps(batch) if maps else {}
+                found = figures(batch) if figures else {}
                 started = [
                     pool.submit(_measure_item, batch, predicted, int(i), protocol, extra, found)
-                    for i in np.flatnonzero(batch["valid"] > 0)
+                    for i in np.flatnonzero(present(batch.valid, "valid") > 0)
                 ]
                 rows += _finish(pending, observers)
                 pending = started
@@ -156,16 +155,17 @@ def evaluate(
 
 def _measure_item(
     batch: HostBatch,
-    predicted: np.ndarray,
+    predicted: HostArray,
     i: int,
     protocol: MetricProtocol,
-    extra: Mapping[str, np.ndarray],
-    maps: Mapping[str, np.ndarray],
+    extra: Mapping[str, HostArray],
+    figures: Mapping[str, HostArray],
 ) -> Item:
-    name = str(batch["composite_id"][i])
+    name = str(present(batch.composite_id, "composite_id")[i])
     prediction = predicted[i]
     require_finite(bool(np.isfinite(prediction).all()), name)
-    composite, target, mask = (batch[k][i] for k in ("composite", "target", "mask"))
+    composite, mask = batch.composite[i], batch.mask[i]
+    target = present(batch.target, "target")[i]
     values = {
         which: measure(image[None], target[None], mask[None], protocol=protocol)
         for which, image in (("model", prediction), ("baseline", composite))
@@ -174,8 +174,9 @@ def _measure_item(
     for which, found in extra.items():
         floats[which]["lpips"] = float(found[i])
     ratio = float(foreground_ratio(mask[None])[0])
-    row = Row(name, str(batch["subset"][i]), ratio, floats["model"], floats["baseline"])
-    shown = {label: value[i] for label, value in maps.items()}
+    subset = str(present(batch.subset, "subset")[i])
+    row = Row(name, subset, ratio, floats["model"], floats["baseline"])
+    shown = {label: value[i] for label, value in figures.items()}
     return Item(row, composite, mask, target, prediction, shown)
 
 
@@ -190,14 +191,14 @@ def _finish(pending: Iterable[Future[Item]], observers: Sequence[Observer]) -> l
 
 
 def _lpips_values(
-    lpips: LPIPS | None, predicted: np.ndarray, batch: HostBatch
-) -> dict[str, np.ndarray]:
+    lpips: LPIPS | None, predicted: HostArray, batch: HostBatch
+) -> dict[str, HostArray]:
     if lpips is None:
         return {}
-    target = batch["target"]
+    target = present(batch.target, "target")
     return {
         "model": np.asarray(lpips(predicted, target)),
-        "baseline": np.asarray(lpips(batch["composite"], target)),
+        "baseline": np.asarray(lpips(batch.composite, target)),
     }
 
 

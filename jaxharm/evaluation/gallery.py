@@ -119,7 +119,7 @@ def _panels(item: Item) -> dict[str, np.ndarray]:
         "error": _heat(error / ERROR_RANGE),
         **{
             name: _heat(m[..., 0]) if m.shape[2] == 1 else from_unit(m, np.uint8)
-            for name, m in item.maps.items()
+            for name, m in item.figures.items()
         },
     }
     return {name: thumbnail(image, _SIDE) for name, image in images.items()}

@@ -8,15 +8,14 @@ import numpy as np
 
 from jaxharm import registry
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Output
+from jaxharm.interfaces import ModelConfig, Output
+from jaxharm.schema import Batch, HostArray, HostBatch
 
-HostBatch = Mapping[str, np.ndarray]
-_IMAGES = ("composite", "mask", "target", "background")
 _BUCKET = 32  # odd sizes are padded to multiples of this too: few shapes, few compilations
 
 
 def padded_predict(
-    predict: Callable[[HostBatch], Output], model: Any
+    predict: Callable[[HostBatch], Output], model: ModelConfig
 ) -> Callable[[HostBatch], Output]:
     """`predict` on images padded by reflection and cut back, where their size does not fit.
 
@@ -32,39 +31,38 @@ def padded_predict(
     return call
 
 
-def padded_maps(
-    maps: Callable[[HostBatch], Mapping[str, np.ndarray]], model: Any
-) -> Callable[[HostBatch], dict[str, np.ndarray]]:
-    """The same for `System.maps`: name -> array of the batch's size.
+def padded_figures(
+    figures: Callable[[HostBatch], Mapping[str, HostArray]], model: ModelConfig
+) -> Callable[[HostBatch], dict[str, HostArray]]:
+    """The same for `System.figures`: name -> array of the batch's size.
 
-    The result raises InputError where the system has no maps.
+    The result raises InputError where the system has no figures.
     """
 
-    def call(batch: HostBatch) -> dict[str, np.ndarray]:
-        found = _padded(maps, batch, model)
+    def call(batch: HostBatch) -> dict[str, HostArray]:
+        found = _padded(figures, batch, model)
         if not found:
-            raise InputError("this system has no maps that explain a prediction; leave --maps out")
+            raise InputError(
+                "this system has no figures that explain a prediction; leave --maps out"
+            )
         return found
 
     return call
 
 
 def _padded(
-    function: Callable[[HostBatch], Mapping[str, Any]], batch: HostBatch, model: Any
+    function: Callable[[HostBatch], Mapping[str, Any]], batch: HostBatch, model: ModelConfig
 ) -> dict[str, Any]:
-    height, width = batch["composite"].shape[1:3]
+    height, width = batch.composite.shape[1:3]
     wanted = [_fit(n, model.size_multiple, model.min_size) for n in (height, width)]
     if wanted == [height, width]:
         return dict(function(batch))
     border = ((0, 0), (0, wanted[0] - height), (0, wanted[1] - width), (0, 0))
-    padded = {
-        key: np.pad(value, border, mode="symmetric") if key in _IMAGES else value
-        for key, value in batch.items()
-    }
+    padded = batch.map_images(lambda image: np.pad(image, border, mode="symmetric"))
     return {name: value[:, :height, :width] for name, value in function(padded).items()}
 
 
-def example_batch(name: str, model: Any) -> dict[str, np.ndarray]:
+def example_batch(name: str, model: ModelConfig) -> HostBatch:
     """A batch of one blank image of the model's own size, which tells the shapes to a restore.
 
     Args:
@@ -73,8 +71,8 @@ def example_batch(name: str, model: Any) -> dict[str, np.ndarray]:
     """
     image = np.zeros((1, model.default_size, model.default_size, 3), np.uint8)
     mask = np.zeros((*image.shape[:3], 1), np.float32)
-    batch = {"composite": image, "mask": mask, "target": image, "index": np.zeros(1, np.int32)}
-    return {**batch, "background": image} if registry.get(name).needs_background else batch
+    background = image if registry.get(name).needs_background else None
+    return Batch(image, mask, image, background, index=np.zeros(1, np.int32))
 
 
 def _fit(side: int, multiple: int, minimum: int) -> int:

@@ -3,28 +3,44 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
-from jaxharm.training.supervised import NETWORK, SupervisedSystem
-from jaxharm.training.updates import Network, Tag, mean_gradient, replace_networks, step_key
+from jaxharm.interfaces import (
+    Array,
+    DeviceBatch,
+    Metrics,
+    Output,
+    Params,
+    StepContext,
+    TrainState,
+)
+from jaxharm.training.supervised import NETWORK, ExtrasT, ObjectiveT, SupervisedSystem
+from jaxharm.training.updates import (
+    Network,
+    Tag,
+    mean_gradient,
+    replace_networks,
+    single,
+)
 
 DISCRIMINATOR = "discriminator"
 # (collections, images) -> (logits, new collections): one training-mode call of the discriminator
-Judge = Callable[[Params, Array], tuple[Array, Params]]
+Discriminate = Callable[[Params, Array], tuple[Array, Params]]
+# A loss; the discriminator's collections after the last call, and the terms.
+Loss = tuple[Array, tuple[Params, Metrics]]
 
 
 @dataclass(frozen=True)
-class AdversarialSystem(SupervisedSystem):
+class AdversarialSystem(SupervisedSystem[ObjectiveT, ExtrasT], Generic[ObjectiveT, ExtrasT]):
     """Trains the model under `generator_loss` and, where there is one, a discriminator.
 
     A step is: the model's forward pass; an update of the discriminator; an update of the model by
-    the same pass, judged by the updated discriminator. Both networks use the optimizer of the
-    config, each with its own state. Without a discriminator this is a `SupervisedSystem`.
+    the same pass, under the updated discriminator. Both networks use the optimizer of the config,
+    each with its own state. Without a discriminator this is a `SupervisedSystem`.
     """
 
     # What a paper defines -----------------------------------------------------------------
@@ -40,21 +56,22 @@ class AdversarialSystem(SupervisedSystem):
 
     def discriminator_loss(
         self,
-        judge: Judge,
+        ctx: StepContext,
+        discriminate: Discriminate,
         collections: Params,
         output: Output,
-        batch: dict[str, Array],
-        *,
-        axis_name: str | None,
-    ) -> tuple[Array, tuple[Params, Metrics]]:
+        batch: DeviceBatch,
+        extras: ExtrasT,
+    ) -> Loss:
         """What the discriminator minimizes.
 
         Args:
-            judge: the discriminator; its gradients are taken.
+            ctx: as in `SupervisedSystem.loss`.
+            discriminate: calls the discriminator; its gradients are taken.
             collections: its state before the first call.
             output: of the model, without gradient.
             batch: `prepare`d batch of this device.
-            axis_name: as in `SupervisedSystem.loss`.
+            extras: of `before_loss`.
 
         Returns:
             The global loss; the collections after the last call, and its terms.
@@ -63,36 +80,36 @@ class AdversarialSystem(SupervisedSystem):
 
     def generator_loss(
         self,
-        judge: Judge,
+        ctx: StepContext,
+        discriminate: Discriminate,
         collections: Params,
         output: Output,
-        batch: dict[str, Array],
-        *,
-        axis_name: str | None,
-    ) -> tuple[Array, tuple[Params, Metrics]]:
+        batch: DeviceBatch,
+        extras: ExtrasT,
+    ) -> Loss:
         """What the model minimizes; as `discriminator_loss`, but only `output` has gradients."""
         raise NotImplementedError(f"{type(self).__name__} defines no generator_loss")
 
-    def choose(self, state: TrainState, batch: Batch) -> dict[str, Array]:
-        """What of `batch` this step trains on; called once per step, before micro-batches."""
+    def select_stream(self, state: TrainState, batch: DeviceBatch) -> DeviceBatch:
+        """The images that this step trains on; called once per step, before micro-batches."""
         del state
-        return dict(batch)
+        return batch
 
-    def before(
-        self, model: Network, batch: dict[str, Array], key: Array, axis_name: str | None
+    def before_step(
+        self, ctx: StepContext, model: Network, batch: DeviceBatch, extras: ExtrasT
     ) -> Network:
-        """The model as the step begins."""
-        del batch, key, axis_name
+        """The model with which the step begins."""
+        del ctx, batch, extras
         return model
 
-    def settle(self, old: Network, new: Network, batch: dict[str, Array]) -> Network:
-        """The discriminator after a step that led from `old` to `new`."""
-        del old, batch
+    def after_step(self, old: Network, new: Network, extras: ExtrasT) -> Network:
+        """The discriminator that is kept of a step that updated `old` to `new`."""
+        del old, extras
         return new
 
     # The interface of interfaces.py -----------------------------------------------------
 
-    def init(self, key: Array, batch: Batch) -> TrainState:
+    def init(self, key: Array, batch: DeviceBatch) -> TrainState:
         """Fresh state of both networks; see `SupervisedSystem.init`."""
         state = super().init(key, batch)
         module: Any = self.discriminator()
@@ -105,84 +122,150 @@ class AdversarialSystem(SupervisedSystem):
         return replace_networks(state, {DISCRIMINATOR: Network.fresh(variables, self.optimizer)})
 
     def step(
-        self, state: TrainState, batch: Batch, *, axis_name: str | None
+        self, state: TrainState, batch: DeviceBatch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
         """One step of both networks; see `interfaces.System`.
 
         With `config.accumulate` = a > 1 the model's forward pass is computed twice, since its loss
         waits for the discriminator that the whole batch has updated.
         """
-        module, count = self.discriminator(axis_name), self.config.accumulate
-        if module is None:
+        if self.discriminator(axis_name) is None:
             return super().step(state, batch, axis_name=axis_name)
-        chosen, key = self.choose(state, batch), step_key(state)
-        model = self.before(Network.of(state, NETWORK), chosen, key, axis_name)
+        ctx = self.context(state, axis_name)
+        batch = self.select_stream(state, batch)
+        extras = self.before_loss(ctx, state, batch)
+        model = self.before_step(ctx, Network.of(state, NETWORK), batch, extras)
         old = Network.of(state, DISCRIMINATOR)
+        update_both = self._one_pass if self.config.accumulate == 1 else self._two_passes
+        model, new, metrics = update_both(ctx, model, old, batch, extras)
+        new = self.after_step(old, new, extras)
+        state = self.advance(state, {NETWORK: model, DISCRIMINATOR: new})
+        return state, metrics | self.rate(state)
 
-        def learn(grads: Params, updated: Params, terms: Metrics) -> tuple[Network, Metrics]:
-            new, norms = old.learn(
-                grads, updated, self.optimizer, axis_name=axis_name, prefix="discriminator_"
-            )
-            return new, terms | norms
+    # Parts of a step ------------------------------------------------------------------------
 
-        def judge_loss(params: Params, output: Output, prepared: dict[str, Array]) -> Any:
-            # Every micro-batch begins at the same collections: spectral norms move once per step.
-            total, (updated, terms) = self.discriminator_loss(
-                partial(_call, module, params),
-                old.collections,
-                jax.lax.stop_gradient(output),
-                prepared,
-                axis_name=axis_name,
-            )
-            return total, (updated, {"discriminator_loss": _single(total), **terms})
+    def _one_pass(
+        self,
+        ctx: StepContext,
+        model: Network,
+        discriminator: Network,
+        batch: DeviceBatch,
+        extras: ExtrasT,
+    ) -> tuple[Network, Network, Metrics]:
+        """Both networks after a step whose batch is seen whole: one forward pass serves both."""
+        prepared = self.prepare(batch)
 
-        def judge_objective(params: Params, _: Any, batch: dict[str, Array], key: Array) -> Any:
-            prepared = self.prepare(batch)
-            output, _ = self.forward(model.params, model.collections, prepared, key, axis_name)
-            return judge_loss(params, output, prepared)
+        def forward(params: Params) -> tuple[Output, Params]:
+            return self.forward(ctx, params, model.collections, prepared)
 
-        def objective(params: Params, carried: Any, batch: dict[str, Array], key: Array) -> Any:
-            prepared = self.prepare(batch)
-            output, updated = self.forward(params, carried[0], prepared, key, axis_name)
-            judge, terms = learned[0], {}
-            if count == 1:
-                grads, (collections, terms) = jax.grad(judge_loss, has_aux=True)(
-                    old.params, output, prepared
-                )
-                judge, terms = learn(grads, collections, terms)
-            total, (collections, own) = self.generator_loss(
-                partial(_call, module, judge.params),
-                judge.collections,
-                output,
-                prepared,
-                axis_name=axis_name,
-            )
-            after = updated, judge.replace(collections=collections)
-            return total, (after, {"loss": _single(total), **terms, **own})
-
-        learned: tuple[Network, Metrics] = (old, {})
-        if count > 1:
-            learned = learn(
-                *mean_gradient(judge_objective, old.params, old.collections, chosen, key, count)
-            )
-        start = model.collections, learned[0]
-        grads, (collections, judge), metrics = mean_gradient(
-            objective, model.params, start, chosen, key, count
+        output, pull_back, collections = jax.vjp(forward, model.params, has_aux=True)
+        grads, (updated, terms) = jax.grad(self._of_discriminator, argnums=1, has_aux=True)(
+            ctx, discriminator.params, discriminator.collections, output, prepared, extras
         )
-        model, norms = model.learn(grads, collections, self.optimizer, axis_name=axis_name)
-        judge = self.settle(old, judge, chosen)
-        state = self.advance(state, {NETWORK: model, DISCRIMINATOR: judge})
-        return state, learned[1] | metrics | norms | self.rate(state)
+        discriminator, metrics = self._updated(ctx, discriminator, grads, updated, terms)
+        gradient = jax.grad(self._of_output, argnums=1, has_aux=True)
+        slopes, (updated, terms) = gradient(ctx, output, discriminator, prepared, extras)
+        (grads,) = pull_back(slopes)
+        model, norms = model.update(ctx, grads, collections, self.optimizer)
+        return model, discriminator.replace(collections=updated), metrics | terms | norms
+
+    def _two_passes(
+        self,
+        ctx: StepContext,
+        model: Network,
+        discriminator: Network,
+        batch: DeviceBatch,
+        extras: ExtrasT,
+    ) -> tuple[Network, Network, Metrics]:
+        """Both networks after a step in micro-batches: all of them for one, then for the other."""
+        count = self.config.accumulate
+
+        def of_discriminator(
+            ctx: StepContext, params: Params, start: Params, micro: DeviceBatch, extras: ExtrasT
+        ) -> Loss:
+            prepared = self.prepare(micro)
+            output, _ = self.forward(ctx, model.params, model.collections, prepared)
+            # Every micro-batch begins at the same collections: spectral norms move once per step.
+            del start
+            collections = discriminator.collections
+            return self._of_discriminator(ctx, params, collections, output, prepared, extras)
+
+        def of_model(
+            ctx: StepContext,
+            params: Params,
+            carried: tuple[Params, Network],
+            micro: DeviceBatch,
+            extras: ExtrasT,
+        ) -> tuple[Array, tuple[tuple[Params, Network], Metrics]]:
+            prepared = self.prepare(micro)
+            output, collections = self.forward(ctx, params, carried[0], prepared)
+            total, (updated, terms) = self._of_output(ctx, output, carried[1], prepared, extras)
+            return total, ((collections, carried[1].replace(collections=updated)), terms)
+
+        inputs = batch, extras, count
+        start = discriminator.collections
+        found = mean_gradient(of_discriminator, ctx, discriminator.params, start, *inputs)
+        discriminator, metrics = self._updated(ctx, discriminator, *found)
+        carried = model.collections, discriminator
+        grads, carried, terms = mean_gradient(of_model, ctx, model.params, carried, *inputs)
+        model, norms = model.update(ctx, grads, carried[0], self.optimizer)
+        return model, carried[1], metrics | terms | norms
+
+    def _of_discriminator(
+        self,
+        ctx: StepContext,
+        params: Params,
+        collections: Params,
+        output: Output,
+        batch: DeviceBatch,
+        extras: ExtrasT,
+    ) -> Loss:
+        """`discriminator_loss` as a function of the discriminator's parameters."""
+        discriminate, output = self._call(ctx, params), jax.lax.stop_gradient(output)
+        total, (updated, terms) = self.discriminator_loss(
+            ctx, discriminate, collections, output, batch, extras
+        )
+        return total, (updated, {"discriminator_loss": single(total), **terms})
+
+    def _of_output(
+        self,
+        ctx: StepContext,
+        output: Output,
+        discriminator: Network,
+        batch: DeviceBatch,
+        extras: ExtrasT,
+    ) -> Loss:
+        """`generator_loss` as a function of the model's output."""
+        discriminate = self._call(ctx, discriminator.params)
+        total, (updated, terms) = self.generator_loss(
+            ctx, discriminate, discriminator.collections, output, batch, extras
+        )
+        return total, (updated, {"loss": single(total), **terms})
+
+    def _updated(
+        self,
+        ctx: StepContext,
+        discriminator: Network,
+        grads: Params,
+        collections: Params,
+        terms: Metrics,
+    ) -> tuple[Network, Metrics]:
+        """The discriminator after its optimizer step, and the metrics of its part of the step."""
+        new, norms = discriminator.update(
+            ctx, grads, collections, self.optimizer, prefix="discriminator_"
+        )
+        return new, terms | norms
+
+    def _call(self, ctx: StepContext, params: Params) -> Discriminate:
+        module = self.discriminator(ctx.axis_name)
+        assert module is not None  # without one there is no adversarial step
+        return partial(_discriminate, module, params)
 
 
-def _call(
+def _discriminate(
     module: nn.Module, params: Params, collections: Params, images: Array
 ) -> tuple[Array, Params]:
     logits, updated = module.apply(
         {"params": params, **collections}, images, train=True, mutable=list(collections)
     )
     return logits, dict(updated)
-
-
-def _single(value: Array) -> tuple[Array, Array]:
-    return value, jnp.ones((), jnp.float32)

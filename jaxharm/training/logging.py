@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from jaxharm.config import TrainConfig, to_json
 from jaxharm.images.bit_depth import from_unit
+from jaxharm.schema import HostArray, HostBatch, present
 from jaxharm.training.tensorboard import EventFile
 
 _PACKAGES = ("jaxharm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
@@ -116,7 +117,7 @@ class RunLog:
         self.message(f"eval at step {step}: {shown}{'  (best so far)' if best else ''}")
         self._write(step, "eval", flat)
 
-    def images(self, step: int, batch: Mapping[str, np.ndarray], predicted: np.ndarray) -> None:
+    def images(self, step: int, batch: HostBatch, predicted: HostArray) -> None:
         """A grid for TensorBoard: rows of composite, mask, prediction, target."""
         if self._board is not None:
             self._board.image(step, "samples", image_grid(batch, predicted))
@@ -136,12 +137,12 @@ class RunLog:
             self._board.scalars(step, {f"{kind}/{name}": v for name, v in values.items()})
 
 
-def image_grid(batch: Mapping[str, np.ndarray], predicted: np.ndarray) -> np.ndarray:
+def image_grid(batch: HostBatch, predicted: HostArray) -> HostArray:
     """u8[rows*h, 4*w, 3]: composite, mask, prediction, target of the first samples."""
-    rows = []
+    rows, target = [], present(batch.target, "target")
     for i in range(min(_GRID_ROWS, len(predicted))):
-        mask = np.repeat(from_unit(batch["mask"][i], np.uint8), 3, axis=-1)
-        cells = [batch["composite"][i], mask, from_unit(predicted[i], np.uint8), batch["target"][i]]
+        mask = np.repeat(from_unit(batch.mask[i], np.uint8), 3, axis=-1)
+        cells = [batch.composite[i], mask, from_unit(predicted[i], np.uint8), target[i]]
         rows.append(np.concatenate(cells, axis=1))
     return np.concatenate(rows, axis=0)
 

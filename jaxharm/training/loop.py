@@ -17,10 +17,11 @@ from jax.sharding import Mesh
 from jaxharm.config import TrainConfig
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Metrics, System, TrainState
+from jaxharm.schema import HostBatch, present
 from jaxharm.training import parallel
 from jaxharm.training.logging import RunLog, Window, write_run_record
 from jaxharm.training.preemption import Preemption
-from jaxharm.training.prefetch import HostBatch, Placed, Prefetcher
+from jaxharm.training.prefetch import Placed, Prefetcher
 from jaxharm.weights.checkpoint import (
     Checkpoints,
     check_writable,
@@ -29,10 +30,6 @@ from jaxharm.weights.checkpoint import (
 )
 from jaxharm.weights.portable import RUN_WEIGHTS, save_weights
 
-_DEVICE_KEYS = (
-    *("composite", "mask", "target", "background", "index"),
-    *("unpaired_composite", "unpaired_mask", "unpaired_background"),
-)
 _LOWER_IS_BETTER = ("fmse", "mse")
 
 
@@ -94,12 +91,12 @@ def train(
         start = checkpoints.latest_step() or 0
         batches = Prefetcher(
             make_batches(start),
-            lambda batch: parallel.put_batch(_device_arrays(batch), config.parallel, mesh),
+            lambda batch: parallel.put_batch(batch, config.parallel, mesh),
         )
         stack.callback(batches.close)
         log = RunLog(workdir, config, system.total_steps, start, active=jax.process_index() == 0)
         stack.callback(log.close)
-        sample = _device_arrays(batches.peek().host)
+        sample = batches.peek().host
         state, best = _start(config, system, checkpoints, start, sample, mesh, log)
         if start >= system.total_steps:
             log.message(f"the run in {workdir} is finished ({start} steps); nothing to do")
@@ -187,7 +184,7 @@ class _Run:
 
     def _diverged(self, done: _Done, bad: list[str], state: TrainState) -> None:
         folder = self._checkpoints.save_failed(state, done.step)
-        indices = done.batch.host["index"].tolist()
+        indices = present(done.batch.host.index, "index").tolist()
         raise DivergedError(
             f"{', '.join(bad)} not finite at step {done.step} (samples {indices}); the last finite "
             f"state is in {folder}, the last regular checkpoint in {self._workdir / 'last'}"
@@ -277,7 +274,3 @@ def _disk_full_explained(workdir: Path) -> Iterator[None]:
             f"cannot write to {workdir} ({cause}); free space there and run the same command again "
             "to resume from the last checkpoint"
         ) from error
-
-
-def _device_arrays(batch: HostBatch) -> HostBatch:
-    return {key: batch[key] for key in _DEVICE_KEYS if key in batch}

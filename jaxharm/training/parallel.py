@@ -8,8 +8,8 @@ hosts there are.
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Batch, Metrics, Output, System, TrainState
+from jaxharm.interfaces import Array, DeviceBatch, Metrics, Output, System, TrainState
+from jaxharm.schema import HostArray, HostBatch
 
 AXIS = "data"
 Mode = Literal["shard_map", "pmap", "jit"]
-Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-HostBatch = Mapping[str, np.ndarray]
+Step = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
 Predict = Callable[[HostBatch], Output]
 
 
@@ -112,21 +112,18 @@ def launch(step: Callable[..., tuple[TrainState, Metrics]], mode: Mode, mesh: Me
     )
 
 
-def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> Batch:
+def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> DeviceBatch:
     """This process's slice of a global batch, placed on its devices as `launch` wants it."""
-    if mode == "pmap":
-        count = len(mesh.local_devices)
-        local = make_mesh(list(mesh.local_devices))
-        return {
-            key: jax.device_put(
-                value.reshape(count, -1, *value.shape[1:]), NamedSharding(local, P(AXIS))
-            )
-            for key, value in batch.items()
-        }
-    sharding = NamedSharding(mesh, P(AXIS))
-    return {
-        key: jax.make_array_from_process_local_data(sharding, value) for key, value in batch.items()
-    }
+    count, local = len(mesh.local_devices), make_mesh(list(mesh.local_devices))
+    sharding = NamedSharding(local if mode == "pmap" else mesh, P(AXIS))
+
+    def place(value: HostArray) -> Array:
+        if mode == "pmap":
+            return jax.device_put(value.reshape(count, -1, *value.shape[1:]), sharding)
+        return jax.make_array_from_process_local_data(sharding, value)
+
+    placed: DeviceBatch = jax.tree.map(place, batch.for_devices())
+    return placed
 
 
 def init_state(system: System, seed: int, batch: HostBatch, mesh: Mesh) -> TrainState:
@@ -173,7 +170,7 @@ def make_predict(system: System, mesh: Mesh) -> Callable[[TrainState, HostBatch]
 
     Returns:
         (state, batch) -> Output whose image is a numpy array of the batch's length; aux is left
-        out. Keys of the batch that no device can hold (ids) are ignored.
+        out.
     """
     run = _on_local_devices(lambda state, batch: system.predict(state, batch).image, mesh)
 
@@ -184,15 +181,15 @@ def make_predict(system: System, mesh: Mesh) -> Callable[[TrainState, HostBatch]
     return predict
 
 
-def make_maps(
+def make_figures(
     system: System, mesh: Mesh
-) -> Callable[[TrainState, HostBatch], dict[str, np.ndarray]]:
-    """`system.maps` in the manner of `make_predict`: name -> numpy array."""
-    return _on_local_devices(system.maps, mesh)
+) -> Callable[[TrainState, HostBatch], dict[str, HostArray]]:
+    """`system.figures` in the manner of `make_predict`: name -> numpy array."""
+    return _on_local_devices(system.figures, mesh)
 
 
 def _on_local_devices(
-    function: Callable[[TrainState, Batch], Any], mesh: Mesh
+    function: Callable[[TrainState, DeviceBatch], Any], mesh: Mesh
 ) -> Callable[[TrainState, HostBatch], Any]:
     """`function` of a state and a host batch of any length, over this process's devices."""
     local = make_mesh(list(mesh.local_devices))
@@ -203,10 +200,12 @@ def _on_local_devices(
     )
 
     def run(state: TrainState, batch: HostBatch) -> Any:
-        arrays = {k: v for k, v in batch.items() if v.dtype.kind in "fiub"}
-        count = len(arrays["composite"])
+        count = len(batch.composite)
         padding = -count % local.size
-        padded = {k: np.concatenate([v, v[:1].repeat(padding, 0)]) for k, v in arrays.items()}
+        padded = jax.tree.map(
+            lambda value: np.concatenate([value, value[:1].repeat(padding, 0)]),
+            batch.for_devices(),
+        )
         found = compiled(on_mesh(state, local), put_batch(padded, "shard_map", local))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
 
@@ -220,7 +219,7 @@ def _fence_batch(step: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(step)
-    def fenced(state: TrainState, batch: Batch, *, axis_name: str | None) -> Any:
+    def fenced(state: TrainState, batch: DeviceBatch, *, axis_name: str | None) -> Any:
         return step(state, jax.lax.optimization_barrier(batch), axis_name=axis_name)
 
     return fenced
@@ -228,7 +227,7 @@ def _fence_batch(step: Callable[..., Any]) -> Callable[..., Any]:
 
 def _keep_finite(step: Callable[..., tuple[TrainState, Metrics]]) -> Callable[..., Any]:
     @functools.wraps(step)
-    def kept(state: TrainState, batch: Batch, *, axis_name: str | None) -> Any:
+    def kept(state: TrainState, batch: DeviceBatch, *, axis_name: str | None) -> Any:
         new_state, metrics = step(state, batch, axis_name=axis_name)
         finite = jnp.stack([jnp.isfinite(value) for value in jax.tree.leaves(metrics)]).all()
         state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new_state, state)
@@ -237,8 +236,9 @@ def _keep_finite(step: Callable[..., tuple[TrainState, Metrics]]) -> Callable[..
     return kept
 
 
-def _init(system: System, batch: Any, key: jax.Array) -> TrainState:
-    return system.init(key, batch)
+def _init(system: System, batch: HostBatch, key: jax.Array) -> TrainState:
+    # Only its shapes and dtypes are read, which numpy arrays have as well.
+    return system.init(key, cast(DeviceBatch, batch))
 
 
 def _several_slurm_tasks() -> bool:

@@ -7,18 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from jaxharm.interfaces import Batch
-
-HostBatch = dict[str, np.ndarray]
+from jaxharm.interfaces import DeviceBatch
+from jaxharm.schema import HostBatch
 
 
 @dataclass(frozen=True)
 class Placed:
     """One batch on the devices, its host arrays, and the seconds its consumer waited for it."""
 
-    arrays: Batch
+    arrays: DeviceBatch
     host: HostBatch
     waited: float
 
@@ -33,7 +30,10 @@ class Prefetcher:
     """
 
     def __init__(
-        self, source: Iterator[HostBatch], place: Callable[[HostBatch], Batch], depth: int = 2
+        self,
+        source: Iterator[HostBatch],
+        place: Callable[[HostBatch], DeviceBatch],
+        depth: int = 2,
     ):
         self._source, self._place = source, place
         self._ready: queue.Queue[Any] = queue.Queue(depth)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,17 @@ import optax
 from flax import linen as nn
 
 from jaxharm.config import TrainConfig
-from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState, to_float
+from jaxharm.interfaces import (
+    Array,
+    DeviceBatch,
+    Extras,
+    Metrics,
+    Output,
+    Params,
+    StepContext,
+    TrainState,
+    to_float,
+)
 from jaxharm.training.optim import make_optimizer, make_schedule
 from jaxharm.training.updates import (
     Network,
@@ -19,16 +29,18 @@ from jaxharm.training.updates import (
     copy,
     mean_gradient,
     replace_networks,
+    single,
     split,
     step_key,
 )
 
 NETWORK = "model"
-_IMAGES = ("composite", "mask", "target", "background")
+ObjectiveT = TypeVar("ObjectiveT")  # the system's loss weights and choices
+ExtrasT = TypeVar("ExtrasT", bound=Extras[Any, Any])  # what its `before_loss` hands to its losses
 
 
 @dataclass(frozen=True)
-class SupervisedSystem:
+class SupervisedSystem(Generic[ObjectiveT, ExtrasT]):
     """Trains `MODEL` under `loss`, which subclasses define.
 
     Attributes:
@@ -59,15 +71,27 @@ class SupervisedSystem:
 
     # What a paper defines -----------------------------------------------------------------
 
+    def before_loss(self, ctx: StepContext, state: TrainState, batch: DeviceBatch) -> ExtrasT:
+        """What the losses need beside output and batch, computed once per step.
+
+        Args:
+            ctx: of the step.
+            state: as the step begins.
+            batch: this device's whole batch, before `prepare` and before micro-batches.
+        """
+        del ctx, state, batch
+        return cast(ExtrasT, Extras(None, None))  # a system with extras of its own overrides this
+
     def loss(
-        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+        self, ctx: StepContext, output: Output, batch: DeviceBatch, extras: ExtrasT
     ) -> tuple[Array, Metrics]:
         """The objective of one batch.
 
         Args:
+            ctx: of the step; sums, counts and means are reduced over its axis here.
             output: what the model returned in training mode.
             batch: `prepare`d batch of this device: float32 images in [0,1].
-            axis_name: mapped data axis; sums, counts and means are reduced over it here.
+            extras: of `before_loss`.
 
         Returns:
             The scalar to minimize, already global (the same on every device), and its terms as
@@ -75,26 +99,22 @@ class SupervisedSystem:
         """
         raise NotImplementedError(f"{type(self).__name__} defines no loss")
 
-    def prepare(self, batch: Batch) -> dict[str, Array]:
-        """Images of `batch` as f32 in [0,1]; other keys unchanged."""
-        return {k: to_float(v) if k in _IMAGES else v for k, v in batch.items()}
+    def prepare(self, batch: DeviceBatch) -> DeviceBatch:
+        """`batch` with its images as f32 in [0,1]."""
+        return batch.map_images(to_float)
 
     # The interface of interfaces.System -----------------------------------------------------
 
-    def init(self, key: Array, batch: Batch) -> TrainState:
+    def init(self, key: Array, batch: DeviceBatch) -> TrainState:
         """Fresh state. `key` is a typed PRNG key; only shapes and dtypes of `batch` are read."""
-        shapes = jax.eval_shape(self.prepare, dict(batch))
-        inputs = {
-            name: jnp.zeros((1, *shapes[name].shape[1:]), jnp.float32)
-            for name in _IMAGES
-            if name in shapes
-        }
+        shapes = jax.eval_shape(self.prepare, batch)
+        one = shapes.map_images(lambda image: jnp.zeros((1, *image.shape[1:]), jnp.float32))
         init_key = jax.random.fold_in(key, Tag.INIT)
         variables = self.module().init(
             {"params": init_key, "dropout": init_key},
-            inputs["composite"],
-            inputs["mask"],
-            background=inputs.get("background"),
+            one.composite,
+            one.mask,
+            background=one.background,
             train=True,
         )
         state = TrainState(
@@ -112,7 +132,7 @@ class SupervisedSystem:
         return state
 
     def step(
-        self, state: TrainState, batch: Batch, *, axis_name: str | None
+        self, state: TrainState, batch: DeviceBatch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
         """One optimization step; see `interfaces.System`.
 
@@ -120,40 +140,24 @@ class SupervisedSystem:
         `updates.mean_gradient`), metrics summed, batch statistics updated once per micro-batch. For
         losses that are means over samples this equals the large batch.
         """
-
-        def objective(
-            params: Params, collections: Params, batch: dict[str, Array], key: Array
-        ) -> tuple[Array, tuple[Params, Metrics]]:
-            prepared = self.prepare(batch)
-            output, updated = self.forward(params, collections, prepared, key, axis_name)
-            total, terms = self.loss(output, prepared, axis_name=axis_name)
-            return total, (updated, {"loss": (total, jnp.ones((), jnp.float32)), **terms})
-
-        model = Network.of(state, NETWORK)
+        ctx, model = self.context(state, axis_name), Network.of(state, NETWORK)
         grads, collections, metrics = mean_gradient(
-            objective,
+            self.forward_and_loss,
+            ctx,
             model.params,
             model.collections,
-            dict(batch),
-            step_key(state),
+            batch,
+            self.before_loss(ctx, state, batch),
             self.config.accumulate,
         )
-        model, norms = model.learn(grads, collections, self.optimizer, axis_name=axis_name)
+        model, norms = model.update(ctx, grads, collections, self.optimizer)
         return self.advance(state, {NETWORK: model}), metrics | norms | self.rate(state)
 
-    def predict(self, state: TrainState, batch: Batch) -> Output:
+    def predict(self, state: TrainState, batch: DeviceBatch) -> Output:
         """Inference, with the averaged parameters where the run keeps them."""
-        batch = self.prepare(batch)
-        output: Any = self.module().apply(
-            self.variables(state),
-            batch["composite"],
-            batch["mask"],
-            background=batch.get("background"),
-            train=False,
-        )
-        return _float_output(output)
+        return self.apply(self.variables(state), self.prepare(batch))
 
-    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
+    def figures(self, state: TrainState, batch: DeviceBatch) -> dict[str, Array]:
         """See `interfaces.System`; a system that can explain itself overrides this."""
         del state, batch
         return {}
@@ -179,29 +183,56 @@ class SupervisedSystem:
         return self.MODEL(config=self.config.model, axis_name=axis_name, dtype=self.dtype)
 
     @property
+    def objective(self) -> ObjectiveT:
+        """The run's loss weights and choices."""
+        return cast(
+            ObjectiveT, self.config.objective
+        )  # the config is typed for every system at once
+
+    @property
     def dtype(self) -> Any:
         """Of the networks' arithmetic."""
         return jnp.bfloat16 if self.config.precision == "bfloat16" else jnp.float32
 
+    def context(self, state: TrainState, axis_name: str | None) -> StepContext:
+        """The context of the step that begins at `state`."""
+        return StepContext(state.step, self.total_steps, step_key(state), axis_name)
+
+    def apply(self, variables: Params, batch: DeviceBatch) -> Output:
+        """The model's inference on a `prepare`d batch."""
+        output: Any = self.module().apply(
+            variables, batch.composite, batch.mask, background=batch.background, train=False
+        )
+        return _float_output(output)
+
     def forward(
-        self,
-        params: Params,
-        collections: Params,
-        batch: dict[str, Array],
-        key: Array,
-        axis_name: str | None,
+        self, ctx: StepContext, params: Params, collections: Params, batch: DeviceBatch
     ) -> tuple[Output, dict[str, Params]]:
         """The model's training-mode output for a `prepare`d batch, and its new collections."""
-        output, updated = self.module(axis_name).apply(
+        output, updated = self.module(ctx.axis_name).apply(
             {"params": params, **collections},
-            batch["composite"],
-            batch["mask"],
-            background=batch.get("background"),
+            batch.composite,
+            batch.mask,
+            background=batch.background,
             train=True,
             mutable=list(collections),
-            rngs={"dropout": key},
+            rngs={"dropout": ctx.key},
         )
         return _float_output(output), dict(updated)
+
+    def forward_and_loss(
+        self,
+        ctx: StepContext,
+        params: Params,
+        collections: Params,
+        batch: DeviceBatch,
+        extras: ExtrasT,
+    ) -> tuple[Array, tuple[Params, Metrics]]:
+        """The loss of a batch as a function of the parameters; new collections and metrics."""
+        prepared = self.prepare(batch)
+        output, updated = self.forward(ctx, params, collections, prepared)
+        total, terms = self.loss(ctx, output, prepared, extras)
+        return total, (updated, {"loss": single(total), **terms})
 
     def advance(self, state: TrainState, networks: dict[str, Network]) -> TrainState:
         """The state of the next step, with these networks and the model's average moved on."""
@@ -219,7 +250,7 @@ class SupervisedSystem:
     def rate(self, state: TrainState) -> Metrics:
         """The learning rate of `state`'s step."""
         schedule = make_schedule(self.config.optim, self.total_steps)
-        return {"lr": (schedule(state.step), jnp.ones((), jnp.float32))}
+        return {"lr": single(schedule(state.step))}
 
 
 def _float_output(output: Any) -> Output:

@@ -1,18 +1,36 @@
 """What every training step is made of: mean gradients, one network's update, averages, keys."""
 
 import enum
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxharm.interfaces import Array, Metrics, Params, TrainState
+from jaxharm.interfaces import (
+    Array,
+    DeviceBatch,
+    Extras,
+    Metrics,
+    Params,
+    StepContext,
+    TrainState,
+)
 
-# (params, collections, batch, key) -> (loss, (new collections, metrics))
-Objective = Callable[[Params, Any, dict[str, Array], Array], tuple[Array, tuple[Any, Metrics]]]
+T = TypeVar("T")  # what an objective carries from one micro-batch to the next, such as statistics
+E = TypeVar("E", bound=Extras[Any, Any], contravariant=True)
+
+
+class Objective(Protocol[T, E]):
+    """A scalar that a step minimizes in the parameters of one network."""
+
+    def __call__(
+        self, ctx: StepContext, params: Params, carried: T, batch: DeviceBatch, extras: E, /
+    ) -> tuple[Array, tuple[T, Metrics]]:
+        """The scalar; what is carried on, and the metrics."""
+        ...
 
 
 class Tag(enum.IntEnum):
@@ -48,32 +66,31 @@ class Network(struct.PyTreeNode):
         collections, params = split(variables)
         return cls(params, collections, optimizer.init(params))
 
-    def learn(
+    def update(
         self,
+        ctx: StepContext,
         grads: Params,
         collections: Params,
         optimizer: optax.GradientTransformation,
         *,
-        axis_name: str | None,
         prefix: str = "",
     ) -> tuple["Network", Metrics]:
         """The network after one optimizer step, and the norms of what happened.
 
         Args:
+            ctx: of the step.
             grads: this device's gradient of the global loss.
-            collections: what the step's calls made of them.
+            collections: as the step's calls of the network left them.
             optimizer: of this network.
-            axis_name: mapped data axis or None.
             prefix: of the metrics' names.
         """
-        if axis_name is not None:
+        if ctx.axis_name is not None:
             # The loss is global on every device, so each device holds n times its share.
-            grads = jax.lax.pmean(grads, axis_name)
+            grads = jax.lax.pmean(grads, ctx.axis_name)
         updates, opt_state = optimizer.update(grads, self.opt_state, self.params)
         params = optax.apply_updates(self.params, updates)
-        one = jnp.ones((), jnp.float32)
         trees = {"grad_norm": grads, "update_norm": updates, "param_norm": params}
-        norms = {f"{prefix}{name}": (optax.tree.norm(tree), one) for name, tree in trees.items()}
+        norms = {f"{prefix}{name}": single(optax.tree.norm(tree)) for name, tree in trees.items()}
         return Network(params, dict(collections), opt_state), norms
 
 
@@ -87,49 +104,57 @@ def replace_networks(state: TrainState, networks: Mapping[str, Network]) -> Trai
 
 
 def mean_gradient(
-    objective: Objective,
+    objective: Objective[T, Any],
+    ctx: StepContext,
     params: Params,
-    collections: Any,
-    batch: dict[str, Array],
-    key: Array,
+    carried: T,
+    batch: DeviceBatch,
+    extras: Extras[Any, Any],
     count: int,
-) -> tuple[Params, Any, Metrics]:
+) -> tuple[Params, T, Metrics]:
     """Gradient of `objective` with respect to `params`, over `count` micro-batches.
 
     Sample i belongs to micro-batch i mod count, whatever the number of devices.
 
     Args:
-        objective: sees the collections that the previous micro-batch returned.
-        params, collections: at the start.
-        batch: every array has the samples along its first axis.
-        key: micro-batch i gets fold_in(key, i); a single batch gets it as it is.
+        objective: sees what the previous micro-batch carried on.
+        ctx: of the step; micro-batch i gets its key folded with i, a single batch gets it as it is.
+        params, carried: at the start.
+        batch, extras: of the step; arrays per sample are split.
         count: number of micro-batches.
 
     Returns:
-        The mean gradient, the last collections, the metrics summed.
+        The mean gradient, what the last micro-batch carried on, the metrics summed.
     """
-    gradient = jax.grad(objective, has_aux=True)
+    gradient = jax.grad(objective, argnums=1, has_aux=True)
     if count == 1:
-        grads, (collections, metrics) = gradient(params, collections, batch, key)
-        return grads, collections, metrics
+        grads, (carried, metrics) = gradient(ctx, params, carried, batch, extras)
+        return grads, carried, metrics
 
-    def micro_step(carry: Any, inputs: Any) -> Any:
-        grads, collections, metrics = carry
-        index, micro = inputs
-        new, (collections, terms) = gradient(
-            params, collections, micro, jax.random.fold_in(key, index)
-        )
-        summed = jax.tree.map(jnp.add, (grads, metrics), (new, terms))
-        return (summed[0], collections, summed[1]), None
+    def of_micro_batch(carried: T, index: Array, samples: Any) -> Any:
+        micro, per_sample = samples
+        own = ctx.with_key(jax.random.fold_in(ctx.key, index))
+        return gradient(own, params, carried, micro, extras._replace(per_sample=per_sample))
 
-    micro_batches = {name: _micro_batches(value, count) for name, value in batch.items()}
-    first = {name: value[0] for name, value in micro_batches.items()}
-    shapes = jax.eval_shape(gradient, params, collections, first, key)
+    def add(sums: Any, inputs: Any) -> Any:
+        grads, carried, metrics = sums
+        new, (carried, terms) = of_micro_batch(carried, *inputs)
+        grads, metrics = jax.tree.map(jnp.add, (grads, metrics), (new, terms))
+        return (grads, carried, metrics), None
+
+    samples = jax.tree.map(lambda value: _micro_batches(value, count), (batch, extras.per_sample))
+    first = jax.tree.map(lambda value: value[0], samples)
+    # A scan needs its sums from the start: zeros of the shapes that the first micro-batch gives.
+    shapes = jax.eval_shape(of_micro_batch, carried, 0, first)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    (grads, collections, metrics), _ = jax.lax.scan(
-        micro_step, (zeros[0], collections, zeros[1][1]), (jnp.arange(count), micro_batches)
-    )
-    return jax.tree.map(lambda leaf: leaf / count, grads), collections, metrics
+    start = (zeros[0], carried, zeros[1][1])
+    (grads, carried, metrics), _ = jax.lax.scan(add, start, (jnp.arange(count), samples))
+    return jax.tree.map(lambda leaf: leaf / count, grads), carried, metrics
+
+
+def single(value: Array) -> tuple[Array, Array]:
+    """A metric that counts once per step (or micro-batch): (value, 1)."""
+    return value, jnp.ones((), jnp.float32)
 
 
 def split(variables: Params) -> tuple[dict[str, Any], Params]:

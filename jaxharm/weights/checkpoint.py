@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxharm.config import TrainConfig, to_json
 from jaxharm.errors import InputError
 from jaxharm.interfaces import System, TrainState
+from jaxharm.schema import HostBatch
 from jaxharm.training.parallel import make_mesh, on_mesh
 from jaxharm.weights.checkpoint_checks import (
     check_model,
@@ -175,9 +176,7 @@ def disk_full_cause(error: BaseException | None) -> str | None:
     return None
 
 
-def load_for_eval(
-    path: str | Path, system: System, sample_batch: Mapping[str, np.ndarray]
-) -> TrainState:
+def load_for_eval(path: str | Path, system: System, sample_batch: HostBatch) -> TrainState:
     """The networks of a checkpoint as a state that `system.predict` can use; no optimizer.
 
     Args:
@@ -190,7 +189,7 @@ def load_for_eval(
         InputError: nothing is there, it is damaged, or it is of another model or shape.
     """
     path = Path(path).resolve()
-    target = jax.eval_shape(system.init, jax.random.key(0), dict(sample_batch))
+    target = jax.eval_shape(system.init, jax.random.key(0), sample_batch)
     state = TrainState(
         jnp.int32(0), jax.random.key(0), params={}, collections={}, opt_state={}, ema={}
     )
@@ -215,7 +214,7 @@ def load_for_eval(
 
 
 def init_from(
-    path: str | Path, system: System, state: TrainState, batch: Mapping[str, np.ndarray], mesh: Mesh
+    path: str | Path, system: System, state: TrainState, batch: HostBatch, mesh: Mesh
 ) -> TrainState:
     """`state` with the weights of another run or a weights folder; step and optimizer stay new."""
     variables = system.variables(load_for_eval(path, system, batch))

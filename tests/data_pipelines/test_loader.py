@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from support.memory_source import MemorySource
@@ -12,6 +13,7 @@ from data_pipelines import loader
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
 from jaxharm import schema
 from jaxharm.config import AugmentConfig, DataConfig, SynthesisConfig, UnpairedConfig
+from jaxharm.schema import HostBatch
 
 SMALL = DataConfig(
     batch_size=4,
@@ -29,7 +31,7 @@ PLAIN = dataclasses.replace(
 )
 
 
-def take(sources, data: DataConfig, count: int, **options) -> list[dict[str, np.ndarray]]:
+def take(sources, data: DataConfig, count: int, **options) -> list[HostBatch]:
     options = {"seed": 7, **options}
     if data.unpaired.enabled:
         options["composites"] = [MemorySource(4, name="ready", photos=True)]
@@ -40,25 +42,29 @@ def take(sources, data: DataConfig, count: int, **options) -> list[dict[str, np.
 def assert_equal(left, right) -> None:
     assert len(left) == len(right)
     for a, b in zip(left, right, strict=True):
-        assert a.keys() == b.keys()
-        for key in a:
-            np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+        assert a.arrays().keys() == b.arrays().keys()
+        for key, value in a.arrays().items():
+            np.testing.assert_array_equal(value, b.arrays()[key], err_msg=key)
 
 
 def records(batch) -> list[int]:
     """The records of a batch, by the blue channel of the target (no color change)."""
-    return [int(value) for value in batch["target"][:, 0, 0, 2]]
+    return [int(value) for value in batch.target[:, 0, 0, 2]]
 
 
 def test_same_seed_same_batches_other_seed_other_batches() -> None:
     first, again, other = (take([MemorySource()], WHOLE, 4, seed=s) for s in (7, 7, 8))
     assert_equal(first, again)
-    for key in ("composite", "unpaired_composite"):
-        assert any(np.any(a[key] != b[key]) for a, b in zip(first, other, strict=True))
+    for key in ("composite", "unpaired.composite"):
+        assert any(
+            np.any(a.arrays()[key] != b.arrays()[key]) for a, b in zip(first, other, strict=True)
+        )
     for batch in first:
         schema.validate(batch)
-        assert set(schema.OPTIONAL_KEYS) - set(batch) == {"background"}
-    assert [list(batch["index"]) for batch in first] == [
+        assert batch.background is None
+        assert batch.unpaired is not None
+        assert batch.unpaired.background is not None
+    assert [list(batch.index) for batch in first] == [
         [0, 1, 2, 3],
         [4, 5, 6, 7],
         [8, 9, 10, 11],
@@ -96,7 +102,7 @@ def test_processes_share_the_rows_of_each_global_batch(count: int) -> None:
         take([MemorySource()], WHOLE, 4, process_index=i, process_count=count) for i in range(count)
     ]
     joined = [
-        {key: np.concatenate([part[k][key] for part in parts]) for key in whole[k]}
+        jax.tree.map(lambda *rows: np.concatenate(rows), *(part[k] for part in parts))
         for k in range(len(whole))
     ]
     assert_equal(joined, whole)
@@ -107,7 +113,7 @@ def test_resuming_continues_the_stream() -> None:
     whole = take(sources, WHOLE, 7)
     assert_equal(take(sources, WHOLE, 4, start=3), whole[3:])
     tail = take(sources, WHOLE, 2, start=5, process_index=1, process_count=2)
-    assert_equal(tail, [{key: value[2:] for key, value in batch.items()} for batch in whole[5:]])
+    assert_equal(tail, [jax.tree.map(lambda value: value[2:], batch) for batch in whole[5:]])
 
 
 def test_every_record_comes_once_per_epoch_in_changing_order() -> None:
@@ -119,21 +125,21 @@ def test_every_record_comes_once_per_epoch_in_changing_order() -> None:
 
 def test_index_wraps_into_int32() -> None:
     batch = take([MemorySource()], PLAIN, 1, start=2**29)[0]  # sample number 2**31
-    np.testing.assert_array_equal(batch["index"], [0, 1, 2, 3])
+    np.testing.assert_array_equal(batch.index, [0, 1, 2, 3])
 
 
 def test_images_and_mask_stay_aligned_under_augmentation() -> None:
     data = dataclasses.replace(SMALL, synthesis=SynthesisConfig(probability=0.0))
     flipped = cropped = 0
     for batch in take([MemorySource(background=True)], data, 6):
-        rise = batch["composite"][..., 1].astype(int) - batch["target"][..., 1]
-        inside = batch["mask"][..., 0] == 1
+        rise = batch.composite[..., 1].astype(int) - batch.target[..., 1]
+        inside = batch.mask[..., 0] == 1
         assert np.all(rise[inside] >= 1)  # the green step of the composite, up to rounding
         assert np.all(rise[~inside] <= 1)
-        plate = 255 - batch["background"].astype(int)
-        np.testing.assert_allclose(plate, batch["target"], atol=1)
-        flipped += np.sum(batch["target"][:, 0, 0, 1] > batch["target"][:, 0, -1, 1])
-        cropped += np.sum(np.ptp(batch["target"][..., 0].astype(int), axis=(1, 2)) < 150)
+        plate = 255 - batch.background.astype(int)
+        np.testing.assert_allclose(plate, batch.target, atol=1)
+        flipped += np.sum(batch.target[:, 0, 0, 1] > batch.target[:, 0, -1, 1])
+        cropped += np.sum(np.ptp(batch.target[..., 0].astype(int), axis=(1, 2)) < 150)
     assert 0 < flipped < 24
     assert cropped > 12
 
@@ -144,9 +150,9 @@ def test_photographs_are_always_recolored_and_pairs_by_probability() -> None:
         batches = take([source], dataclasses.replace(PLAIN, synthesis=synthesis), 10)
         remade = []
         for batch in batches:
-            rise = batch["composite"].astype(int) - batch["target"]
-            inside = np.broadcast_to(batch["mask"] == 1, rise.shape)
-            outside = np.broadcast_to(batch["mask"] == 0, rise.shape)
+            rise = batch.composite.astype(int) - batch.target
+            inside = np.broadcast_to(batch.mask == 1, rise.shape)
+            outside = np.broadcast_to(batch.mask == 0, rise.shape)
             for i in range(len(rise)):
                 assert np.mean(rise[i][outside[i]] != 0) < 0.2  # the soft edge at most
                 remade.append(np.mean(rise[i][inside[i]] ** 2) > 20)
@@ -163,7 +169,7 @@ def test_joined_sets_are_drawn_by_weight_or_size(weights, expected: float) -> No
     # Told apart by their heights: red is 4 * row + 1.
     sources = [MemorySource(2, height=40), MemorySource(6, height=50)]
     data = dataclasses.replace(PLAIN, weights=weights, name="a+b")
-    shares = [np.mean(batch["target"][:, -1, 0, 0] < 170) for batch in take(sources, data, 12)]
+    shares = [np.mean(batch.target[:, -1, 0, 0] < 170) for batch in take(sources, data, 12)]
     assert np.mean(shares) == pytest.approx(expected, abs=0.05)
 
 
@@ -221,7 +227,7 @@ def test_a_program_that_forgets_to_close_ends_quietly(tmp_path) -> None:
         "if __name__ == '__main__':\n"
         "    data = DataConfig(batch_size=2, image_size=16, num_workers=1)\n"
         "    batches = loader.train_batches_from([MemorySource()], data, seed=0)\n"
-        "    print(next(batches)['index'])\n"
+        "    print(next(batches).index)\n"
     )
     result = subprocess.run(
         [sys.executable, str(program)],

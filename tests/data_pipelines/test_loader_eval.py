@@ -23,13 +23,13 @@ def read(source: MemorySource, **options) -> list[dict[str, np.ndarray]]:
 
 def test_every_record_once_in_order_and_the_last_batch_padded() -> None:
     batches = read(MemorySource(6))
-    assert [list(batch["valid"]) for batch in batches] == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    names = np.concatenate([batch["composite_id"] for batch in batches])
+    assert [list(batch.valid) for batch in batches] == [[1, 1, 1, 1], [1, 1, 0, 0]]
+    names = np.concatenate([batch.composite_id for batch in batches])
     assert list(names[:6]) == [f"memory{i}_1_1" for i in range(6)]
-    assert set(batches[0]["subset"]) == {"memory"}
+    assert set(batches[0].subset) == {"memory"}
     for batch in batches:
         schema.validate(batch, evaluation=True)
-        assert batch["mask"].any(axis=(1, 2, 3)).all()  # padding is a real record, not zeros
+        assert batch.mask.any(axis=(1, 2, 3)).all()  # padding is a real record, not zeros
 
 
 def test_processes_get_equally_many_batches_that_join_to_the_whole() -> None:
@@ -37,8 +37,8 @@ def test_processes_get_equally_many_batches_that_join_to_the_whole() -> None:
     parts = [read(MemorySource(5), process_index=i, process_count=2) for i in range(2)]
     assert [len(part) for part in parts] == [2, 2]
     for k, batch in enumerate(whole):
-        for key, value in batch.items():
-            joined = np.concatenate([part[k][key] for part in parts])
+        for key, value in batch.arrays().items():
+            joined = np.concatenate([part[k].arrays()[key] for part in parts])
             np.testing.assert_array_equal(joined, value, err_msg=key)
 
 
@@ -46,25 +46,25 @@ def test_native_sizes_come_one_by_one_and_unchanged() -> None:
     source = MemorySource(2)
     for number, batch in enumerate(read(source, image_size=None)):
         images = source.images(number)
-        np.testing.assert_array_equal(batch["composite"][0], images["composite"])
-        np.testing.assert_array_equal(batch["target"][0], images["real"])
-        np.testing.assert_array_equal(batch["mask"][0, ..., 0], images["mask"] // 255)
+        np.testing.assert_array_equal(batch.composite[0], images["composite"])
+        np.testing.assert_array_equal(batch.target[0], images["real"])
+        np.testing.assert_array_equal(batch.mask[0, ..., 0], images["mask"] // 255)
 
 
 def test_photographs_are_recolored_in_the_same_way_each_time() -> None:
     source = MemorySource(4, photos=True)
     first = read(source)
     again = read(source, batch_size=2)
-    composites = np.concatenate([batch["composite"] for batch in again])
-    np.testing.assert_array_equal(composites, first[0]["composite"])
-    changed = (first[0]["composite"] != first[0]["target"]).any(axis=-1, keepdims=True)
-    assert np.mean(changed[first[0]["mask"] == 1]) > 0.9
-    assert list(first[0]["composite_id"]) == [f"memory{i}_1_1" for i in range(4)]
+    composites = np.concatenate([batch.composite for batch in again])
+    np.testing.assert_array_equal(composites, first[0].composite)
+    changed = (first[0].composite != first[0].target).any(axis=-1, keepdims=True)
+    assert np.mean(changed[first[0].mask == 1]) > 0.9
+    assert list(first[0].composite_id) == [f"memory{i}_1_1" for i in range(4)]
 
 
 def test_backgrounds_are_passed_on() -> None:
     batch = read(MemorySource(1, background=True))[0]
-    np.testing.assert_allclose(255 - batch["background"].astype(int), batch["target"], atol=1)
+    np.testing.assert_allclose(255 - batch.background.astype(int), batch.target, atol=1)
 
 
 @pytest.mark.parametrize(

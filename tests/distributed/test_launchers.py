@@ -128,7 +128,7 @@ def test_prediction_of_any_batch_length(count):
     batch = tiny_batch(system.config)
     state = parallel.init_state(system, 0, batch, mesh)
     predicted = parallel.make_predict(system, mesh)(
-        state, {**batch, "composite_id": np.array(["x"] * count, object)}
+        state, batch.replace(composite_id=np.array(["x"] * count, object))
     )
     expected = system.predict(jax.device_get(state.replace(key=None)), batch)
     assert predicted.image.shape == (count, 8, 8, 3)

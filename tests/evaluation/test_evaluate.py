@@ -67,7 +67,7 @@ def test_an_empty_mask_is_left_out_and_counted():
 def test_a_broken_prediction_names_the_image():
     def predict(batch):
         image = identity(batch).image
-        image[batch["composite_id"] == "image4", 3, 3, 1] = np.inf
+        image[batch.composite_id == "image4", 3, 3, 1] = np.inf
         return Output(image=image)
 
     with pytest.raises(InputError, match="'image4' holds NaN or infinite"):

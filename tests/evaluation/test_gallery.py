@@ -81,15 +81,17 @@ def test_large_images_are_shrunk(tmp_path):
     assert {panel.shape for panel in kept.panels.values()} == {(320, 320, 3)}
 
 
-def test_maps_are_further_panels(tmp_path):
-    def maps(batch):
+def test_figures_are_further_panels(tmp_path):
+    def figures(batch):
         return {
-            "heat": batch["mask"] * np.float32(0.5),
-            "picture": np.zeros((*batch["mask"].shape[:3], 3), np.float32),
+            "heat": batch.mask * np.float32(0.5),
+            "picture": np.zeros((*batch.mask.shape[:3], 3), np.float32),
         }
 
     gallery = Gallery(4)
-    result = evaluate(halfway, batches(images(4), 2), "default_256", observers=[gallery], maps=maps)
+    result = evaluate(
+        halfway, batches(images(4), 2), "default_256", observers=[gallery], figures=figures
+    )
     gallery.write(result, tmp_path / "g.html")
     text = (tmp_path / "g.html").read_text()
     cards = json.loads(re.search(r"CARDS = (\[.*?\]);\n", text).group(1))

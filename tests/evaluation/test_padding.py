@@ -18,11 +18,11 @@ def test_sizes_are_fitted_and_cut_back(side, multiple, minimum, seen):
     sizes = []
 
     def predict(batch):
-        sizes.append({batch[key].shape[1:3] for key in ("composite", "mask", "target")})
-        return Output(image=batch["composite"].astype(np.float32) / 255)
+        sizes.append({x.shape[1:3] for x in (batch.composite, batch.mask, batch.target)})
+        return Output(image=batch.composite.astype(np.float32) / 255)
 
     batch = next(batches(images(2, side=side), 2))
     model = SimpleNamespace(size_multiple=multiple, min_size=minimum)
     image = padded_predict(predict, model)(batch).image
     assert sizes == [{(seen, seen)}]
-    np.testing.assert_array_equal(image, batch["composite"].astype(np.float32) / 255)
+    np.testing.assert_array_equal(image, batch.composite.astype(np.float32) / 255)

@@ -10,6 +10,7 @@ if __name__ == "__main__":  # a command: the path that conftest.py gives to test
     sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from jaxharm.interfaces import Output
+from jaxharm.schema import Batch
 
 
 def images(count, side=16, seed=0):
@@ -31,25 +32,25 @@ def batches(records, size, *, process=0, processes=1):
     for start in range(0, len(records), size):
         places = range(start + process * rows, start + (process + 1) * rows)
         chosen = [records[min(p, len(records) - 1)] for p in places]
-        yield {
-            "composite": np.stack([r[2] for r in chosen]),
-            "mask": np.stack([r[3] for r in chosen]),
-            "target": np.stack([r[4] for r in chosen]),
-            "index": np.array(places, np.int32),
-            "valid": np.array([p < len(records) for p in places], np.float32),
-            "composite_id": np.array([r[0] for r in chosen], object),
-            "subset": np.array([r[1] for r in chosen], object),
-        }
+        yield Batch(
+            composite=np.stack([r[2] for r in chosen]),
+            mask=np.stack([r[3] for r in chosen]),
+            target=np.stack([r[4] for r in chosen]),
+            index=np.array(places, np.int32),
+            valid=np.array([p < len(records) for p in places], np.float32),
+            composite_id=np.array([r[0] for r in chosen], object),
+            subset=np.array([r[1] for r in chosen], object),
+        )
 
 
 def halfway(batch):
     """A model that removes three quarters of every error, the background exactly."""
-    composite, target = (batch[k].astype(np.float32) / 255 for k in ("composite", "target"))
+    composite, target = (x.astype(np.float32) / 255 for x in (batch.composite, batch.target))
     return Output(image=composite + np.float32(0.75) * (target - composite))
 
 
 def identity(batch):
-    return Output(image=batch["composite"].astype(np.float32) / 255)
+    return Output(image=batch.composite.astype(np.float32) / 255)
 
 
 def main():
@@ -64,7 +65,7 @@ def main():
 
     def predict(batch):
         image = halfway(batch).image
-        if broken in batch["composite_id"]:
+        if broken in batch.composite_id:
             image[0, 0, 0, 0] = np.nan
         return Output(image=image)
 

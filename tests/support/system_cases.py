@@ -23,6 +23,7 @@ from jaxharm.papers.pih.discriminator import PIHDiscriminatorConfig
 from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective
 from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig
 from jaxharm.registry import make_system
+from jaxharm.schema import Batch, Pair
 from jaxharm.weights.portable import save_weights
 
 SIDE = 64
@@ -120,26 +121,27 @@ def tiny_batch(config, step=0):
         mask[i, top : top + side // 3 + i % 3, left : left + side // 3] = 1
     gain = rng.uniform(0.5, 1.3, (count, 1, 1, 3))
     composite = np.clip(target * np.where(mask > 0, gain, 1), 0, 1)
-    second = {}
+    background = unpaired = None
     if config.system == "propih":  # its painting; the other models fill a plate or need none
-        second = {"background": np.round(target * 255).astype(np.uint8)}
+        background = _as_bytes(target)
     if getattr(config.objective, "adversarial", None) is not None:
         # Another image's foreground, in its place; the plates are the targets themselves.
         pasted = np.clip(target[::-1] * gain, 0, 1) * mask + target * (1 - mask)
-        images = {
-            "background": target,
-            "unpaired_composite": pasted[::-1],
-            "unpaired_background": target[::-1],
-        }
-        second = {key: np.round(value * 255).astype(np.uint8) for key, value in images.items()}
-        second["unpaired_mask"] = np.ascontiguousarray(mask[::-1])
-    return {
-        **second,
-        "composite": np.round(composite * 255).astype(np.uint8),
-        "mask": mask,
-        "target": np.round(target * 255).astype(np.uint8),
-        "index": np.arange(step * count, (step + 1) * count, dtype=np.int32),
-    }
+        background = _as_bytes(target)
+        other = np.ascontiguousarray(mask[::-1])
+        unpaired = Pair(_as_bytes(pasted[::-1]), other, _as_bytes(target[::-1]))
+    return Batch(
+        composite=_as_bytes(composite),
+        mask=mask,
+        target=_as_bytes(target),
+        background=background,
+        unpaired=unpaired,
+        index=np.arange(step * count, (step + 1) * count, dtype=np.int32),
+    )
+
+
+def _as_bytes(image):
+    return np.round(image * 255).astype(np.uint8)
 
 
 NAMES = [

@@ -24,6 +24,7 @@ from support.toy_system import toy_config
 from jaxharm.config import CheckpointConfig, DataConfig, EvalConfig, LogConfig, OptimConfig
 from jaxharm.errors import run_command
 from jaxharm.registry import make_system
+from jaxharm.schema import Batch
 from jaxharm.training.loop import train
 from jaxharm.training.parallel import initialize_distributed
 
@@ -35,8 +36,8 @@ def toy_batch(step, batch_size, side=8, *, rows=slice(None)):
     mask = (rng.random((batch_size, side, side, 1)) > 0.4).astype(np.float32)
     composite = np.where(mask > 0, target // 2 + 20, target).astype(np.uint8)
     index = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int32)
-    batch = {"composite": composite, "mask": mask, "target": target, "index": index}
-    return {key: value[rows] for key, value in batch.items()}
+    batch = Batch(composite, mask, target, index=index)
+    return jax.tree.map(lambda value: value[rows], batch)
 
 
 def toy_stream(batch_size, start=0, rows=slice(None)):
@@ -49,7 +50,7 @@ def toy_stream(batch_size, start=0, rows=slice(None)):
 def toy_evaluate(predict):
     """Foreground squared error on one fixed batch of odd length."""
     batch = toy_batch(10**6, 5)
-    error = predict(batch).image - batch["target"] / np.float32(255)
+    error = predict(batch).image - batch.target / np.float32(255)
     return SimpleNamespace(summary={"All": {"fmse": float(np.mean(np.square(error)) * 255**2)}})
 
 

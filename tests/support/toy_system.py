@@ -60,11 +60,11 @@ def _keep(key, x, rate, axis_name):
 class ToySystem(SupervisedSystem):
     MODEL = Toy
 
-    def loss(self, output, batch, *, axis_name):
-        error = jnp.sum(batch["mask"] * jnp.square(output.image - batch["target"]))
-        area = jnp.sum(batch["mask"])
-        if axis_name is not None:
-            error, area = jax.lax.psum((error, area), axis_name)
+    def loss(self, ctx, output, batch, extras):
+        error = jnp.sum(batch.mask * jnp.square(output.image - batch.target))
+        area = jnp.sum(batch.mask)
+        if ctx.axis_name is not None:
+            error, area = jax.lax.psum((error, area), ctx.axis_name)
         return self.config.objective.weight * error / area, {"fg_error": (error, area)}
 
 

@@ -13,6 +13,7 @@ from support.toy_system import toy_config
 from jaxharm.config import OptimConfig
 from jaxharm.interfaces import Output
 from jaxharm.papers.pih.spectral_norm import SpectralConv
+from jaxharm.schema import Batch
 from jaxharm.training.adversarial import DISCRIMINATOR, AdversarialSystem
 from jaxharm.training.supervised import NETWORK
 
@@ -51,15 +52,15 @@ class Duel(AdversarialSystem):
     def discriminator(self, axis_name=None):
         return JudgeModule()
 
-    def discriminator_loss(self, judge, collections, output, batch, *, axis_name):
-        fake, collections = judge(collections, output.image)
-        real, collections = judge(collections, batch["target"])
+    def discriminator_loss(self, ctx, discriminate, collections, output, batch, extras):
+        fake, collections = discriminate(collections, output.image)
+        real, collections = discriminate(collections, batch.target)
         total = jnp.mean(jnp.square(fake)) + jnp.mean(jnp.square(real - 1))
         return total, (collections, {})
 
-    def generator_loss(self, judge, collections, output, batch, *, axis_name):
-        logits, collections = judge(collections, output.image)
-        error = jnp.mean(jnp.square(output.image - batch["target"]))
+    def generator_loss(self, ctx, discriminate, collections, output, batch, extras):
+        logits, collections = discriminate(collections, output.image)
+        error = jnp.mean(jnp.square(output.image - batch.target))
         return jnp.mean(jnp.square(logits - 1)) + error, (collections, {"error": (error, 1.0)})
 
 
@@ -71,12 +72,12 @@ def make(**changes):
 def batch(count=4, side=6):
     rng = np.random.default_rng(3)
     shape = (count, side, side)
-    return {
-        "composite": rng.random((*shape, 3), np.float32),
-        "target": rng.random((*shape, 3), np.float32),
-        "mask": rng.random((*shape, 1), np.float32),
-        "index": np.arange(count, dtype=np.int32),
-    }
+    return Batch(
+        composite=rng.random((*shape, 3), np.float32),
+        target=rng.random((*shape, 3), np.float32),
+        mask=rng.random((*shape, 1), np.float32),
+        index=np.arange(count, dtype=np.int32),
+    )
 
 
 def run(system, steps=1):
@@ -106,19 +107,19 @@ def test_step_updates_the_discriminator_first_and_the_model_against_it():
     def image(params):
         variables = {"params": params, **state.collections[NETWORK]}
         output, _ = Model().apply(
-            variables, data["composite"], data["mask"], train=True, mutable=["batch_stats"]
+            variables, data.composite, data.mask, train=True, mutable=["batch_stats"]
         )
         return output.image
 
     def judge_loss(params, images):
         fake, first = judge(params, spectral, images)
-        real, second = judge(params, first, data["target"])
+        real, second = judge(params, first, data.target)
         return jnp.mean(jnp.square(fake)) + jnp.mean(jnp.square(real - 1)), second
 
     def model_loss(params, judge_params, spectral):
         images = image(params)
         logits, spectral = judge(judge_params, spectral, images)
-        error = jnp.mean(jnp.square(images - data["target"]))
+        error = jnp.mean(jnp.square(images - data.target))
         return jnp.mean(jnp.square(logits - 1)) + error, spectral
 
     @jax.jit
@@ -170,8 +171,8 @@ def test_without_a_discriminator_it_is_plain_training():
         def discriminator(self, axis_name=None):
             return None
 
-        def loss(self, output, batch, *, axis_name):
-            return jnp.mean(jnp.square(output.image - batch["target"])), {}
+        def loss(self, ctx, output, batch, extras):
+            return jnp.mean(jnp.square(output.image - batch.target)), {}
 
     system = dataclasses.replace(Alone.from_config(make().config, total_steps=5))
     state, metrics = run(system)

@@ -48,7 +48,7 @@ def test_interrupted_run_ends_bit_identical(name, tmp_path, capsys):
     module = registry.get(found).model()(config=model_config)
     inputs = jax.jit(make_system(config, total_steps=STEPS).prepare)(batch)
     exported = jax.jit(module.apply, static_argnames="train")(
-        variables, inputs["composite"], inputs["mask"], inputs.get("background"), train=False
+        variables, inputs.composite, inputs.mask, inputs.background, train=False
     ).image
     predict = parallel.make_predict(make_system(config, total_steps=STEPS), parallel.make_mesh())
     np.testing.assert_allclose(predict(state, batch).image, exported, rtol=1e-4, atol=1e-5)

@@ -146,7 +146,7 @@ def test_which_evaluation_is_kept(tmp_path, best, kept, value):
 def test_non_finite_loss_stops_with_a_finite_state(tmp_path):
     def poisoned(batch_size, start, rows):
         for step, batch in enumerate(toy_run.toy_stream(batch_size, start, rows), start):
-            yield {**batch, "mask": batch["mask"] * 0} if step == 4 else batch
+            yield batch.replace(mask=batch.mask * 0) if step == 4 else batch
 
     with pytest.raises(DivergedError, match=r"loss.* at step 5 \(samples \[32, 33,.*failed/5"):
         run(run_config(), tmp_path, stream=poisoned)

@@ -10,17 +10,18 @@ from support.toy_system import ToyConfig, ToySystem, toy_config
 
 from jaxharm.config import OptimConfig
 from jaxharm.registry import make_system
+from jaxharm.schema import Batch
 
 
 def toy_batch(count=8, side=8):
     rng = np.random.default_rng(5)
     shape = (count, side, side)
-    return {
-        "composite": rng.integers(0, 256, (*shape, 3), dtype=np.uint8),
-        "mask": (rng.random((*shape, 1)) > 0.5).astype(np.float32),
-        "target": rng.integers(0, 256, (*shape, 3), dtype=np.uint8),
-        "index": np.arange(count, dtype=np.int32),
-    }
+    return Batch(
+        composite=rng.integers(0, 256, (*shape, 3), dtype=np.uint8),
+        mask=(rng.random((*shape, 1)) > 0.5).astype(np.float32),
+        target=rng.integers(0, 256, (*shape, 3), dtype=np.uint8),
+        index=np.arange(count, dtype=np.int32),
+    )
 
 
 def step_once(system, batch, steps=1):
@@ -34,10 +35,10 @@ def step_once(system, batch, steps=1):
 class MeanSystem(ToySystem):
     """A loss that is a mean over samples, whatever the masks."""
 
-    def loss(self, output, batch, *, axis_name):
-        error = jnp.mean(jnp.square(output.image - batch["target"]))
-        if axis_name is not None:
-            error = jax.lax.pmean(error, axis_name)
+    def loss(self, ctx, output, batch, extras):
+        error = jnp.mean(jnp.square(output.image - batch.target))
+        if ctx.axis_name is not None:
+            error = jax.lax.pmean(error, ctx.axis_name)
         return error, {}
 
 

@@ -1,6 +1,6 @@
 """Training of GiftNet: iSSAM's pixel loss, and distillation of relations from a teacher.
 
-The teacher (systems/giftnet_teacher.py) is a network of the training state beside the model. Its
+The teacher (teacher.py) is a network of the training state beside the model. Its
 maps are made before the gradient is taken: nothing of it changes, and nothing of it is exported.
 
 Source: specs/giftnet 3 and 4. What the paper leaves open is a field of `RelationConfig`.
@@ -17,9 +17,17 @@ import jax.numpy as jnp
 from jaxharm.config import TrainConfig
 from jaxharm.errors import InputError
 from jaxharm.fields import Natural, NonNegative, Positive, check_fields
-from jaxharm.interfaces import Array, Batch, Metrics, Output, TrainState
+from jaxharm.interfaces import (
+    Array,
+    DeviceBatch,
+    Extras,
+    Metrics,
+    Output,
+    StepContext,
+    TrainState,
+)
 from jaxharm.losses.reduction import reduce_ratio
-from jaxharm.papers.giftnet.figures import NETWORK_TEACHER, explain
+from jaxharm.papers.giftnet.figures import explain, without_codes
 from jaxharm.papers.giftnet.model import GiftNet
 from jaxharm.papers.giftnet.relation import (
     Distance,
@@ -31,6 +39,7 @@ from jaxharm.papers.giftnet.relation import (
     unit_features,
 )
 from jaxharm.papers.giftnet.teacher import (
+    NETWORK_TEACHER,
     TEACHER,
     TeacherObjective,
     TeacherSystem,
@@ -54,7 +63,7 @@ class RelationConfig:
         features: of the student: its transformed skips, or the encoder's own maps (also where no
             module stands on the skips).
         levels: 0 is the deepest skip; depth - 1 is the bottleneck, of both networks as it is.
-        similarity, positions, distance: see objectives/relation.py.
+        similarity, positions, distance: see relation.py.
         joint: the teacher goes on learning beside the student, with the same optimizer.
     """
 
@@ -92,8 +101,12 @@ class GiftNetObjective:
         check_fields(self)
 
 
+# Per sample: the teacher's maps, one per level of the objective; empty without a teacher.
+TeacherMaps = Extras[tuple[Array, ...], None]
+
+
 @dataclass(frozen=True)
-class GiftNetSystem(SupervisedSystem):
+class GiftNetSystem(SupervisedSystem[GiftNetObjective, TeacherMaps]):
     """GiftNet under `GiftNetObjective`."""
 
     MODEL = GiftNet
@@ -109,7 +122,7 @@ class GiftNetSystem(SupervisedSystem):
             )
         return super().from_config(config, total_steps=total_steps)
 
-    def init(self, key: Array, batch: Batch) -> TrainState:
+    def init(self, key: Array, batch: DeviceBatch) -> TrainState:
         """See `interfaces.System`. The teacher's weights are random until `with_pretrained`."""
         state = super().init(key, batch)
         if not self._distils:
@@ -124,7 +137,7 @@ class GiftNetSystem(SupervisedSystem):
             InputError: no teacher is named, it is absent or damaged, it is no teacher or of
                 another width, or it was trained with image fusion.
         """
-        objective = self.config.objective
+        objective = self.objective
         if not self._distils or (objective.rd.joint and objective.teacher is None):
             return state
         if objective.teacher is None:
@@ -137,33 +150,34 @@ class GiftNetSystem(SupervisedSystem):
         return self._with_teacher(state, teacher)
 
     def step(
-        self, state: TrainState, batch: Batch, *, axis_name: str | None
+        self, state: TrainState, batch: DeviceBatch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
         """One optimization step; see `interfaces.System`."""
-        if not self._distils:
-            return super().step(state, batch, axis_name=axis_name)
-        maps = self.teacher_maps(state, batch, axis_name=axis_name)
-        inputs = {**batch, **{f"teacher{i}": found for i, found in enumerate(maps)}}
-        stepped, metrics = super().step(state, inputs, axis_name=axis_name)
-        if self.config.objective.rd.joint:
+        stepped, metrics = super().step(state, batch, axis_name=axis_name)
+        if self._distils and self.objective.rd.joint:
             teacher = self._teacher_state(state)
             teacher, terms = self.teacher_system.step(teacher, batch, axis_name=axis_name)
             stepped = self._with_teacher(stepped, teacher)
             metrics |= {f"teacher_{name}": term for name, term in terms.items()}
         return stepped, metrics
 
+    def before_loss(self, ctx: StepContext, state: TrainState, batch: DeviceBatch) -> TeacherMaps:
+        """See `SupervisedSystem.before_loss`: what the student is compared with."""
+        if not self._distils:
+            return Extras((), None)
+        return Extras(tuple(self.teacher_maps(state, batch, axis_name=ctx.axis_name)), None)
+
     def loss(
-        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+        self, ctx: StepContext, output: Output, batch: DeviceBatch, extras: TeacherMaps
     ) -> tuple[Array, Metrics]:
         """See `SupervisedSystem.loss`; the terms are "fnmse_loss" and "rd_loss"."""
-        objective = self.config.objective
-        ratio = reduce_ratio(pixel_error(output, batch, objective.min_area), axis_name)
+        objective = self.objective
+        ratio = reduce_ratio(pixel_error(output, batch, objective.min_area), ctx.axis_name)
         total, terms = ratio[0] / ratio[1], {"fnmse_loss": ratio}
         if self._distils:
-            maps = self.student_maps(output, batch["mask"])
-            teachers = [batch[f"teacher{i}"] for i in range(len(maps))]
-            ratio = self.distillation(maps, teachers, batch["mask"])
-            value, images = reduce_ratio(ratio, axis_name)
+            maps = self.student_maps(output, batch.mask)
+            ratio = self.distillation(maps, extras.per_sample, batch.mask)
+            value, images = reduce_ratio(ratio, ctx.axis_name)
             images = jnp.maximum(images, 1.0)  # no image with a foreground: the loss is 0
             total += objective.rd.weight * value / images
             terms["rd_loss"] = value, images
@@ -184,12 +198,12 @@ class GiftNetSystem(SupervisedSystem):
         return self._compared(self.student_features(output), mask)
 
     def teacher_maps(
-        self, state: TrainState, batch: Batch, *, axis_name: str | None = None
+        self, state: TrainState, batch: DeviceBatch, *, axis_name: str | None = None
     ) -> list[Array]:
         """The same of the teacher, cut off from any gradient."""
         inputs = self.teacher_system.prepare(batch)
         features = self.teacher_features(state, inputs, axis_name)
-        return jax.lax.stop_gradient(self._compared(features, inputs["mask"]))
+        return jax.lax.stop_gradient(self._compared(features, inputs.mask))
 
     def distillation(
         self, students: Sequence[Array], teachers: Sequence[Array], mask: Array
@@ -198,7 +212,7 @@ class GiftNetSystem(SupervisedSystem):
 
         Source: specs/giftnet 3.3.
         """
-        rd, masks = self.config.objective.rd, self.level_masks(mask)
+        rd, masks = self.objective.rd, self.level_masks(mask)
         levels = [
             map_distance(student, teacher, small, positions=rd.positions, distance=rd.distance)
             for student, teacher, small in zip(students, teachers, masks, strict=True)
@@ -208,21 +222,21 @@ class GiftNetSystem(SupervisedSystem):
     def student_features(self, output: Output) -> list[Array]:
         """The features of the model's output that are compared, per level of the objective."""
         encoder = output.aux["encoder"]
-        transformed = self.config.objective.rd.features == "transformed"
+        transformed = self.objective.rd.features == "transformed"
         skips = output.aux["transformed_skips"] if transformed else encoder[-2::-1]
         return self._at_levels([*skips, encoder[-1]])
 
     def teacher_features(
-        self, state: TrainState, inputs: Batch, axis_name: str | None
+        self, state: TrainState, inputs: DeviceBatch, axis_name: str | None
     ) -> list[Array]:
         """The same of the teacher; `inputs` are prepared for it."""
-        joint = self.config.objective.rd.joint
+        joint = self.objective.rd.joint
         collections = state.collections[NETWORK_TEACHER]
         variables = {"params": state.params[NETWORK_TEACHER], **collections}
         output, _ = self.teacher_system.module(axis_name).apply(
             jax.lax.stop_gradient(variables),
-            inputs["composite"],
-            inputs["mask"],
+            inputs.composite,
+            inputs.mask,
             train=joint,
             mutable=list(collections),
         )
@@ -231,10 +245,10 @@ class GiftNetSystem(SupervisedSystem):
 
     def _at_levels(self, deepest_skip_first: Sequence[Array]) -> list[Array]:
         """The levels of the objective; the bottleneck stands last."""
-        return [deepest_skip_first[i] for i in self.config.objective.rd.levels]
+        return [deepest_skip_first[i] for i in self.objective.rd.levels]
 
     def _compared(self, features: Sequence[Array], mask: Array) -> list[Array]:
-        rd = self.config.objective.rd
+        rd = self.objective.rd
         if rd.mode == "feature":
             return [unit_features(found) for found in features]
         return [
@@ -247,20 +261,30 @@ class GiftNetSystem(SupervisedSystem):
         finest_first = masks_per_level(mask.astype(jnp.float32), self.config.model.depth)
         return self._at_levels([*finest_first[-2::-1], finest_first[-1]])
 
-    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
-        """See `interfaces.System` and giftnet_maps.py."""
-        return explain(self, state, batch)
+    def figures(self, state: TrainState, batch: DeviceBatch) -> dict[str, Array]:
+        """See `interfaces.System` and figures.py."""
+        inputs, variables = self.prepare(batch), self.variables(state)
+        output = self.apply(variables, inputs)
+        features = {"student": self.student_features(output)}
+        # Exported weights have no teacher.
+        if NETWORK_TEACHER in state.params and inputs.target is not None:
+            prepared = self.teacher_system.prepare(inputs)
+            features["teacher"] = self.teacher_features(state, prepared, None)
+        masks = self.level_masks(inputs.mask)
+        without = without_codes(variables)
+        plain = None if without is None else self.apply(without, inputs).image
+        return explain(output, plain, inputs.mask, features, masks)
 
     # The teacher in the training state ----------------------------------------------------
 
     @property
     def _distils(self) -> bool:
-        return self.config.objective.rd.weight > 0
+        return self.objective.rd.weight > 0
 
     @property
     def teacher_system(self) -> TeacherSystem:
         """The teacher as a system of its own, of this run's width."""
-        objective = self.config.objective
+        objective = self.objective
         model = teacher_config(
             self.config.model, skips=objective.teacher_skips, use_mask=objective.teacher_use_mask
         )
@@ -283,7 +307,7 @@ class GiftNetSystem(SupervisedSystem):
         )
 
     def _with_teacher(self, state: TrainState, teacher: TrainState) -> TrainState:
-        joint = self.config.objective.rd.joint
+        joint = self.objective.rd.joint
         optimizer = {NETWORK_TEACHER: teacher.opt_state[NETWORK]} if joint else {}
         return state.replace(
             params={**state.params, NETWORK_TEACHER: teacher.params[NETWORK]},

@@ -13,16 +13,18 @@ from typing import Any, Literal
 
 from jaxharm.errors import InputError
 from jaxharm.fields import check_fields
-from jaxharm.interfaces import Array, Batch, Metrics, Output
+from jaxharm.interfaces import Array, DeviceBatch, Metrics, NoExtras, Output, StepContext
 from jaxharm.losses.pixel import absolute_error, squared_error
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
 from jaxharm.papers.issam.model import Issam, IssamConfig
 from jaxharm.papers.issam.unet import UNetConfig
+from jaxharm.schema import present
 from jaxharm.training.supervised import SupervisedSystem
 from jaxharm.weights.portable import load_variables
 
 TEACHER = "giftnet_teacher"  # registry name
+NETWORK_TEACHER = "teacher"  # its name in the training state of a GiftNet
 # Options of the backbone that decide which features there are; the teacher's must be the same.
 _SHARED = ("depth", "base_channels", "max_channels", "batch_norm_from")
 
@@ -49,23 +51,23 @@ class TeacherObjective:
 
 
 @dataclass(frozen=True)
-class TeacherSystem(SupervisedSystem):
+class TeacherSystem(SupervisedSystem[TeacherObjective, NoExtras]):
     """Reconstruction of real photographs: what a batch calls `composite` is not looked at."""
 
     MODEL = Issam
 
-    def prepare(self, batch: Batch) -> dict[str, Array]:
+    def prepare(self, batch: DeviceBatch) -> DeviceBatch:
         """See `SupervisedSystem.prepare`; the network's input is the target."""
         prepared = super().prepare(batch)
-        return {**prepared, "composite": prepared["target"]}
+        return prepared.replace(composite=present(prepared.target, "target"))
 
     def loss(
-        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+        self, ctx: StepContext, output: Output, batch: DeviceBatch, extras: NoExtras
     ) -> tuple[Array, Metrics]:
         """See `SupervisedSystem.loss`; the term is named "reconstruction_loss"."""
-        error = squared_error if self.config.objective.distance == "l2" else absolute_error
-        ratio = error(normalize(output.aux["raw"]), normalize(batch["target"]))
-        ratio = reduce_ratio(ratio, axis_name)
+        error = squared_error if self.objective.distance == "l2" else absolute_error
+        target = present(batch.target, "target")
+        ratio = reduce_ratio(error(normalize(output.aux["raw"]), normalize(target)), ctx.axis_name)
         return ratio[0] / ratio[1], {"reconstruction_loss": ratio}
 
 

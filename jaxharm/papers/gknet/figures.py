@@ -3,29 +3,29 @@
 Source: specs/gknet 11 (visualization hooks).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
-from jaxharm.interfaces import Array, Batch, TrainState
+from jaxharm.interfaces import Array, DeviceBatch, Params
+from jaxharm.papers.gknet.config import GKNetConfig
 from jaxharm.papers.gknet.lre import shrink, token_grid
 from jaxharm.papers.gknet.model import foreground
-
-if TYPE_CHECKING:
-    from jaxharm.papers.gknet.system import GKNetSystem
 
 _MOST_CELLS = 16  # kernels drawn along each side
 _POINT, _REST = 1.0, 0.35  # brightness of the chosen point, and of the rest of the foreground
 
 
 def explain(
-    system: "GKNetSystem",
-    state: TrainState,
-    batch: Batch,
+    module: nn.Module,
+    config: GKNetConfig,
+    variables: Params,
+    inputs: DeviceBatch,
     point: tuple[float, float] | None = None,
 ) -> dict[str, Array]:
-    """Kernels, attention, fusion; see `systems.base.System.maps`.
+    """Kernels, attention, fusion; see `interfaces.System.figures`.
 
     Per modulated level: the kernels on a grid of positions, mean over the channels, without the
     identity (gray is 0, each image has its own range), and how far the kernels of each position
@@ -33,19 +33,15 @@ def explain(
     brightest is most). Per level: a bar per channel, the share of the global feature.
 
     Args:
-        system, state, batch: as for `System.maps`.
+        module, config, variables: the network.
+        inputs: images in [0,1].
         point: row and column of the point, as shares of the image; None: the foreground's token
             nearest to the foreground's center. The whole batch has the same.
     """
-    inputs, config = system.prepare(batch), system.config.model
-    size = inputs["mask"].shape[1:3]
+    size = inputs.mask.shape[1:3]
     output: Any
-    output, captured = system.module().apply(
-        system.variables(state),
-        inputs["composite"],
-        inputs["mask"],
-        train=False,
-        mutable=["intermediates"],
+    output, captured = module.apply(
+        variables, inputs.composite, inputs.mask, train=False, mutable=["intermediates"]
     )
     inner: Any = captured["intermediates"]
     found = {}
@@ -56,7 +52,7 @@ def explain(
         length = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(change), (-2, -1)), 3))
         found[f"kernel strength {scale}"] = _enlarged(_to_most(length), size)
     if config.lre_depth:
-        found |= _attention(inner["lre"], output.aux["reference"], inputs["mask"], config, point)
+        found |= _attention(inner["lre"], output.aux["reference"], inputs.mask, config, point)
     for level in config.levels if config.scf_mode == "sk" else ():
         weights = inner[f"kpb{level}"]["scf"]["weights"][0]
         found[f"global share of channels 1/{1 << level}"] = _bars(weights[:, 0], size)
@@ -64,7 +60,11 @@ def explain(
 
 
 def _attention(
-    captured: Any, reference: Array, mask: Array, config: Any, point: tuple[float, float] | None
+    captured: Any,
+    reference: Array,
+    mask: Array,
+    config: GKNetConfig,
+    point: tuple[float, float] | None,
 ) -> dict[str, Array]:
     """The foreground with its point, and the point's attention in every layer."""
     size = mask.shape[1:3]
@@ -98,7 +98,7 @@ def _nearest_to_center(share: Array) -> Array:
     return jnp.argmin(jnp.where(fullest, distance, jnp.inf).reshape(b, -1), -1)
 
 
-def _without_identity(kernels: Array, config: Any) -> Array:
+def _without_identity(kernels: Array, config: GKNetConfig) -> Array:
     """The kernels as a change of the feature."""
     size = kernels.shape[-1]
     if config.mod_residual:

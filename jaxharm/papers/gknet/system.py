@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxharm.fields import NonNegative, Positive, check_fields
-from jaxharm.interfaces import Array, Batch, Metrics, Output, TrainState
+from jaxharm.interfaces import (
+    Array,
+    DeviceBatch,
+    Metrics,
+    NoExtras,
+    Output,
+    StepContext,
+    TrainState,
+)
 from jaxharm.losses.pixel import absolute_error, foreground_normalized_error, squared_error
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
 from jaxharm.papers.gknet.figures import explain
 from jaxharm.papers.gknet.model import GKNet, foreground
+from jaxharm.schema import present
 from jaxharm.training.supervised import SupervisedSystem
 
 
@@ -39,28 +48,29 @@ class GKNetObjective:
 
 
 @dataclass(frozen=True)
-class GKNetSystem(SupervisedSystem):
+class GKNetSystem(SupervisedSystem[GKNetObjective, NoExtras]):
     """GKNet under `GKNetObjective`."""
 
     MODEL = GKNet
 
     def loss(
-        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+        self, ctx: StepContext, output: Output, batch: DeviceBatch, extras: NoExtras
     ) -> tuple[Array, Metrics]:
         """See `SupervisedSystem.loss`; the term is named "<loss>_loss"."""
-        objective = self.config.objective
-        images = output.image, batch["target"]
+        objective = self.objective
+        images = output.image, present(batch.target, "target")
         if objective.loss_space == "imagenet":
             images = normalize(images[0]), normalize(images[1])
         if objective.loss == "fn_mse":
-            mask = foreground(self.config.model, batch["mask"])
+            mask = foreground(self.config.model, batch.mask)
             ratio = foreground_normalized_error(*images, mask, min_area=objective.a_min)
         else:
             error = squared_error if objective.loss == "mse" else absolute_error
             ratio = error(*images)
-        ratio = reduce_ratio(ratio, axis_name)
+        ratio = reduce_ratio(ratio, ctx.axis_name)
         return objective.weight * ratio[0] / ratio[1], {f"{objective.loss}_loss": ratio}
 
-    def maps(self, state: TrainState, batch: Batch) -> dict[str, Array]:
-        """See `interfaces.System` and gknet_maps.py."""
-        return explain(self, state, batch)
+    def figures(self, state: TrainState, batch: DeviceBatch) -> dict[str, Array]:
+        """See `interfaces.System` and figures.py."""
+        inputs = self.prepare(batch)
+        return explain(self.module(), self.config.model, self.variables(state), inputs)

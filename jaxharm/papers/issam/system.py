@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from jaxharm.fields import Positive, check_fields
-from jaxharm.interfaces import Array, Metrics, Output
+from jaxharm.interfaces import Array, DeviceBatch, Metrics, NoExtras, Output, StepContext
 from jaxharm.losses.pixel import foreground_normalized_error
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
 from jaxharm.papers.issam.model import Issam
+from jaxharm.schema import present
 from jaxharm.training.supervised import SupervisedSystem
 
 
@@ -26,22 +27,21 @@ class IssamObjective:
 
 
 @dataclass(frozen=True)
-class IssamSystem(SupervisedSystem):
+class IssamSystem(SupervisedSystem[IssamObjective, NoExtras]):
     """iSSAM (or GiftNet without distillation) under `IssamObjective`."""
 
     MODEL = Issam
 
     def loss(
-        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+        self, ctx: StepContext, output: Output, batch: DeviceBatch, extras: NoExtras
     ) -> tuple[Array, Metrics]:
         """See `SupervisedSystem.loss`; the term is named "fnmse_loss"."""
-        ratio = pixel_error(output, batch, self.config.objective.min_area)
-        ratio = reduce_ratio(ratio, axis_name)
+        ratio = pixel_error(output, batch, self.objective.min_area)
+        ratio = reduce_ratio(ratio, ctx.axis_name)
         return ratio[0] / ratio[1], {"fnmse_loss": ratio}
 
 
-def pixel_error(output: Output, batch: dict[str, Array], min_area: float) -> tuple[Array, Array]:
+def pixel_error(output: Output, batch: DeviceBatch, min_area: float) -> tuple[Array, Array]:
     """`foreground_normalized_error` of the network's image, in normalized colors."""
-    return foreground_normalized_error(
-        normalize(output.aux["raw"]), normalize(batch["target"]), batch["mask"], min_area=min_area
-    )
+    images = normalize(output.aux["raw"]), normalize(present(batch.target, "target"))
+    return foreground_normalized_error(*images, batch.mask, min_area=min_area)

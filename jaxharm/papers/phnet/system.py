@@ -15,7 +15,16 @@ from flax import linen as nn
 
 from jaxharm.config import TrainConfig
 from jaxharm.fields import NonNegative, Positive, Probability, check_fields
-from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
+from jaxharm.interfaces import (
+    Array,
+    DeviceBatch,
+    Metrics,
+    NoExtras,
+    Output,
+    Params,
+    StepContext,
+    TrainState,
+)
 from jaxharm.losses.pixel import (
     foreground_normalized_error,
     masked_absolute_error,
@@ -24,6 +33,7 @@ from jaxharm.losses.pixel import (
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.papers.phnet.losses import gradient_difference, gray_world_error, psnr_loss
 from jaxharm.papers.phnet.model import BATCH_NORM_STEPS, STEPS, PHNet
+from jaxharm.schema import present
 from jaxharm.training.supervised import SupervisedSystem
 
 # Biases in front of a normalization: their true gradient is zero.
@@ -66,7 +76,7 @@ class PHNetObjective:
 
 
 @dataclass(frozen=True)
-class PHNetSystem(SupervisedSystem):
+class PHNetSystem(SupervisedSystem[PHNetObjective, NoExtras]):
     """PHNet under `PHNetObjective`."""
 
     MODEL = PHNet
@@ -85,12 +95,9 @@ class PHNetSystem(SupervisedSystem):
         return super().module(None if self._local else axis_name)
 
     def step(
-        self, state: TrainState, batch: Batch, *, axis_name: str | None
+        self, state: TrainState, batch: DeviceBatch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
         """One optimization step; see `interfaces.System`."""
-        if self.config.objective.color:
-            share = state.step.astype(jnp.float32) / self.total_steps
-            batch = {**batch, "progress": jnp.full(len(batch["mask"]), share)}
         state, metrics = super().step(state, batch, axis_name=axis_name)
         if self._local and axis_name is not None:
             collections = jax.lax.pmean(state.collections, axis_name)
@@ -98,11 +105,11 @@ class PHNetSystem(SupervisedSystem):
         return state, metrics
 
     def loss(
-        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+        self, ctx: StepContext, output: Output, batch: DeviceBatch, extras: NoExtras
     ) -> tuple[Array, Metrics]:
         """See `SupervisedSystem.loss`; terms are named "psnr_loss" and so on."""
-        weights = self.config.objective
-        raw, target, mask = output.aux["raw"], batch["target"], batch["mask"]
+        weights = self.objective
+        raw, target, mask = output.aux["raw"], present(batch.target, "target"), batch.mask
         total = jnp.zeros(())
         terms: Metrics = {}
         ratios: dict[str, Any] = {
@@ -119,22 +126,23 @@ class PHNetSystem(SupervisedSystem):
         for name, ratio in ratios.items():
             weight = getattr(weights, name)
             if weight:
-                numerator, count = terms[f"{name}_loss"] = reduce_ratio(ratio(), axis_name)
+                numerator, count = terms[f"{name}_loss"] = reduce_ratio(ratio(), ctx.axis_name)
                 total += weight * numerator / count
         if weights.psnr:
-            error, count = reduce_ratio(squared_error(raw, target), axis_name)
+            error, count = reduce_ratio(squared_error(raw, target), ctx.axis_name)
             terms["psnr_loss"] = psnr_loss(error / count), jnp.ones(())
             total += weights.psnr * terms["psnr_loss"][0]
         if weights.color:
-            terms["color_loss"] = reduce_ratio(gray_world_error(raw), axis_name)
-            started = batch["progress"][0] >= weights.color_start
+            terms["color_loss"] = reduce_ratio(gray_world_error(raw), ctx.axis_name)
+            share = ctx.step.astype(jnp.float32) / ctx.total_steps
+            started = share >= weights.color_start
             # A sum over the batch, as released, not a mean.
             total += weights.color * started * terms["color_loss"][0]
         return total, terms
 
     @property
     def _local(self) -> bool:
-        return self.config.objective.bn_axis == "local"
+        return self.objective.bn_axis == "local"
 
 
 def _idle_biases(params: Params) -> Any:

@@ -3,8 +3,9 @@
 Source: specs/pih 4.2 and 5.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,17 @@ from flax import linen as nn
 
 from jaxharm.errors import InputError
 from jaxharm.fields import Positive, Probability, check_fields
-from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState, to_float
+from jaxharm.interfaces import (
+    Array,
+    DeviceBatch,
+    Extras,
+    Metrics,
+    Output,
+    Params,
+    StepContext,
+    TrainState,
+    to_float,
+)
 from jaxharm.losses.adversarial import logistic_error
 from jaxharm.losses.pixel import (
     absolute_error,
@@ -23,10 +34,9 @@ from jaxharm.losses.reduction import Ratio, reduce_ratio
 from jaxharm.papers.pih.discriminator import PIHDiscriminator, PIHDiscriminatorConfig
 from jaxharm.papers.pih.model import PIH
 from jaxharm.papers.pih.plate import fill_plate
-from jaxharm.training.adversarial import AdversarialSystem, Judge
-from jaxharm.training.updates import Network, Tag, step_key
-
-_UNPAIRED = ("composite", "mask", "background")
+from jaxharm.schema import Pair, present
+from jaxharm.training.adversarial import AdversarialSystem, Discriminate, Loss
+from jaxharm.training.updates import Network, Tag, single, step_key
 
 
 @dataclass(frozen=True)
@@ -79,25 +89,38 @@ class PIHObjective:
         check_fields(self)
 
 
+class Stream(NamedTuple):
+    """The stream that a step takes.
+
+    Attributes:
+        supervised: f32[], 1: pairs; 0: composites without ground truth.
+    """
+
+    supervised: Array
+
+
+StreamExtras = Extras[None, Stream]
+
+
 @dataclass(frozen=True)
-class PIHSystem(AdversarialSystem):
+class PIHSystem(AdversarialSystem[PIHObjective, StreamExtras]):
     """PIH under `PIHObjective`. Batches without a background plate get a filled one."""
 
     MODEL = PIH
 
-    def prepare(self, batch: Batch) -> dict[str, Array]:
+    def prepare(self, batch: DeviceBatch) -> DeviceBatch:
         """See `SupervisedSystem.prepare`; adds `background` where it is missing."""
         prepared = super().prepare(batch)
-        if "background" not in prepared:
-            prepared["background"] = fill_plate(prepared["composite"], prepared["mask"])
-        return prepared
+        if prepared.background is not None:
+            return prepared
+        return prepared.replace(background=fill_plate(prepared.composite, prepared.mask))
 
     def loss(
-        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+        self, ctx: StepContext, output: Output, batch: DeviceBatch, extras: StreamExtras
     ) -> tuple[Array, Metrics]:
         """See `SupervisedSystem.loss`; the term is named "l1_loss" and so on."""
-        objective = self.config.objective
-        image, target, mask = output.image, batch["target"], batch["mask"]
+        objective = self.objective
+        image, target, mask = output.image, present(batch.target, "target"), batch.mask
         if objective.reconstruction == "l1":
             ratio = absolute_error(image, target)
         else:
@@ -107,7 +130,7 @@ class PIHSystem(AdversarialSystem):
             }
             error = errors[objective.reconstruction]
             ratio = error(image, target, mask, min_area=objective.min_area)
-        ratio = reduce_ratio(ratio, axis_name)
+        ratio = reduce_ratio(ratio, ctx.axis_name)
         total = objective.recon_weight * ratio[0] / ratio[1]
         return total, {f"{objective.reconstruction}_loss": ratio}
 
@@ -116,111 +139,123 @@ class PIHSystem(AdversarialSystem):
     def discriminator(self, axis_name: str | None = None) -> nn.Module | None:
         """The U-Net, where the objective has an adversarial part."""
         del axis_name  # its norms depend on the weights alone
-        adversarial = self.config.objective.adversarial
-        return adversarial and PIHDiscriminator(adversarial.discriminator, dtype=self.dtype)
+        adversarial = self.objective.adversarial
+        if adversarial is None:
+            return None
+        return PIHDiscriminator(adversarial.discriminator, dtype=self.dtype)
 
-    def choose(self, state: TrainState, batch: Batch) -> dict[str, Array]:
-        """The images of the stream that this step takes, and `supervised` f32[b], 1 or 0.
+    def before_loss(self, ctx: StepContext, state: TrainState, batch: DeviceBatch) -> StreamExtras:
+        """See `SupervisedSystem.before_loss`: which stream the step takes."""
+        return Extras(None, Stream(self._supervised(state).astype(jnp.float32)))
+
+    def select_stream(self, state: TrainState, batch: DeviceBatch) -> DeviceBatch:
+        """The images of the stream that this step takes.
 
         The adversarial stream's composites stand in for the pairs' ones; `target` stays, as an
         example of a real image.
         """
-        ratio = self._adversarial.recon_ratio
-        pairs = {k: v for k, v in batch.items() if not k.startswith("unpaired_")}
-        count = len(batch["mask"])
+        ratio, other = self._adversarial.recon_ratio, batch.unpaired
+        batch = batch.replace(unpaired=None)
         if ratio == 1:
-            return {**pairs, "supervised": jnp.ones(count)}
-        if not {"unpaired_composite", "unpaired_mask"} <= set(batch):
+            return batch
+        if other is None:
             raise InputError(
                 f"objective.adversarial.recon_ratio={ratio} trains on composites without ground "
                 "truth as well, and the data have none: set data.unpaired.enabled=true"
             )
-        supervised = jax.random.uniform(step_key(state, Tag.STREAM)) < ratio
-        chosen = {**pairs, "supervised": jnp.full(count, supervised, jnp.float32)}
-        if "unpaired_background" in batch and "background" not in batch:
-            pairs["background"] = fill_plate(to_float(batch["composite"]), batch["mask"])
-        for name in _UNPAIRED:
-            if f"unpaired_{name}" in batch:
-                other = batch[f"unpaired_{name}"]
-                if pairs[name].dtype != other.dtype:
-                    other = to_float(other)
-                chosen[name] = jnp.where(supervised, pairs[name], other)
-        return chosen
+        own = Pair(batch.composite, batch.mask, batch.background)
+        if other.background is None:
+            own = dataclasses.replace(own, background=None)
+        elif own.background is None:
+            plate = fill_plate(to_float(batch.composite), batch.mask)
+            own = dataclasses.replace(own, background=plate)
+        supervised = self._supervised(state)
+        chosen = jax.tree.map(lambda a, b: _either(supervised, a, b), own, other)
+        return batch.replace(**chosen.arrays())
 
-    def before(
-        self, model: Network, batch: dict[str, Array], key: Array, axis_name: str | None
+    def before_step(
+        self, ctx: StepContext, model: Network, batch: DeviceBatch, extras: StreamExtras
     ) -> Network:
-        """The running statistics after the official code's pass over the targets, if asked for."""
+        """The running statistics after the official code's pass over the targets, where wanted."""
         if not self._adversarial.reference_bn_warm_pass:
             return model
         prepared = self.prepare(batch)
-        prepared["composite"] = prepared["target"]
+        prepared = prepared.replace(composite=prepared.target)
 
         def warm() -> Params:
-            return self.forward(model.params, model.collections, prepared, key, axis_name)[1]
+            return self.forward(ctx, model.params, model.collections, prepared)[1]
 
-        supervised = batch["supervised"][0] > 0
+        supervised = extras.shared.supervised > 0
         return model.replace(
             collections=jax.lax.cond(supervised, warm, lambda: dict(model.collections))
         )
 
-    def settle(self, old: Network, new: Network, batch: dict[str, Array]) -> Network:
+    def after_step(self, old: Network, new: Network, extras: StreamExtras) -> Network:
         """The updated discriminator, or the old one in steps that are not its own."""
         if self._adversarial.recon_with_gan:
             return new
-        supervised = batch["supervised"][0] > 0
+        supervised = extras.shared.supervised > 0
         return jax.tree.map(lambda a, b: jnp.where(supervised, a, b), old, new)
 
     def discriminator_loss(
         self,
-        judge: Judge,
+        ctx: StepContext,
+        discriminate: Discriminate,
         collections: Params,
         output: Output,
-        batch: dict[str, Array],
-        *,
-        axis_name: str | None,
-    ) -> tuple[Array, tuple[Params, Metrics]]:
+        batch: DeviceBatch,
+        extras: StreamExtras,
+    ) -> Loss:
         """Real images are real everywhere, the model's are fake where the mask is."""
-        logits, collections = judge(collections, output.image)
-        fake = reduce_ratio(logistic_error(logits, 1 - batch["mask"]), axis_name)
-        logits, collections = judge(collections, batch["target"])
-        real = reduce_ratio(logistic_error(logits, 1.0), axis_name)
+        logits, collections = discriminate(collections, output.image)
+        fake = reduce_ratio(logistic_error(logits, 1 - batch.mask), ctx.axis_name)
+        logits, collections = discriminate(collections, present(batch.target, "target"))
+        real = reduce_ratio(logistic_error(logits, 1.0), ctx.axis_name)
         total = 0.5 * self._gan_weight * (fake[0] / fake[1] + real[0] / real[1])
         return total, (collections, {"fake_loss": fake, "real_loss": real})
 
     def generator_loss(
         self,
-        judge: Judge,
+        ctx: StepContext,
+        discriminate: Discriminate,
         collections: Params,
         output: Output,
-        batch: dict[str, Array],
-        *,
-        axis_name: str | None,
-    ) -> tuple[Array, tuple[Params, Metrics]]:
+        batch: DeviceBatch,
+        extras: StreamExtras,
+    ) -> Loss:
         """The model's images should seem real everywhere, and in the supervised stream be right."""
-        logits, collections = judge(collections, output.image)
-        ratio = reduce_ratio(logistic_error(logits, 1.0), axis_name)
-        supervised = batch["supervised"][0]
+        logits, collections = discriminate(collections, output.image)
+        ratio = reduce_ratio(logistic_error(logits, 1.0), ctx.axis_name)
+        supervised = extras.shared.supervised
         counts = 1.0 if self._adversarial.recon_with_gan else 1.0 - supervised
         total = counts * self._gan_weight * ratio[0] / ratio[1]
-        terms: Metrics = {
-            "adversarial_loss": ratio,
-            "supervised": (supervised, jnp.ones((), jnp.float32)),
-        }
+        terms: Metrics = {"adversarial_loss": ratio, "supervised": single(supervised)}
         if self._adversarial.recon_ratio > 0:
-            reconstruction, own = self.loss(output, batch, axis_name=axis_name)
+            reconstruction, own = self.loss(ctx, output, batch, extras)
             total += supervised * reconstruction
             terms |= {name: _scaled(value, supervised) for name, value in own.items()}
         return total, (collections, terms)
 
+    def _supervised(self, state: TrainState) -> Array:
+        """bool[], whether the step that begins at `state` takes the pairs."""
+        if self.objective.adversarial is None or self._adversarial.recon_ratio == 1:
+            return jnp.ones((), bool)
+        return jax.random.uniform(step_key(state, Tag.STREAM)) < self._adversarial.recon_ratio
+
     @property
     def _adversarial(self) -> AdversarialConfig:
-        return self.config.objective.adversarial
+        assert self.objective.adversarial is not None  # asked only where there are two streams
+        return self.objective.adversarial
 
     @property
     def _gan_weight(self) -> float:
-        return 1.0 - self.config.objective.recon_weight
+        return 1.0 - self.objective.recon_weight
 
 
-def _scaled(ratio: Ratio, factor: Any) -> Ratio:
+def _either(first: Array, a: Array, b: Array) -> Array:
+    """`a` where `first`, else `b`; integers and floats meet as floats."""
+    return jnp.where(first, a, b if a.dtype == b.dtype else to_float(b))
+
+
+def _scaled(ratio: Ratio, factor: Array) -> Ratio:
     return factor * ratio[0], factor * ratio[1]

@@ -4,7 +4,7 @@ The generator does not change, so that a composite is worth a few hundred number
 of its first three stages, and the errors of the results of all four.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Array
+from jaxharm.interfaces import Array, StepContext
 from jaxharm.papers.propih.exit import stage_descriptor
 from jaxharm.papers.propih.painterly import style_errors
 from jaxharm.papers.propih.system import ProPIHSystem
 from jaxharm.papers.propih.vgg import COLLECTION
+from jaxharm.schema import HostBatch, present
 
 _FILE = "measured.npz"
 
@@ -44,9 +45,7 @@ class Measured(NamedTuple):
         )
 
 
-def measure(
-    system: ProPIHSystem, variables: Any, batches: Iterable[Mapping[str, np.ndarray]]
-) -> Measured:
+def measure(system: ProPIHSystem, variables: Any, batches: Iterable[HostBatch]) -> Measured:
     """Runs the generator over a set.
 
     Args:
@@ -62,10 +61,9 @@ def measure(
     ids: list[str] = []
     parts: list[tuple[np.ndarray, ...]] = []
     for batch in batches:
-        keep = batch["valid"] > 0
-        images = {k: batch[k] for k in ("composite", "mask", "background") if k in batch}
-        ids += np.asarray(batch["composite_id"])[keep].tolist()
-        parts.append(tuple(np.asarray(part)[:, keep] for part in run(variables, images)))
+        keep = present(batch.valid, "valid") > 0
+        ids += present(batch.composite_id, "composite_id")[keep].tolist()
+        parts.append(tuple(np.asarray(part)[:, keep] for part in run(variables, batch)))
     if not ids:
         raise InputError("the set of composites to learn from is empty")
     descriptors, style, content = (np.concatenate(pieces, 1) for pieces in zip(*parts, strict=True))
@@ -94,8 +92,9 @@ def _measure(system: ProPIHSystem, variables: Any, batch: Any) -> tuple[Array, A
     """Descriptors f32[3,b,d], style and content errors f32[4,b] of a batch."""
     prepared = system.prepare(batch)
     collections = {COLLECTION: variables[COLLECTION]}
-    output, _ = system.forward(variables["params"], collections, prepared, jax.random.key(0), None)
-    targets = system.targets(output, prepared["mask"])
+    ctx = StepContext(jnp.int32(0), 1, jax.random.key(0), None)
+    output, _ = system.forward(ctx, variables["params"], collections, prepared)
+    targets = system.targets(output, prepared.mask, variables[COLLECTION])
     content, layers = jax.lax.map(
         lambda image: system.image_errors(image, targets), output.aux["stages"]
     )
@@ -103,7 +102,5 @@ def _measure(system: ProPIHSystem, variables: Any, batch: Any) -> tuple[Array, A
     untouched = style_errors(output.aux["content_features"], targets.masks, targets.style)
     # Without any object all errors are those of no pixels: equal.
     style = style / jnp.maximum(jnp.sum(untouched, (1, 2)), 1e-12)[None]
-    descriptors = [
-        stage_descriptor(features, prepared["mask"]) for features in output.aux["features"]
-    ]
+    descriptors = [stage_descriptor(features, prepared.mask) for features in output.aux["features"]]
     return jnp.stack(descriptors[:-1]), style, content

@@ -34,6 +34,7 @@ from jaxharm.papers.propih.exit_measure import Measured, load_measured, measure,
 from jaxharm.papers.propih.hazard import decide, hazard_error
 from jaxharm.papers.propih.model import STAGES, ProPIHConfig, stage_macs
 from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
+from jaxharm.schema import HostBatch
 from jaxharm.training.optim import make_optimizer
 from jaxharm.weights.checkpoint import check_writable
 from jaxharm.weights.portable import RUN_WEIGHTS, load_variables, save_weights
@@ -62,7 +63,7 @@ class ExitHeadObjective:
         check_fields(self)
 
 
-OpenSet = Callable[[], AbstractContextManager[Iterable[Mapping[str, np.ndarray]]]]
+OpenSet = Callable[[], AbstractContextManager[Iterable[HostBatch]]]
 
 
 def train_exit_head(config: TrainConfig, workdir: Path, open_set: OpenSet) -> dict[str, Any]:

@@ -23,7 +23,16 @@ from flax import linen as nn
 from jaxharm.config import TrainConfig
 from jaxharm.errors import InputError
 from jaxharm.fields import NonNegative, check_fields
-from jaxharm.interfaces import Array, Batch, Metrics, Output, Params, TrainState
+from jaxharm.interfaces import (
+    Array,
+    DeviceBatch,
+    Extras,
+    Metrics,
+    Output,
+    Params,
+    StepContext,
+    TrainState,
+)
 from jaxharm.losses.reduction import Ratio, reduce_ratio
 from jaxharm.papers.propih.convert import load_encoder
 from jaxharm.papers.propih.discriminator import (
@@ -35,7 +44,8 @@ from jaxharm.papers.propih.image_gradient import image_losses
 from jaxharm.papers.propih.model import STAGES, ProPIH, StageNumber, stage_mask
 from jaxharm.papers.propih.painterly import content_error, style_errors, style_moments
 from jaxharm.papers.propih.vgg import COLLECTION
-from jaxharm.training.adversarial import AdversarialSystem, Judge
+from jaxharm.schema import present
+from jaxharm.training.adversarial import AdversarialSystem, Discriminate, Loss
 from jaxharm.training.supervised import NETWORK
 from jaxharm.weights.portable import load_variables
 
@@ -90,8 +100,12 @@ class Targets(NamedTuple):
     style: tuple[Any, ...]  # moments of the painting, per layer
 
 
+# Shared: the frozen encoder that the losses look through.
+EncoderExtras = Extras[None, Params]
+
+
 @dataclass(frozen=True)
-class ProPIHSystem(AdversarialSystem):
+class ProPIHSystem(AdversarialSystem[ProPIHObjective, EncoderExtras]):
     """ProPIH under `ProPIHObjective`. `background` is the painting; a batch must have it."""
 
     MODEL = ProPIH
@@ -115,9 +129,9 @@ class ProPIHSystem(AdversarialSystem):
             )
         return super().from_config(config, total_steps=total_steps)
 
-    def prepare(self, batch: Batch) -> dict[str, Array]:
+    def prepare(self, batch: DeviceBatch) -> DeviceBatch:
         """See `SupervisedSystem.prepare`; InputError without paintings."""
-        if "background" not in batch:
+        if batch.background is None:
             raise InputError(
                 "ProPIH trains on composites with their paintings, and these data have none: choose "
                 "data with paintings, such as coco_wikiart"
@@ -130,7 +144,7 @@ class ProPIHSystem(AdversarialSystem):
         Raises:
             InputError: no file is named, it is absent or damaged, or it holds other layers.
         """
-        objective = self.config.objective
+        objective = self.objective
         if objective.random_encoder:
             return state
         if objective.encoder is None:
@@ -146,42 +160,34 @@ class ProPIHSystem(AdversarialSystem):
         collections = {**state.collections[NETWORK], COLLECTION: encoder}
         return state.replace(collections={**state.collections, NETWORK: collections})
 
-    def predict(self, state: TrainState, batch: Batch) -> Output:
+    def predict(self, state: TrainState, batch: DeviceBatch) -> Output:
         """See `SupervisedSystem.predict`; nothing after `result_stage` is computed."""
-        number = self.config.objective.result_stage
+        number = self.objective.result_stage
         if number == STAGES:
             return super().predict(state, batch)
         given = self.prepare(batch)
-        images = (given["composite"], given["mask"], given["background"])
+        images = (given.composite, given.mask, given.background)
         module: Any = self.module()
         output: Output = module.apply(
             self.variables(state), *images, number=number, method="until_stage"
         )
         return output
 
-    def forward(
-        self,
-        params: Params,
-        collections: Params,
-        batch: dict[str, Array],
-        key: Array,
-        axis_name: str | None,
-    ) -> tuple[Output, dict[str, Params]]:
-        """See `SupervisedSystem.forward`; the output brings the encoder to the losses."""
-        output, updated = super().forward(params, collections, batch, key, axis_name)
-        return output.replace(aux={**output.aux, COLLECTION: collections[COLLECTION]}), updated
+    def before_loss(self, ctx: StepContext, state: TrainState, batch: DeviceBatch) -> EncoderExtras:
+        """See `SupervisedSystem.before_loss`."""
+        return Extras(None, state.collections[NETWORK][COLLECTION])
 
     # Losses -------------------------------------------------------------------------------
 
     def loss(
-        self, output: Output, batch: dict[str, Array], *, axis_name: str | None
+        self, ctx: StepContext, output: Output, batch: DeviceBatch, extras: EncoderExtras
     ) -> tuple[Array, Metrics]:
         """See `SupervisedSystem.loss`: content and style.
 
         The terms are "content_loss" and "style_loss", unweighted sums over all results, and
         "stage1_loss" ... , their weighted sums per stage.
         """
-        objective, count = self.config.objective, jnp.float32(len(batch["mask"]))
+        objective, count = self.objective, jnp.float32(len(batch.mask))
         stages = objective.supervise_stages
         names = ("coarse", "stages") if objective.supervise_coarse else ("stages",)
         images = jnp.stack([output.aux[name][k - 1] for k in stages for name in names])
@@ -191,23 +197,23 @@ class ProPIHSystem(AdversarialSystem):
             jnp.float32,
         )
         function = partial(_weighted_errors, self)
-        targets = self.targets(output, batch["mask"])
+        targets = self.targets(output, batch.mask, extras.shared)
         values, parts = image_losses(function, images, layers, targets)
         total, terms = jnp.float32(0), {}
         for stage, value in zip(stages, values.reshape(len(stages), -1), strict=True):
-            ratio = reduce_ratio((jnp.sum(value), count), axis_name)
+            ratio = reduce_ratio((jnp.sum(value), count), ctx.axis_name)
             terms[f"stage{stage}_loss"] = ratio
             total += ratio[0] / ratio[1]
         for index, name in enumerate(("content_loss", "style_loss")):
-            terms[name] = reduce_ratio((jnp.sum(parts[:, index]), count), axis_name)
+            terms[name] = reduce_ratio((jnp.sum(parts[:, index]), count), ctx.axis_name)
         return total, terms
 
-    def targets(self, output: Output, mask: Array) -> Targets:
+    def targets(self, output: Output, mask: Array, encoder: Params) -> Targets:
         """What results are compared with, from a training-mode output of the model."""
         masks = tuple(stage_mask(mask, k) for k in range(1, STAGES + 1))
         styles = style_moments(output.aux["style_features"])
         content = output.aux["content_features"][-1]
-        return jax.lax.stop_gradient(Targets(output.aux[COLLECTION], masks, content, styles))
+        return jax.lax.stop_gradient(Targets(encoder, masks, content, styles))
 
     def image_errors(self, image: Array, targets: Targets) -> tuple[Array, Array]:
         """Content error f32[b] and style errors f32[b,4,2] of results f32[b,h,w,3]."""
@@ -220,29 +226,30 @@ class ProPIHSystem(AdversarialSystem):
 
     def discriminator(self, axis_name: str | None = None) -> nn.Module | None:
         """The network, where the objective has one."""
-        objective = self.config.objective
+        objective = self.objective
         if objective.discriminator is None:
             return None
         shared = axis_name if objective.discriminator_statistics == "global" else None
-        return ProPIHDiscriminator(self._judge_config, axis_name=shared, dtype=self.dtype)
+        return ProPIHDiscriminator(self._discriminator_config, axis_name=shared, dtype=self.dtype)
 
     def discriminator_loss(
         self,
-        judge: Judge,
+        ctx: StepContext,
+        discriminate: Discriminate,
         collections: Params,
         output: Output,
-        batch: dict[str, Array],
-        *,
-        axis_name: str | None,
-    ) -> tuple[Array, tuple[Params, Metrics]]:
+        batch: DeviceBatch,
+        extras: EncoderExtras,
+    ) -> Loss:
         """Objects should be found in composites and results, and nothing in paintings."""
-        objective, stages = self.config.objective, self.config.objective.supervise_stages
+        objective, stages = self.objective, self.objective.supervise_stages
         results = [output.aux["stages"][k - 1] for k in stages]
-        maps = _judge_each(judge, collections, [batch["composite"], batch["background"], *results])
-        cells = object_cells(batch["mask"], self._judge_config)
+        seen = [batch.composite, present(batch.background, "background"), *results]
+        maps = _discriminate_each(discriminate, collections, seen)
+        cells = object_cells(batch.mask, self._discriminator_config)
         names = ("composite", "painting", *(f"result{k}" for k in stages))
         errors = {
-            name: _mean_square(found if name == "painting" else found - cells, axis_name)
+            name: _mean_square(found if name == "painting" else found - cells, ctx.axis_name)
             for name, found in zip(names, maps, strict=True)
         }
         composite, painting, *others = map(_value, errors.values())
@@ -252,28 +259,28 @@ class ProPIHSystem(AdversarialSystem):
 
     def generator_loss(
         self,
-        judge: Judge,
+        ctx: StepContext,
+        discriminate: Discriminate,
         collections: Params,
         output: Output,
-        batch: dict[str, Array],
-        *,
-        axis_name: str | None,
-    ) -> tuple[Array, tuple[Params, Metrics]]:
+        batch: DeviceBatch,
+        extras: EncoderExtras,
+    ) -> Loss:
         """The losses of `loss`, and no object should be found in the results."""
-        objective = self.config.objective
+        objective = self.objective
         results = [output.aux["stages"][k - 1] for k in objective.supervise_stages]
-        maps = _judge_each(judge, collections, results)
+        maps = _discriminate_each(discriminate, collections, results)
         summed = [jnp.sum(maps, 0)] if objective.gan_sum_before_mse else maps
-        ratios = [_mean_square(found, axis_name) for found in summed]
+        ratios = [_mean_square(found, ctx.axis_name) for found in summed]
         adversarial = sum(map(_value, ratios))
-        total, terms = self.loss(output, batch, axis_name=axis_name)
+        total, terms = self.loss(ctx, output, batch, extras)
         terms["adversarial_loss"] = (jnp.float32(adversarial), jnp.ones(()))
         return total + objective.adversarial_weight * adversarial, (collections, terms)
 
     @property
-    def _judge_config(self) -> ProPIHDiscriminatorConfig:
-        found: ProPIHDiscriminatorConfig = self.config.objective.discriminator
-        return found.fitted(self.config.data.image_size)
+    def _discriminator_config(self) -> ProPIHDiscriminatorConfig:
+        assert self.objective.discriminator is not None  # asked only where there is one
+        return self.objective.discriminator.fitted(self.config.data.image_size)
 
     def _compare(self, encoder: Params) -> None:
         """Warns where the checkpoint to start from was trained with another encoder."""
@@ -294,17 +301,19 @@ def _weighted_errors(
 
     `layers` f32[4] is 1 for the layers whose style counts.
     """
-    objective = system.config.objective
+    objective = system.objective
     content, style = system.image_errors(image, targets)
     parts = jnp.stack([jnp.sum(content), jnp.sum(style * layers[None, :, None])])
     weighted = objective.content_weight * parts[0] + objective.style_weight * parts[1]
     return weighted, parts
 
 
-def _judge_each(judge: Judge, collections: Params, images: Sequence[Array]) -> Array:
+def _discriminate_each(
+    discriminate: Discriminate, collections: Params, images: Sequence[Array]
+) -> Array:
     """The discriminator's maps f32[n,b,4,4,1], each image batch in a call of its own."""
     # Not by lax.map: XLA:CPU mixes up the collectives of that loop (synchronized norms) and crashes.
-    maps: Array = jax.vmap(lambda batch: judge(collections, batch)[0])(jnp.stack(images))
+    maps: Array = jax.vmap(lambda batch: discriminate(collections, batch)[0])(jnp.stack(images))
     return maps
 
 

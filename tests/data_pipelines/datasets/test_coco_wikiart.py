@@ -335,9 +335,9 @@ def test_the_commands_and_the_loader_work_on_it(tree, capsys):
     assert steps_per_epoch(config) == 1
     assert list(describe_sources(config)) == ["coco_wikiart"]
     with train_batches(config, seed=0) as batches:
-        assert next(batches)["background"].shape == (2, 32, 32, 3)
+        assert next(batches).background.shape == (2, 32, 32, 3)
     options = {"image_size": 32, "image_resize": "linear_aa", "mask_resize": "linear_aa"}
     with eval_batches(
         "coco_wikiart", data_dir=data, batch_size=2, paintings="coco_wikiart", **options
     ) as batches:
-        assert next(batches)["subset"].tolist() == ["wikiart"] * 2
+        assert next(batches).subset.tolist() == ["wikiart"] * 2

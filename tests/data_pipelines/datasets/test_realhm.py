@@ -38,7 +38,7 @@ def test_realhm_is_a_test_split_with_plates_and_binary_masks(realhm, tmp_path):
     np.testing.assert_array_equal(decode_mask(record), box_mask())  # in spite of the JPEG
     assert verify("realhm", tmp_path / "data") == []
     with eval_batches("realhm", data_dir=tmp_path / "data", image_size=32) as batches:
-        assert next(batches)["background"].shape == (16, 32, 32, 3)
+        assert next(batches).background.shape == (16, 32, 32, 3)
 
 
 @pytest.mark.parametrize(

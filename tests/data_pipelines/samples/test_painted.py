@@ -74,7 +74,7 @@ def pairs(batches) -> list[tuple[int, int]]:
     return [
         (int(composite[..., 0].max()) - 100, int(background[0, 0, 1]) - 10)
         for batch in batches
-        for composite, background in zip(batch["composite"], batch["background"], strict=True)
+        for composite, background in zip(batch.composite, batch.background, strict=True)
     ]
 
 
@@ -87,13 +87,13 @@ def test_one_object_of_a_photograph_lies_where_it_lay_squashed_to_the_square():
     seen = set()
     for batch in take(12):
         assert set(batch) == KEYS
-        np.testing.assert_array_equal(batch["target"], batch["composite"])
+        np.testing.assert_array_equal(batch.target, batch.composite)
         for i in range(4):
-            mask = np.rint(batch["mask"][i, ..., 0] * 255).astype(np.uint8)
+            mask = np.rint(batch.mask[i, ..., 0] * 255).astype(np.uint8)
             photo = np.zeros((32, 32, 3), np.uint8)
-            photo[..., 0] = batch["composite"][i][..., 0].max()
+            photo[..., 0] = batch.composite[i][..., 0].max()
             np.testing.assert_array_equal(
-                batch["composite"][i], blend(photo, batch["background"][i], mask)
+                batch.composite[i], blend(photo, batch.background[i], mask)
             )
             matches = [
                 level
@@ -134,11 +134,11 @@ def test_batches_depend_on_seed_and_step_only():
     for again in (take(3, start=3), take(6, dataclasses.replace(DATA, num_threads=3))[3:]):
         for one, other in zip(whole[3:], again, strict=True):
             for key in KEYS:
-                np.testing.assert_array_equal(one[key], other[key])
+                np.testing.assert_array_equal(one.arrays()[key], other.arrays()[key])
     halves = [take(2, process_index=i, process_count=2) for i in (0, 1)]
     for step in (0, 1):
-        joined = np.concatenate([half[step]["composite"] for half in halves])
-        np.testing.assert_array_equal(joined, whole[step]["composite"])
+        joined = np.concatenate([half[step].composite for half in halves])
+        np.testing.assert_array_equal(joined, whole[step].composite)
 
 
 def test_photographs_serve_as_paintings_but_never_as_their_own():
@@ -146,10 +146,10 @@ def test_photographs_serve_as_paintings_but_never_as_their_own():
     same = [MemorySource(3, photos=True)]
     for batch in take(8, objects=same, paintings=same):
         for i in range(4):
-            inside = batch["mask"][i, ..., 0] == 1
-            number = np.unique(batch["composite"][i][inside][:, 2])
+            inside = batch.mask[i, ..., 0] == 1
+            number = np.unique(batch.composite[i][inside][:, 2])
             assert len(number) == 1
-            assert number[0] != batch["background"][i, 0, 0, 2]
+            assert number[0] != batch.background[i, 0, 0, 2]
     one = MemorySource(1, photos=True)
     options = {"image_size": 8, "image_resize": "linear_aa", "mask_resize": "linear_aa"}
     samples = PaintedEvalSamples(one, [one], rows=ProcessRows(1, 0, 0, 1), **options)
@@ -159,7 +159,7 @@ def test_photographs_serve_as_paintings_but_never_as_their_own():
 
 def test_textures_serve_as_paintings():
     batch = take(1, objects=[MemorySource(3)], paintings=[TextureSource(3, 32)])[0]
-    assert batch["background"].shape == (4, 32, 32, 3)
+    assert batch.background.shape == (4, 32, 32, 3)
 
 
 def test_evaluation_passes_once_over_the_paintings():
@@ -172,10 +172,10 @@ def test_evaluation_passes_once_over_the_paintings():
             return list(batches)
 
     batches = passes(image_size=32, batch_size=3)
-    assert [batch["valid"].tolist() for batch in batches] == [[1, 1, 1], [1, 1, 0]]
+    assert [batch.valid.tolist() for batch in batches] == [[1, 1, 1], [1, 1, 0]]
     assert pairs(batches)[:5] == [(0, 0), (1, 1), (0, 2), (1, 3), (0, 4)]
-    assert batches[0]["composite_id"][2] == "00002_coco_0_on_wikiart_2"
-    assert passes(image_size=None, batch_size=3)[0]["composite"].shape == (1, 24, 40, 3)
+    assert batches[0].composite_id[2] == "00002_coco_0_on_wikiart_2"
+    assert passes(image_size=None, batch_size=3)[0].composite.shape == (1, 24, 40, 3)
 
 
 @pytest.mark.parametrize(
@@ -223,11 +223,11 @@ def test_folders_of_composites_masks_and_paintings_go_together_by_name(tmp_path)
     options = {"image_size": None, "image_resize": "linear_aa", "mask_resize": "linear_aa"}
     place = {"data_dir": tmp_path / "data", "paintings": "own"}
     with loader.eval_batches("examples", **place, **options) as batches:
-        found = {batch["composite_id"][0]: batch for batch in batches}
+        found = {batch.composite_id[0]: batch for batch in batches}
     assert set(found) == {"1", "2", "10"}
     inside = box_mask() == 255
     for number in (1, 2, 10):
-        batch = {key: value[0] for key, value in found[str(number)].items()}
+        batch = {key: value[0] for key, value in found[str(number)].arrays().items()}
         np.testing.assert_array_equal(batch["background"], random_image(seed=50 + number))
         for key in ("composite", "target"):
             np.testing.assert_array_equal(

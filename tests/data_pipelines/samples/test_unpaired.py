@@ -9,8 +9,8 @@ from support.memory_source import MemorySource
 from data_pipelines import loader
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.samples.placement import blend
-from jaxharm import schema
 from jaxharm.config import AugmentConfig, DataConfig, UnpairedConfig
+from jaxharm.schema import HostBatch
 
 NONE = UnpairedConfig(enabled=True, translate=0, brightness=0.0, contrast=0.0)
 PLAIN = DataConfig(
@@ -28,13 +28,13 @@ def with_unpaired(**changes) -> DataConfig:
     return dataclasses.replace(PLAIN, unpaired=dataclasses.replace(NONE, **changes))
 
 
-def take(sources, data: DataConfig, count: int = 3, **options) -> list[dict[str, np.ndarray]]:
+def take(sources, data: DataConfig, count: int = 3, **options) -> list[HostBatch]:
     with loader.train_batches_from(sources, data, seed=5, **options) as batches:
         return [next(batches) for _ in range(count)]
 
 
 def samples(batches) -> list[dict[str, np.ndarray]]:
-    return [{k: v[i] for k, v in batch.items()} for batch in batches for i in range(4)]
+    return [{k: v[i] for k, v in batch.arrays().items()} for batch in batches for i in range(4)]
 
 
 def as_u8(mask: np.ndarray) -> np.ndarray:
@@ -46,25 +46,26 @@ def test_off_there_are_no_such_keys_and_on_the_pairs_stay_the_same():
         take([MemorySource()], with_unpaired(enabled=enabled, jitter_pairs=False))
         for enabled in (False, True)
     )
-    added = {"unpaired_composite", "unpaired_mask", "unpaired_background"}
+    added = {"unpaired.composite", "unpaired.mask", "unpaired.background"}
     for without, batch in zip(off, on, strict=True):
-        assert set(batch) - set(without) == added
-        assert added < set(schema.device_arrays(batch))
-        for key, value in without.items():
-            np.testing.assert_array_equal(batch[key], value, err_msg=key)
+        arrays, pairs = batch.arrays(), without.arrays()
+        assert set(arrays) - set(pairs) == added
+        assert added < set(batch.for_devices().arrays())
+        for key, value in pairs.items():
+            np.testing.assert_array_equal(arrays[key], value, err_msg=key)
 
 
 def test_placements_lie_on_the_samples_own_plate_and_show_another_photograph():
     """Blue is the record's number; plates are 255 - real."""
     others = 0
     for sample in samples(take([MemorySource(background=True, **SQUARE)], PLAIN, 6)):
-        inside = sample["unpaired_mask"][..., 0] == 1
-        np.testing.assert_array_equal(sample["unpaired_background"], sample["background"])
-        outside = sample["unpaired_mask"][..., 0] == 0
+        inside = sample["unpaired.mask"][..., 0] == 1
+        np.testing.assert_array_equal(sample["unpaired.background"], sample["background"])
+        outside = sample["unpaired.mask"][..., 0] == 0
         np.testing.assert_array_equal(
-            sample["unpaired_composite"][outside], sample["background"][outside]
+            sample["unpaired.composite"][outside], sample["background"][outside]
         )
-        numbers = np.unique(sample["unpaired_composite"][inside][:, 2])
+        numbers = np.unique(sample["unpaired.composite"][inside][:, 2])
         assert len(numbers) == 1
         others += numbers[0] != 255 - sample["background"][0, 0, 2]
         rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
@@ -79,11 +80,11 @@ def test_placements_lie_on_the_samples_own_plate_and_show_another_photograph():
 
 def test_without_plates_the_photograph_is_the_ground_and_the_foreground_is_filled():
     for sample in samples(take([MemorySource(**SQUARE)], PLAIN)):
-        outside = sample["unpaired_mask"][..., 0] == 0
-        for key in ("unpaired_composite", "unpaired_background"):
+        outside = sample["unpaired.mask"][..., 0] == 0
+        for key in ("unpaired.composite", "unpaired.background"):
             np.testing.assert_array_equal(sample[key][outside], sample["target"][outside])
         assert "background" not in sample
-        assert np.any(sample["unpaired_background"] != sample["unpaired_composite"])
+        assert np.any(sample["unpaired.background"] != sample["unpaired.composite"])
 
 
 def test_pairs_with_plates_are_pasted_and_shifted_alike():
@@ -124,11 +125,11 @@ def test_ready_made_composites_come_as_they_are(photos):
     data = with_unpaired(composites="ready", composites_share=1.0, translate=9, brightness=0.3)
     seen = set()
     for sample in samples(take([MemorySource()], data, composites=[ready])):
-        number = int(sample["unpaired_composite"][0, 0, 2])
+        number = int(sample["unpaired.composite"][0, 0, 2])
         images = ready.images(number)
         expected = images["real" if photos else "composite"]
-        np.testing.assert_array_equal(sample["unpaired_composite"], expected)
-        np.testing.assert_array_equal(as_u8(sample["unpaired_mask"]), images["mask"])
+        np.testing.assert_array_equal(sample["unpaired.composite"], expected)
+        np.testing.assert_array_equal(as_u8(sample["unpaired.mask"]), images["mask"])
         seen.add(number)
     assert seen == {0, 1, 2}
 
@@ -138,8 +139,8 @@ def test_both_kinds_are_mixed_by_their_share():
     data = with_unpaired(composites="ready", composites_share=0.3)
     plated = MemorySource(2, background=True, height=40, width=60)
     mixed = samples(take([plated], data, 20, composites=[ready]))
-    share = np.mean([np.all(s["unpaired_background"][0, 0] == (254, 254, 255)) for s in mixed])
-    own = np.mean([np.array_equal(s["unpaired_background"], s["background"]) for s in mixed])
+    share = np.mean([np.all(s["unpaired.background"][0, 0] == (254, 254, 255)) for s in mixed])
+    own = np.mean([np.array_equal(s["unpaired.background"], s["background"]) for s in mixed])
     assert own == pytest.approx(0.7, abs=0.12)
     assert share >= 0.3 - 0.12
 
@@ -151,7 +152,7 @@ def test_soft_masks_stay_soft_and_an_empty_crop_does_no_harm():
     )
     batches = samples(take([MemorySource(background=True), MemorySource(3, background=True)], data))
     assert any(not sample["mask"].any() for sample in batches)
-    assert any(np.any((m > 0) & (m < 1)) for m in (s["unpaired_mask"] for s in batches))
+    assert any(np.any((m > 0) & (m < 1)) for m in (s["unpaired.mask"] for s in batches))
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.contexts import NO_EXTRAS, context
 from support.golden_recipe import fill_all, giftnet_override
 from support.system_cases import teacher_weights, tiny_batch, tiny_config
 
 from jaxharm import registry
 from jaxharm.convert import from_torch
 from jaxharm.errors import InputError
-from jaxharm.interfaces import TrainState
+from jaxharm.interfaces import Extras, TrainState
 from jaxharm.losses.pixel import foreground_normalized_error
 from jaxharm.nn.imagenet import normalize
 from jaxharm.papers.giftnet.relation import map_distance
-from jaxharm.papers.giftnet.system import NETWORK_TEACHER, GiftNetObjective, RelationConfig
-from jaxharm.papers.giftnet.teacher import TeacherConfig
+from jaxharm.papers.giftnet.system import GiftNetObjective, RelationConfig
+from jaxharm.papers.giftnet.teacher import NETWORK_TEACHER, TeacherConfig
 from jaxharm.papers.issam.model import IssamConfig
 from jaxharm.registry import make_system
+from jaxharm.schema import Batch
 from jaxharm.training import parallel
 from jaxharm.training.supervised import NETWORK
 from jaxharm.weights.portable import save_weights
@@ -57,8 +59,8 @@ def model_output():
     output, _ = jax.jit(
         lambda s, b: system.module().apply(
             {"params": s.params[NETWORK], **s.collections[NETWORK]},
-            b["composite"],
-            b["mask"],
+            b.composite,
+            b.mask,
             train=True,
             mutable=list(s.collections[NETWORK]),
         )
@@ -95,29 +97,25 @@ def test_golden_distillation(shared):
         opt_state={},
         ema={},
     )
-    batch = {
-        "composite": golden["composite_u8"],
-        "target": golden["real_u8"],
-        "mask": golden["mask"],
-    }
+    batch = Batch(golden["composite_u8"], golden["mask"], golden["real_u8"])
 
     @jax.jit
     def measure(state, batch):
         teachers = system.teacher_maps(state, batch)
-        prepared = system.prepare(batch) | {f"teacher{i}": t for i, t in enumerate(teachers)}
-        masks = system.level_masks(prepared["mask"])
+        prepared = system.prepare(batch)
+        masks = system.level_masks(prepared.mask)
 
         def results(params, train):
             output = system.module().apply(
                 {**system.variables(state), "params": params},
-                prepared["composite"],
-                prepared["mask"],
+                prepared.composite,
+                prepared.mask,
                 train=train,
                 mutable=list(state.collections[NETWORK]),
             )[0]
-            students = system.student_maps(output, prepared["mask"])
+            students = system.student_maps(output, prepared.mask)
             levels = [map_distance(*maps) for maps in zip(students, teachers, masks, strict=True)]
-            total, terms = system.loss(output, prepared, axis_name=None)
+            total, terms = system.loss(context(), output, prepared, Extras(teachers, None))
             return total, (students, terms, levels, normalize(output.aux["raw"]))
 
         params = state.params[NETWORK]
@@ -226,15 +224,13 @@ def test_the_teacher_sees_the_target_only():
     config = tiny_config("giftnet_teacher", batch_size=2)
     system = system_of(config)
     batch = tiny_batch(config)
-    other = {**batch, "composite": 255 - batch["composite"]}
-    np.testing.assert_array_equal(
-        system.prepare(batch)["composite"], system.prepare(other)["composite"]
-    )
+    other = batch.replace(composite=255 - batch.composite)
+    np.testing.assert_array_equal(system.prepare(batch).composite, system.prepare(other).composite)
     output = model_output()[0]
     prepared = system.prepare(batch)
-    value, terms = system.loss(output, prepared, axis_name=None)
+    value, terms = system.loss(context(), output, prepared, NO_EXTRAS)
     std = np.array([0.229, 0.224, 0.225])
-    expected = np.mean(np.square((np.asarray(output.aux["raw"]) - prepared["target"]) / std))
+    expected = np.mean(np.square((np.asarray(output.aux["raw"]) - prepared.target) / std))
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     assert set(terms) == {"reconstruction_loss"}
 
@@ -262,8 +258,8 @@ def test_every_option_changes_the_loss(changes):
     def loss(settings):
         system = system_of(tiny(**settings))
         teachers = system.teacher_maps(state, batch)
-        students = system.student_maps(output, batch["mask"])
-        value, images = system.distillation(students, teachers, batch["mask"])
+        students = system.student_maps(output, batch.mask)
+        value, images = system.distillation(students, teachers, batch.mask)
         return float(value / images)
 
     changed = loss(changes)
@@ -275,10 +271,9 @@ def test_every_option_changes_the_loss(changes):
 def test_a_batch_without_any_foreground_has_no_distillation_loss():
     system, state = start()
     output, batch = model_output()
-    batch = {**batch, "mask": jnp.zeros_like(batch["mask"])}
+    batch = batch.replace(mask=jnp.zeros_like(batch.mask))
     teachers = system.teacher_maps(state, batch)
-    inputs = {**batch, **{f"teacher{i}": t for i, t in enumerate(teachers)}}
-    total, terms = system.loss(output, inputs, axis_name=None)
+    total, terms = system.loss(context(), output, batch, Extras(teachers, None))
     assert np.isfinite(total)
     assert float(terms["rd_loss"][0]) == 0
 
@@ -286,9 +281,9 @@ def test_a_batch_without_any_foreground_has_no_distillation_loss():
 def test_a_foreground_that_vanishes_at_a_level_gives_a_finite_loss():
     system, state = start()
     output, batch = model_output()
-    mask = jnp.zeros_like(batch["mask"]).at[:, 6:8, 6:7].set(1.0)  # between samples
+    mask = jnp.zeros_like(batch.mask).at[:, 6:8, 6:7].set(1.0)  # between samples
     assert min(float(m.max()) for m in system.level_masks(mask)) == 0
-    teachers = system.teacher_maps(state, {**batch, "mask": mask})
+    teachers = system.teacher_maps(state, batch.replace(mask=mask))
     value, images = system.distillation(system.student_maps(output, mask), teachers, mask)
     assert images == len(mask)
     assert np.isfinite(value)
@@ -297,23 +292,25 @@ def test_a_foreground_that_vanishes_at_a_level_gives_a_finite_loss():
 # Explanation ----------------------------------------------------------------------------------
 
 
-def test_maps_have_the_size_of_the_batch():
+def test_figures_have_the_size_of_the_batch():
     system, state = start()
     batch = tiny_batch(system.config)
-    maps = jax.jit(system.maps)(state, batch)
+    figures = jax.jit(system.figures)(state, batch)
     expected = [
         f"relation 1/{n}, {w}" for n in (4, 2, 1) for w in ("student", "teacher", "difference")
     ]
     expected += [f"features changed, 1/{n}" for n in (4, 2, 1)]
-    assert sorted(maps) == sorted([*expected, "with codes of zero", "effect of the codes"])
-    for name, value in maps.items():
-        assert value.shape[:3] == batch["mask"].shape[:3], name
+    assert sorted(figures) == sorted([*expected, "with codes of zero", "effect of the codes"])
+    for name, value in figures.items():
+        assert value.shape[:3] == batch.mask.shape[:3], name
         assert value.shape[3] == (3 if name == "with codes of zero" else 1)
         assert 0 <= float(value.min()) <= float(value.max()) <= 1
-    background = batch["mask"] == 0
+    background = batch.mask == 0
     for n in (1,):  # nothing but the foreground is transformed
-        np.testing.assert_array_equal(np.asarray(maps[f"features changed, 1/{n}"])[background], 0)
-    assert float(maps["effect of the codes"].max()) > 0
+        np.testing.assert_array_equal(
+            np.asarray(figures[f"features changed, 1/{n}"])[background], 0
+        )
+    assert float(figures["effect of the codes"].max()) > 0
 
 
 def test_exported_weights_have_no_teacher_to_show():
@@ -322,8 +319,8 @@ def test_exported_weights_have_no_teacher_to_show():
         params={NETWORK: state.params[NETWORK]},
         collections={NETWORK: state.collections[NETWORK]},
     )
-    maps = jax.eval_shape(system.maps, alone, tiny_batch(system.config))
-    assert not [name for name in maps if "teacher" in name or "difference" in name]
+    figures = jax.eval_shape(system.figures, alone, tiny_batch(system.config))
+    assert not [name for name in figures if "teacher" in name or "difference" in name]
 
 
 # Bad input ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""GKNet's training: the losses, the protocols, maps of a prediction."""
+"""GKNet's training: the losses, the protocols, figures of a prediction."""
 
 import dataclasses
 import functools
@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.contexts import NO_EXTRAS, context
 from support.random_variables import QUICK_COMPILE
 from support.system_cases import tiny_batch, tiny_config
 
 from jaxharm.config_file import load_config
-from jaxharm.evaluation.padding import padded_maps
+from jaxharm.evaluation.padding import padded_figures
 from jaxharm.interfaces import Output
 from jaxharm.nn.imagenet import STD
 from jaxharm.papers.gknet.figures import explain
@@ -45,16 +46,16 @@ def start():
 
 
 @functools.cache
-def compiled_maps():
-    return jax.jit(start()[0].maps, compiler_options=QUICK_COMPILE)
+def compiled_figures():
+    return jax.jit(start()[0].figures, compiler_options=QUICK_COMPILE)
 
 
 def test_losses_are_what_they_are_called():
     system, _, batch = start()
     batch = system.prepare(batch)
-    image = jnp.asarray(np.random.default_rng(0).random(batch["target"].shape), jnp.float32)
-    error = np.asarray(image - batch["target"], np.float64)
-    area = np.maximum(np.asarray(batch["mask"]).sum((1, 2, 3)), 100)
+    image = jnp.asarray(np.random.default_rng(0).random(batch.target.shape), jnp.float32)
+    error = np.asarray(image - batch.target, np.float64)
+    area = np.maximum(np.asarray(batch.mask).sum((1, 2, 3)), 100)
     expected = {
         (("loss", "fn_mse"),): ((error**2).sum((1, 2, 3)) / (3 * area)).mean(),
         (("loss", "mse"),): (error**2).mean(),
@@ -63,34 +64,36 @@ def test_losses_are_what_they_are_called():
         (("a_min", 1e4),): ((error**2).sum((1, 2, 3)) / (3 * 1e4)).mean(),
     }
     for options, value in expected.items():
-        found, terms = tiny_system(**dict(options)).loss(Output(image), batch, axis_name=None)
+        found, terms = tiny_system(**dict(options)).loss(context(), Output(image), batch, NO_EXTRAS)
         assert float(found) == pytest.approx(value, rel=1e-5), options
         assert list(terms) == [f"{dict(options).get('loss', 'fn_mse')}_loss"]
 
 
-def test_maps_show_kernels_attention_and_fusion():
+def test_figures_show_kernels_attention_and_fusion():
     _, state, batch = start()
-    maps = compiled_maps()(state, batch)
+    figures = compiled_figures()(state, batch)
     names = {f"{what} 1/{n}" for what in ("kernels", "kernel strength") for n in (2, 4)}
     names |= {f"global share of channels 1/{n}" for n in (2, 4)}
     names |= {"point", "attention of the point, layer 1", "attention of the point, layer 2"}
-    assert set(maps) == names
-    for name, value in maps.items():
+    assert set(figures) == names
+    for name, value in figures.items():
         assert value.shape == (2, 64, 64, 1), name
         assert float(value.min()) >= 0, name
         assert float(value.max()) <= 1, name
         assert float(jnp.std(value)) > 0, name
     # The point is one token of 8x8 pixels, on the foreground.
-    point = np.asarray(maps["point"]) == 1
+    point = np.asarray(figures["point"]) == 1
     assert point.sum((1, 2, 3)).tolist() == [64, 64]
-    assert (np.asarray(batch["mask"])[point]).mean() > 0.5
+    assert (np.asarray(batch.mask)[point]).mean() > 0.5
 
 
 def test_the_point_can_be_chosen():
     system, state, batch = start()
-    at = functools.partial(explain, system, point=(0.99, 0.0))
-    maps = jax.jit(at, compiler_options=QUICK_COMPILE)(state, batch)
-    rows, columns = np.nonzero(np.asarray(maps["point"])[0, ..., 0] == 1)
+    at = functools.partial(explain, system.module(), system.config.model, point=(0.99, 0.0))
+    figures = jax.jit(at, compiler_options=QUICK_COMPILE)(
+        system.variables(state), system.prepare(batch)
+    )
+    rows, columns = np.nonzero(np.asarray(figures["point"])[0, ..., 0] == 1)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (56, 63, 0, 7)
 
 
@@ -107,9 +110,9 @@ def test_drawn_kernels_are_those_of_their_places():
 
 def test_odd_sizes_are_padded_and_cut():
     system, state, batch = start()
-    odd = {k: v[:, :50, :41] if np.ndim(v) == 4 else v for k, v in batch.items()}
-    maps = padded_maps(lambda b: compiled_maps()(state, b), system.config.model)(odd)
-    assert {value.shape for value in maps.values()} == {(2, 50, 41, 1)}
+    odd = batch.map_images(lambda image: image[:, :50, :41])
+    figures = padded_figures(lambda b: compiled_figures()(state, b), system.config.model)(odd)
+    assert {value.shape for value in figures.values()} == {(2, 50, 41, 1)}
 
 
 def test_protocols_have_the_published_values():

@@ -11,6 +11,7 @@ import optax
 import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
+from support.contexts import NO_EXTRAS, context
 from support.golden_recipe import fill_all, phnet_override
 from support.goldens import load_golden
 
@@ -20,6 +21,7 @@ from jaxharm.interfaces import Output
 from jaxharm.papers.phnet.model import PHNetConfig
 from jaxharm.papers.phnet.system import PHNetObjective
 from jaxharm.registry import make_system
+from jaxharm.schema import Batch
 from jaxharm.training.optim import make_optimizer
 from jaxharm.weights.name_map import from_torch
 
@@ -47,23 +49,19 @@ def golden_step(shared):
     config = TrainConfig(NAME, registry.model_config(NAME), PHNetObjective(), steps=1)
     system = make_system(config, total_steps=1)
     module = system.module()
-    batch = {
-        "composite": nhwc(arrays["image"]),
-        "mask": nhwc(arrays["mask"]),
-        "target": nhwc(arrays["real"]),
-    }
+    batch = Batch(*(nhwc(arrays[name]) for name in ("image", "mask", "real")))
 
     @jax.jit
     def run(variables):
         def loss(params):
             output, updated = module.apply(
                 {**variables, "params": params},
-                batch["composite"],
-                batch["mask"],
+                batch.composite,
+                batch.mask,
                 train=True,
                 mutable=["batch_stats"],
             )
-            total, terms = system.loss(output, batch, axis_name=None)
+            total, terms = system.loss(context(), output, batch, NO_EXTRAS)
             return total, (terms, updated, output.aux["raw"])
 
         return jax.value_and_grad(loss, has_aux=True)(variables["params"])
@@ -237,9 +235,9 @@ def test_idle_biases_can_be_frozen(start, frozen):
 def images(batch):
     """An output whose raw background is wrong, and a batch, for the loss alone."""
     rng = np.random.default_rng(1)
-    prepared = make().prepare({k: jnp.asarray(v) for k, v in batch.items()})
-    raw = jnp.asarray(rng.random(prepared["target"].shape), jnp.float32)
-    blended = raw * prepared["mask"] + prepared["composite"] * (1 - prepared["mask"])
+    prepared = make().prepare(jax.tree.map(jnp.asarray, batch))
+    raw = jnp.asarray(rng.random(prepared.target.shape), jnp.float32)
+    blended = raw * prepared.mask + prepared.composite * (1 - prepared.mask)
     return Output(blended, {"raw": raw}), prepared
 
 
@@ -247,7 +245,7 @@ def images(batch):
 def test_terms_of_weight_zero_are_not_computed(images, name):
     off = dict.fromkeys(("psnr", "fnmse", "gradient"), 0.0)
     system = make(PHNetObjective(**{**off, name: 2.0}))
-    total, terms = system.loss(*images, axis_name=None)
+    total, terms = system.loss(context(), *images, NO_EXTRAS)
     assert list(terms) == [f"{name}_loss"]
     value, count = terms[f"{name}_loss"]
     assert float(total) == pytest.approx(2 * float(value / count), rel=1e-6)
@@ -256,26 +254,25 @@ def test_terms_of_weight_zero_are_not_computed(images, name):
 def test_fnmse_on_the_blended_image_sees_no_background(images):
     output, batch = images
     perfect = dataclasses.replace(
-        output, image=batch["target"] * batch["mask"] + batch["target"] * (1 - batch["mask"])
+        output, image=batch.target * batch.mask + batch.target * (1 - batch.mask)
     )
     off = dict.fromkeys(("psnr", "gradient"), 0.0)
     for blended, expected_zero in ((True, True), (False, False)):
         system = make(PHNetObjective(fnmse=1.0, fnmse_on_blended=blended, **off))
-        total, _ = system.loss(perfect, batch, axis_name=None)
+        total, _ = system.loss(context(), perfect, batch, NO_EXTRAS)
         assert (float(total) < 1e-10) == expected_zero
 
 
 def test_color_term_starts_late(images, start, batch):
     output, prepared = images
     system = make(PHNetObjective(color=1.0, color_start=0.5))
-    without, _ = make().loss(output, prepared, axis_name=None)
-    for progress, counts in ((0.25, False), (0.5, True)):
-        full = {**prepared, "progress": jnp.full(4, progress)}
-        total, terms = system.loss(output, full, axis_name=None)
+    without, _ = make().loss(context(), output, prepared, NO_EXTRAS)
+    for step, counts in ((1, False), (2, True)):
+        total, terms = system.loss(context(step, 4), output, prepared, NO_EXTRAS)
         added = float(total - without)
         expected = float(terms["color_loss"][0]) if counts else 0.0
         assert added == pytest.approx(expected, abs=1e-5)
         assert float(terms["color_loss"][0]) > 1e-4
     step = functools.partial(system.step, axis_name=None)
-    _, metrics = jax.eval_shape(step, start, batch)  # the step supplies the progress
+    _, metrics = jax.eval_shape(step, start, batch)
     assert "color_loss" in metrics

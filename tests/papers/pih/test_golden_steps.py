@@ -9,12 +9,14 @@ import numpy as np
 import optax
 import pytest
 from papers.pih.golden_case import discriminator_variables, state_dict
+from support.contexts import context
 
 from jaxharm import convert
 from jaxharm.config import OptimConfig, TrainConfig
 from jaxharm.interfaces import TrainState
 from jaxharm.papers.pih.model import PIHConfig
 from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective, PIHSystem
+from jaxharm.schema import Batch, Pair
 from jaxharm.training.adversarial import DISCRIMINATOR
 from jaxharm.training.supervised import NETWORK
 from jaxharm.training.updates import Network, Tag, replace_networks, step_key
@@ -69,14 +71,15 @@ JUDGE_LEAVES = {
 def load(folder):
     """The recorded arrays, the batch of both streams, and the state of both networks."""
     golden = dict(np.load(folder / "training.npz"))
-    batch = {
-        "composite": golden["real_aug_u8"],
-        "mask": golden["mask_pair_u8"][..., None] / np.float32(255),
-        "target": golden["real_u8"],
-        "background": golden["bg_u8"],
-        "unpaired_composite": golden["comp_u8"],
-        "unpaired_mask": golden["mask_u8"][..., None] / np.float32(255),
-    }
+    masks = (golden[f"{name}_u8"][..., None] / np.float32(255) for name in ("mask_pair", "mask"))
+    own, other = masks
+    batch = Batch(
+        composite=golden["real_aug_u8"],
+        mask=own,
+        target=golden["real_u8"],
+        background=golden["bg_u8"],
+        unpaired=Pair(golden["comp_u8"], other),
+    )
     generator = convert.from_torch("pih", state_dict("base"), lowres=True)
     judge = discriminator_variables(state_dict("discriminator"))
     networks = {
@@ -107,7 +110,9 @@ def static(state, batch):
         SYSTEM,
         config=dataclasses.replace(CONFIG, objective=PIHObjective(adversarial=AdversarialConfig())),
     )
-    prepared = system.prepare(system.choose(state, batch))
+    prepared = system.prepare(system.select_stream(state, batch))
+    ctx = context(key=state.key)
+    extras = system.before_loss(ctx, state, batch)
     model, old = Network.of(state, NETWORK), Network.of(state, DISCRIMINATOR)
 
     def judge(params, spectral, images):
@@ -115,9 +120,9 @@ def static(state, batch):
         return system.discriminator().apply(variables, images, train=False), spectral
 
     def generate(params):
-        output, stats = system.forward(params, model.collections, prepared, state.key, None)
+        output, stats = system.forward(ctx, params, model.collections, prepared)
         total, (_, terms) = system.generator_loss(
-            functools.partial(judge, old.params), old.collections, output, prepared, axis_name=None
+            ctx, functools.partial(judge, old.params), old.collections, output, prepared, extras
         )
         return total, (output, stats, {"loss_G_total": (total, 1.0), **terms})
 
@@ -125,14 +130,13 @@ def static(state, batch):
 
     def discriminate(params):
         total, (_, terms) = system.discriminator_loss(
-            functools.partial(judge, params), old.collections, output, prepared, axis_name=None
+            ctx, functools.partial(judge, params), old.collections, output, prepared, extras
         )
         return total, {"loss_D": (total, 1.0), **terms}
 
     judge_grads, judge_terms = jax.grad(discriminate, has_aux=True)(old.params)
     logits = [
-        judge(old.params, old.collections, images)[0]
-        for images in (output.image, prepared["target"])
+        judge(old.params, old.collections, images)[0] for images in (output.image, prepared.target)
     ]
     norms = jax.tree.map(jnp.linalg.norm, (grads, judge_grads))
     totals = [optax.tree.norm(tree) for tree in norms]

@@ -6,15 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.system_cases import tiny_batch, tiny_system
+from support.contexts import context
+from support.system_cases import tiny_system
 
 from jaxharm.config import OptimConfig, TrainConfig
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Output, TrainState
+from jaxharm.interfaces import Extras, Output, TrainState
 from jaxharm.papers.pih.discriminator import PIHDiscriminatorConfig
 from jaxharm.papers.pih.model import PIHConfig
 from jaxharm.papers.pih.plate import fill_plate
-from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective, PIHSystem
+from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective, PIHSystem, Stream
+from jaxharm.schema import Batch, Pair
 from jaxharm.training.updates import Network, Tag, step_key
 
 CONFIG = TrainConfig(
@@ -39,21 +41,21 @@ def batch(count=4, side=64, seed=0):
     mask = np.zeros((count, side, side, 1), np.float32)
     mask[:, 10:40, 12:50] = 1
     composite = np.where(mask > 0, 0.6 * target, target)
-    return {
-        "composite": np.round(255 * composite).astype(np.uint8),
-        "target": np.round(255 * target).astype(np.uint8),
-        "mask": mask,
-        "index": np.arange(count, dtype=np.int32),
-    }
+    return Batch(
+        composite=np.round(255 * composite).astype(np.uint8),
+        target=np.round(255 * target).astype(np.uint8),
+        mask=mask,
+        index=np.arange(count, dtype=np.int32),
+    )
 
 
 def test_missing_plate_is_filled_and_a_given_one_kept():
     data = batch()
     prepared = jax.jit(system().prepare)(data)
-    expected = jax.jit(fill_plate)(data["composite"] / np.float32(255), data["mask"])
-    np.testing.assert_allclose(prepared["background"], expected, atol=1e-6)
-    given = np.full_like(data["composite"], 51)
-    kept = system().prepare({**data, "background": given})["background"]
+    expected = jax.jit(fill_plate)(data.composite / np.float32(255), data.mask)
+    np.testing.assert_allclose(prepared.background, expected, atol=1e-6)
+    given = np.full_like(data.composite, 51)
+    kept = system().prepare(data.replace(background=given)).background
     np.testing.assert_allclose(kept, 0.2, atol=1e-6)
 
 
@@ -64,9 +66,8 @@ def test_losses_equal_their_definitions(name):
     mask = np.zeros((3, 16, 16, 1), np.float32)
     mask[0, :4, :5] = 1  # 20 pixels, below the smallest area that counts
     mask[1, :12, :10] = 1
-    total, terms = system(reconstruction=name, min_area=50, recon_weight=0.92).loss(
-        Output(image=image), {"target": target, "mask": mask}, axis_name=None
-    )
+    given = context(), Output(image=image), Batch(image, mask, target), of_stream(1.0)
+    total, terms = system(reconstruction=name, min_area=50, recon_weight=0.92).loss(*given)
     error = (image - target).astype(np.float64)
     area = 3 * np.maximum(mask.sum((1, 2, 3)), 50)
     expected = {
@@ -104,12 +105,20 @@ def two_streams(**options):
 
 def both(plate=None, unpaired_plate=None, count=4):
     data = batch(count)
-    data["unpaired_composite"] = 255 - data["composite"]
-    data["unpaired_mask"] = np.ascontiguousarray(data["mask"][:, ::-1])
-    for name, value in (("background", plate), ("unpaired_background", unpaired_plate)):
-        if value is not None:
-            data[name] = np.full_like(data["composite"], value)
-    return data
+    plates = [
+        None if value is None else np.full_like(data.composite, value)
+        for value in (plate, unpaired_plate)
+    ]
+    other = Pair(255 - data.composite, np.ascontiguousarray(data.mask[:, ::-1]), plates[1])
+    return data.replace(background=plates[0], unpaired=other)
+
+
+def of_stream(supervised):
+    return Extras(None, Stream(jnp.float32(supervised)))
+
+
+def stream_of(trained, state):
+    return trained.before_loss(context(), state, None).shared.supervised
 
 
 def state_at(step):
@@ -125,21 +134,19 @@ def test_streams_are_drawn_per_step_with_their_share():
     data = both()
     for step in range(6):
         state, draw = state_at(step)
-        chosen = chooser.choose(state, data)
-        source = "" if draw < 0.25 else "unpaired_"
-        for name in ("composite", "mask"):
-            np.testing.assert_array_equal(chosen[name], data[source + name])
-        np.testing.assert_array_equal(chosen["supervised"], np.full(4, draw < 0.25))
-        np.testing.assert_array_equal(chosen["target"], data["target"])
-        assert not any(name.startswith("unpaired_") for name in chosen)
+        chosen = chooser.select_stream(state, data)
+        source = data if draw < 0.25 else data.unpaired
+        np.testing.assert_array_equal(chosen.composite, source.composite)
+        np.testing.assert_array_equal(chosen.mask, source.mask)
+        assert float(stream_of(chooser, state)) == (draw < 0.25)
+        np.testing.assert_array_equal(chosen.target, data.target)
+        assert chosen.unpaired is None
 
 
 def test_the_case_of_the_common_tests_takes_both_streams_before_and_after_its_resume():
     trained = tiny_system("pih_light_dual")
-    chosen = [
-        trained.choose(state_at(step)[0], tiny_batch(trained.config, step)) for step in range(4)
-    ]
-    assert [bool(batch["supervised"][0]) for batch in chosen] == [False, True, False, True]
+    streams = [float(stream_of(trained, state_at(step)[0])) for step in range(4)]
+    assert streams == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -147,12 +154,13 @@ def test_the_case_of_the_common_tests_takes_both_streams_before_and_after_its_re
 )
 def test_plate_of_each_stream(plate, unpaired_plate):
     data = both(plate, unpaired_plate)
-    for ratio, prefix, own in ((1.0, "", plate), (0.0, "unpaired_", unpaired_plate or plate)):
+    streams = (1.0, data, plate), (0.0, data.unpaired, unpaired_plate or plate)
+    for ratio, source, own in streams:
         chooser = two_streams(recon_ratio=ratio)
-        background = chooser.prepare(chooser.choose(state_at(0)[0], data))["background"]
+        background = chooser.prepare(chooser.select_stream(state_at(0)[0], data)).background
         if own is None:
-            image = data[prefix + "composite"] / np.float32(255)
-            expected = jax.jit(fill_plate)(image, data[prefix + "mask"])
+            image = source.composite / np.float32(255)
+            expected = jax.jit(fill_plate)(image, source.mask)
         else:
             expected = np.full_like(background, own / 255)
         np.testing.assert_allclose(background, expected, atol=1e-5)
@@ -162,7 +170,7 @@ def test_run_without_the_second_streams_data_is_told_what_to_set():
     with pytest.raises(InputError, match=r"set data\.unpaired\.enabled=true") as caught:
         two_streams().step(state_at(0)[0], batch(), axis_name=None)
     assert "\n" not in str(caught.value)
-    two_streams(recon_ratio=1.0).choose(state_at(0)[0], batch())
+    two_streams(recon_ratio=1.0).select_stream(state_at(0)[0], batch())
 
 
 def test_options_that_contradict_are_refused():
@@ -172,9 +180,9 @@ def test_options_that_contradict_are_refused():
         AdversarialConfig(recon_ratio=1.0, recon_with_gan=False)
 
 
-def judged(images, collections=None):
+def discriminate(collections, images):
     """A stand-in for the discriminator: its logit is the red channel; it counts its calls."""
-    return images[..., :1], {"calls": (collections or {"calls": 0})["calls"] + 1}
+    return images[..., :1], {"calls": collections["calls"] + 1}
 
 
 def test_adversarial_losses_equal_their_definitions():
@@ -188,20 +196,14 @@ def test_adversarial_losses_equal_their_definitions():
         terms = np.maximum(logits, 0) - logits * labels + np.log1p(np.exp(-np.abs(logits)))
         return terms.mean()
 
-    def judge(collections, images):
-        return judged(images, collections)
-
     fake, real = bce(image[..., :1], 1 - mask), bce(target[..., :1], 1)
     for supervised in (1.0, 0.0):
-        data = {"mask": mask, "target": target, "supervised": np.full(2, supervised)}
-        total, (calls, _) = trained.discriminator_loss(
-            judge, {"calls": 0}, Output(image), data, axis_name=None
-        )
+        data, extras = Batch(image, mask, target), of_stream(supervised)
+        given = context(), discriminate, {"calls": 0}, Output(image), data, extras
+        total, (calls, _) = trained.discriminator_loss(*given)
         np.testing.assert_allclose(total, 0.08 * 0.5 * (fake + real), rtol=1e-5)
         assert calls["calls"] == 2
-        total, (calls, terms) = trained.generator_loss(
-            judge, {"calls": 0}, Output(image), data, axis_name=None
-        )
+        total, (calls, terms) = trained.generator_loss(*given)
         expected = 0.08 * bce(image[..., :1], 1)
         expected += supervised * 0.92 * np.abs(np.float64(image) - target).mean()
         np.testing.assert_allclose(total, expected, rtol=1e-5)
@@ -211,15 +213,16 @@ def test_adversarial_losses_equal_their_definitions():
 
 def test_discriminator_rests_in_supervised_steps_if_these_have_no_adversarial_loss():
     trained = two_streams(recon_with_gan=False)
-    mask = {"mask": np.ones((1, 8, 8, 1), np.float32), "target": np.zeros((1, 8, 8, 3), np.float32)}
+    image = np.zeros((1, 8, 8, 3), np.float32)
+    data = Batch(image, np.ones((1, 8, 8, 1), np.float32), image)
     old, new = (
         Network({"w": jnp.full(2, v)}, {"u": jnp.full(3, v)}, (jnp.full(1, v),)) for v in (0, 1)
     )
     for supervised, kept in ((1.0, old), (0.0, new)):
-        data = {**mask, "supervised": np.full(1, supervised)}
-        jax.tree.map(np.testing.assert_array_equal, trained.settle(old, new, data), kept)
+        extras = of_stream(supervised)
+        jax.tree.map(np.testing.assert_array_equal, trained.after_step(old, new, extras), kept)
         total, _ = trained.generator_loss(
-            lambda c, x: judged(x, c), {"calls": 0}, Output(mask["target"]), data, axis_name=None
+            context(), discriminate, {"calls": 0}, Output(image), data, extras
         )
         assert (float(total) > 0) == (supervised == 0)
 

@@ -29,7 +29,7 @@ def eval_batches():
         valid = np.ones(SIZE, np.float32)
         if number == BATCHES - 1:
             valid[-2:] = 0
-        yield {**batch, "composite_id": np.array(names, object), "valid": valid}
+        yield batch.replace(composite_id=np.array(names, object), valid=valid)
 
 
 @contextlib.contextmanager
@@ -81,8 +81,8 @@ def test_run_leaves_a_model_that_can_decide(generator, tmp_path, capsys, monkeyp
 
     # The whole model gives the logits that the head was trained to give.
     batch = next(eval_batches())
-    images = [batch[k] / np.float32(255) for k in ("composite", "background")]
-    out = jax.jit(ProPIH(model).apply)(variables, images[0], batch["mask"], images[1])
+    images = [x / np.float32(255) for x in (batch.composite, batch.background)]
+    out = jax.jit(ProPIH(model).apply)(variables, images[0], batch.mask, images[1])
     measured = np.load(tmp_path / "a/measured.npz")
     assert measured["style"].shape == measured["content"].shape == (STAGES, count)
     assert measured["content"][-1].mean() == pytest.approx(1, rel=1e-5)

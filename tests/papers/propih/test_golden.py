@@ -15,14 +15,17 @@ from papers.propih.golden_case import (
     state_dict,
     unit,
 )
+from support.contexts import context
 from support.goldens import load_layout
 
 from jaxharm import convert, registry
 from jaxharm.config import TrainConfig
+from jaxharm.interfaces import Extras, Output
 from jaxharm.ops import masked_adain, masked_moments
 from jaxharm.papers.propih.model import STAGES, ProPIHConfig, stage_mask
 from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
 from jaxharm.papers.propih.vgg import COLLECTION
+from jaxharm.schema import Batch
 
 pytestmark = pytest.mark.golden
 OBJECTIVE = ProPIHObjective(random_encoder=True, discriminator=None)
@@ -40,11 +43,8 @@ def variables():
 def golden(shared, variables):
     folder = shared / "golden/propih"
     found = arrays(folder, "forward")
-    batch = {
-        "composite": unit(found["in_comp"]),
-        "background": unit(found["in_style"]),
-        "mask": nhwc(found["in_mask"]),
-    }
+    images = unit(found["in_comp"]), nhwc(found["in_mask"])
+    batch = Batch(*images, background=unit(found["in_style"]))
     return folder, found, batch, variables
 
 
@@ -55,25 +55,18 @@ def forward_and_gradients(variables, batch):
 
     def objective(params):
         collections = {COLLECTION: variables[COLLECTION]}
-        output, _ = SYSTEM.forward(params, collections, batch, jax.random.key(0), None)
-        total, terms = SYSTEM.loss(output, batch, axis_name=None)
+        output, _ = SYSTEM.forward(context(), params, collections, batch)
+        total, terms = SYSTEM.loss(context(), output, batch, Extras(None, collections[COLLECTION]))
         return total, (output.aux, terms)
 
     grads, (aux, terms) = jax.grad(objective, has_aux=True)(variables["params"])
-    targets = SYSTEM.targets(ProPIHOutput(aux), batch["mask"])
+    targets = SYSTEM.targets(Output(batch.composite, aux), batch.mask, variables[COLLECTION])
     errors = [
         [SYSTEM.image_errors(aux[name][k], targets) for k in range(STAGES)]
         for name in ("coarse", "stages")
     ]
     content, style = ([[jnp.mean(e[i], 0) for e in row] for row in errors] for i in (0, 1))
     return aux, terms, jnp.array(content), jnp.stack([jnp.stack(row) for row in style]), grads
-
-
-class ProPIHOutput:
-    """An output's aux, as `targets` reads it."""
-
-    def __init__(self, aux):
-        self.aux = aux
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +92,9 @@ def test_every_stage(golden, results):
         final = (2 * aux["stages"][k - 1] - 1)[:, ::step, ::step]
         assert_close(final, nhwc(found[f"final_{k}"]), 1e-5, f"final {k}")
     assert_close(aux["raw"], aux["coarse"][-1], 0)
-    outside = batch["mask"][..., 0] == 0
+    outside = batch.mask[..., 0] == 0
     for image in aux["stages"]:
-        np.testing.assert_array_equal(image[outside], batch["background"][outside])
+        np.testing.assert_array_equal(image[outside], batch.background[outside])
 
 
 def test_encoder_statistics_and_adain(golden, results):
@@ -114,7 +107,7 @@ def test_encoder_statistics_and_adain(golden, results):
             assert_close(features[:, 8:24, 8:24, :8], crop, 1e-5, f"encoder {k} {name}")
             means = features.mean((1, 2), dtype=np.float64)
             assert_close(means, found[f"enc_{name}_s{k}_chmean"], 1e-5)
-        mask = stage_mask(batch["mask"], k)
+        mask = stage_mask(batch.mask, k)
         stored = 4 if k == 1 else 1  # of the first mask every fourth pixel is kept
         want = nhwc(found[f"mask_s{k}"])
         np.testing.assert_array_equal(mask[:, ::stored, ::stored], want)

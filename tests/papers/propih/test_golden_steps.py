@@ -17,6 +17,7 @@ from papers.propih.golden_case import (
     nhwc,
     state_dict,
 )
+from support.contexts import NO_EXTRAS, context
 
 from jaxharm import convert
 from jaxharm.config import OptimConfig, TrainConfig
@@ -25,6 +26,7 @@ from jaxharm.papers.propih.discriminator import object_cells
 from jaxharm.papers.propih.model import ProPIHConfig
 from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
 from jaxharm.papers.propih.vgg import COLLECTION
+from jaxharm.schema import Batch
 from jaxharm.training.adversarial import DISCRIMINATOR
 from jaxharm.training.supervised import NETWORK
 from jaxharm.training.updates import Network, replace_networks
@@ -49,7 +51,7 @@ def start(shared):
     golden = arrays(folder, "train_step")
     content, style = (golden[f"in_{k}_u8"] / np.float32(255) for k in ("content", "style"))
     mask = golden["in_mask_u8"][..., None] / np.float32(255)
-    batch = {"composite": content * mask + style * (1 - mask), "background": style, "mask": mask}
+    batch = Batch(content * mask + style * (1 - mask), mask, background=style)
     generator = convert.from_torch("propih", state_dict("G"))
     judge = {"params": discriminator_params(state_dict("D"))}
     networks = {
@@ -71,7 +73,7 @@ def static(state, batch):
 
     def adversarial(params):
         collections = {COLLECTION: state.collections[NETWORK][COLLECTION]}
-        output, _ = SYSTEM.forward(params, collections, batch, state.key, None)
+        output, _ = SYSTEM.forward(context(key=state.key), params, collections, batch)
         maps = [judge(state.params[DISCRIMINATOR], image) for image in output.aux["stages"]]
         return jnp.mean(jnp.square(sum(maps))), (maps, output)
 
@@ -83,11 +85,11 @@ def static(state, batch):
             del collections
             return judge(params, image), {}
 
-        return SYSTEM.discriminator_loss(call, {}, output, batch, axis_name=None)[0]
+        return SYSTEM.discriminator_loss(context(), call, {}, output, batch, NO_EXTRAS)[0]
 
     gradient = jax.value_and_grad(adversarial, has_aux=True)
     (loss, (maps, output)), grads = gradient(state.params[NETWORK])
-    maps += [judge(state.params[DISCRIMINATOR], batch[k]) for k in ("composite", "background")]
+    maps += [judge(state.params[DISCRIMINATOR], x) for x in (batch.composite, batch.background)]
     judge_grads = jax.grad(judged)(state.params[DISCRIMINATOR])
     return loss, maps, jax.tree.map(jnp.linalg.norm, (grads, judge_grads))
 
@@ -97,7 +99,7 @@ def test_discriminator_and_gradients_through_it(start):
     params = state.params[DISCRIMINATOR]
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count == manifest(folder)["parameter_counts"]["discriminator"]
-    cells = object_cells(batch["mask"], SYSTEM.discriminator().config)
+    cells = object_cells(batch.mask, SYSTEM.discriminator().config)
     np.testing.assert_array_equal(cells, nhwc(golden["mask_patch"]))
     loss, maps, (norms, judge_norms) = static(state, batch)
     found = {"final1": maps[0], "final4": maps[3], "comp": maps[4], "style": maps[5]}

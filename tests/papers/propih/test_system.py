@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from support.contexts import context
 from support.system_cases import tiny_batch, tiny_config
 
 from jaxharm.config import OptimConfig
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Extras
 from jaxharm.papers.propih.convert import load_encoder
 from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig, object_cells
 from jaxharm.papers.propih.vgg import COLLECTION
@@ -58,11 +60,13 @@ def test_options_of_the_losses_change_what_they_name():
     def losses(state):
         prepared = plain.prepare(batch)
         networks = state.params[NETWORK], state.collections[NETWORK]
-        output, _ = plain.forward(*networks, prepared, state.key, None)
-        painting = prepared["background"]
-        perfect = plain.targets(output, jnp.ones_like(prepared["mask"]))
+        output, _ = plain.forward(context(key=state.key), *networks, prepared)
+        encoder = networks[1][COLLECTION]
+        painting = prepared.background
+        perfect = plain.targets(output, jnp.ones_like(prepared.mask), encoder)
         content, style = plain.image_errors(painting, perfect)
-        found = {n: s.loss(output, prepared, axis_name=None) for n, s in systems.items()}
+        given = context(), output, prepared, Extras(None, encoder)
+        found = {name: system.loss(*given) for name, system in systems.items()}
         return found, jnp.max(style), jnp.min(content)
 
     found, no_style, some_content = losses(state)
@@ -204,7 +208,7 @@ def test_data_without_paintings_and_other_sizes_are_refused():
     system = make_system(config(), total_steps=10)
     batch = tiny_batch(config())
     with pytest.raises(InputError, match="these data have none"):
-        system.prepare({k: v for k, v in batch.items() if k != "background"})
+        system.prepare(batch.replace(background=None))
     judge = system.discriminator()
     with pytest.raises(InputError, match="judges 64x64 images, not 32x64"):
         judge.init(jax.random.key(0), jnp.zeros((1, 32, 64, 3)))
