@@ -29,7 +29,7 @@ ALLOWED = {
     "schema": set(),
     "fields": {"errors"},
     "config": {"errors", "fields"},
-    "interfaces": {"config"},
+    "interfaces": {"config", "schema"},
     "commands": set(),
     "registry": {"commands", "config", "errors", "interfaces", "weights"},
     "overrides": {"config", "errors", "fields"},
@@ -39,14 +39,14 @@ ALLOWED = {
     "ops": _WORDS,
     "losses": {"interfaces"},
     "metrics": _WORDS | {"images"},
-    "weights": _WORDS | {"config", "registry", "training"},
-    "training": _WORDS | {"config", "images", "weights"},
-    "evaluation": _WORDS | {"images", "metrics", "registry"},
+    "weights": _WORDS | {"config", "registry", "schema", "training"},
+    "training": _WORDS | {"config", "images", "schema", "weights"},
+    "evaluation": _WORDS | {"images", "metrics", "registry", "schema"},
     "studies": {"config", "config_file", "errors", "evaluation"},
     "inference": {"errors", "images", "papers", "registry", "weights"},
     "papers": _WORDS
     | {"cli", "commands", "compiler", "config", "fields", "images", "inference", "losses"}
-    | {"nn", "ops", "registry", "training", "weights"},
+    | {"nn", "ops", "registry", "schema", "training", "weights"},
     "compiler": set(),
     "convert": {"weights"},
     "cli": {"commands", "compiler", "config", "config_file", "convert", "errors", "evaluation"}

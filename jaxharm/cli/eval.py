@@ -26,7 +26,7 @@ from jaxharm.config import TrainConfig
 from jaxharm.evaluation.evaluate import evaluate
 from jaxharm.evaluation.gallery import Gallery
 from jaxharm.evaluation.images import ImageSaver
-from jaxharm.evaluation.padding import example_batch, padded_maps, padded_predict
+from jaxharm.evaluation.padding import example_batch, padded_figures, padded_predict
 from jaxharm.evaluation.report import as_table, write_report
 from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
@@ -79,7 +79,7 @@ def _evaluate(config: TrainConfig, arguments: argparse.Namespace) -> None:
     state = parallel.on_mesh(
         load_for_eval(arguments.weights, system, example_batch(config.system, config.model)), mesh
     )
-    predict, explain = parallel.make_predict(system, mesh), parallel.make_maps(system, mesh)
+    predict, explain = parallel.make_predict(system, mesh), parallel.make_figures(system, mesh)
     gallery = Gallery(arguments.gallery_images)
     saver = ImageSaver(arguments.out / "images")
     result = evaluate(
@@ -87,7 +87,7 @@ def _evaluate(config: TrainConfig, arguments: argparse.Namespace) -> None:
         batches,
         protocol,
         observers=[gallery, saver] if arguments.save_images else [gallery],
-        maps=padded_maps(lambda b: explain(state, b), config.model) if arguments.maps else None,
+        figures=padded_figures(lambda b: explain(state, b), config.model) if arguments.maps else None,
         lpips=lpips,
     )
     about = _about(config, arguments.weights)

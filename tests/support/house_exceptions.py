@@ -2,8 +2,6 @@
 
 # folder: the files and folders in it that refer to each other in a circle
 CIRCLES: set[str] = {
-    "jaxharm.papers.giftnet: figures system",
-    "jaxharm.papers.gknet: figures system",
     "jaxharm: cli inference papers",
     "jaxharm: registry training weights",
 }

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.toy_system import ToyConfig, ToySystem, toy_config
+from support.toy_system import Toy, ToyConfig, ToySystem, toy_config
 
 from jaxharm.config import OptimConfig
 from jaxharm.registry import make_system
 from jaxharm.schema import Batch
+from jaxharm.training.supervised import SupervisedSystem
 
 
 def toy_batch(count=8, side=8):
@@ -137,9 +138,10 @@ def test_dropout_differs_between_steps_and_not_between_runs():
     assert losses[1] == losses[2]
 
 
-def test_base_class_has_no_loss():
-    from jaxharm.training.supervised import SupervisedSystem
+def test_a_system_must_define_its_loss():
+    class Lossless(SupervisedSystem):
+        MODEL = Toy
 
-    system = SupervisedSystem.from_config(toy_config(), total_steps=5)
-    with pytest.raises(NotImplementedError, match="SupervisedSystem defines no loss"):
+    system = Lossless.from_config(toy_config(), total_steps=5)
+    with pytest.raises(NotImplementedError, match="Lossless defines no loss"):
         step_once(system, toy_batch())

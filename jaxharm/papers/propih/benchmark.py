@@ -24,11 +24,12 @@ import numpy as np
 from jaxharm.compiler import save_memory_on_cpu
 from jaxharm.config import TrainConfig
 from jaxharm.errors import run_command
-from jaxharm.interfaces import Array, Params
+from jaxharm.interfaces import Array, DeviceBatch, Extras, Params, StepContext
 from jaxharm.papers.propih.early_exit import StageRunner
 from jaxharm.papers.propih.model import STAGES, ProPIH, ProPIHConfig, stage_macs
 from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
 from jaxharm.papers.propih.vgg import COLLECTION
+from jaxharm.schema import Batch
 
 # Wall seconds of the official code, per stage left at; with losses; forward + backward at batch 4.
 OFFICIAL: dict[str, float] = {"1": 0.15, "4": 0.87, "losses": 2.78, "training": 22.1}
@@ -92,13 +93,14 @@ def _losses(images: tuple[np.ndarray, ...], *, gradient: bool = False) -> Callab
     objective = ProPIHObjective(random_encoder=True, discriminator=None)
     config = TrainConfig("propih", ProPIHConfig(), objective, steps=1)
     system = ProPIHSystem.from_config(config, total_steps=1)
-    batch = dict(zip(("composite", "mask", "background"), map(jnp.asarray, images), strict=True))
+    composite, mask, painting = map(jnp.asarray, images)
+    batch = Batch(composite, mask, background=painting)
+    ctx = StepContext(jnp.int32(0), 1, jax.random.key(0), None)
     variables = jax.jit(ProPIH(config.model).init)(jax.random.key(0), *images)
 
-    def loss(params: Params, encoder: Params, batch: dict[str, Array]) -> tuple[Array, Array]:
-        collections = {COLLECTION: encoder}
-        output, _ = system.forward(params, collections, batch, jax.random.key(0), None)
-        return system.loss(output, batch, axis_name=None)[0], output.image
+    def loss(params: Params, encoder: Params, batch: DeviceBatch) -> tuple[Array, Array]:
+        output, _ = system.forward(ctx, params, {COLLECTION: encoder}, batch)
+        return system.loss(ctx, output, batch, Extras(None, encoder))[0], output.image
 
     run = jax.jit(jax.grad(loss, has_aux=True) if gradient else loss)
     return lambda: jax.block_until_ready(run(variables["params"], variables[COLLECTION], batch))

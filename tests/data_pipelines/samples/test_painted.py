@@ -86,7 +86,7 @@ def test_one_object_of_a_photograph_lies_where_it_lay_squashed_to_the_square():
     levels = cv2.imdecode(np.frombuffer(Painterly(1)[0]["mask_levels"], np.uint8), 0)
     seen = set()
     for batch in take(12):
-        assert set(batch) == KEYS
+        assert set(batch.arrays()) == KEYS
         np.testing.assert_array_equal(batch.target, batch.composite)
         for i in range(4):
             mask = np.rint(batch.mask[i, ..., 0] * 255).astype(np.uint8)
