@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.contexts import NO_EXTRAS, context
 from support.golden_recipe import fill_all, giftnet_override
 from support.goldens import load_layout
 from support.random_variables import QUICK_COMPILE, random_variables
@@ -23,6 +24,7 @@ from jaxharm.papers.issam.model import Issam, IssamConfig
 from jaxharm.papers.issam.ssam import SpatialSeparatedAttention
 from jaxharm.papers.issam.system import IssamObjective
 from jaxharm.registry import make_system
+from jaxharm.schema import Batch
 
 STATISTICS = "encoder.blocks_connected.block2.convs.block.0.block.1"
 
@@ -143,7 +145,8 @@ def test_golden_training_step(golden, manifest):
                 train=True,
                 mutable=["batch_stats"],
             )
-            total, _ = system.loss(output, {"mask": mask, "target": target}, axis_name=None)
+            batch = Batch(composite, mask, target)
+            total, _ = system.loss(context(), output, batch, NO_EXTRAS)
             return total, (output.aux["raw"], updated)
 
         return jax.value_and_grad(loss, has_aux=True)(variables["params"])
