@@ -87,7 +87,9 @@ def _evaluate(config: TrainConfig, arguments: argparse.Namespace) -> None:
         batches,
         protocol,
         observers=[gallery, saver] if arguments.save_images else [gallery],
-        figures=padded_figures(lambda b: explain(state, b), config.model) if arguments.maps else None,
+        figures=padded_figures(lambda b: explain(state, b), config.model)
+        if arguments.maps
+        else None,
         lpips=lpips,
     )
     about = _about(config, arguments.weights)
