@@ -173,43 +173,41 @@ class AdversarialSystem(SupervisedSystem[ObjectiveT, ExtrasT], Generic[Objective
         self,
         ctx: StepContext,
         model: Network,
-        discriminator: Network,
+        old: Network,
         batch: DeviceBatch,
         extras: ExtrasT,
     ) -> tuple[Network, Network, Metrics]:
         """Both networks after a step in micro-batches: all of them for one, then for the other."""
-        count = self.config.accumulate
 
         def of_discriminator(
             ctx: StepContext, params: Params, start: Params, micro: DeviceBatch, extras: ExtrasT
         ) -> Loss:
+            del start  # see below
             prepared = self.prepare(micro)
             output, _ = self.forward(ctx, model.params, model.collections, prepared)
-            # Every micro-batch begins at the same collections: spectral norms move once per step.
-            del start
-            collections = discriminator.collections
-            return self._of_discriminator(ctx, params, collections, output, prepared, extras)
+            return self._of_discriminator(ctx, params, old.collections, output, prepared, extras)
 
         def of_model(
             ctx: StepContext,
             params: Params,
-            carried: tuple[Params, Network],
+            carried: tuple[Params, Params],
             micro: DeviceBatch,
             extras: ExtrasT,
-        ) -> tuple[Array, tuple[tuple[Params, Network], Metrics]]:
+        ) -> tuple[Array, tuple[tuple[Params, Params], Metrics]]:
             prepared = self.prepare(micro)
             output, collections = self.forward(ctx, params, carried[0], prepared)
-            total, (updated, terms) = self._of_output(ctx, output, carried[1], prepared, extras)
-            return total, ((collections, carried[1].replace(collections=updated)), terms)
+            total, (updated, terms) = self._of_output(ctx, output, new, prepared, extras)
+            return total, ((collections, updated), terms)
 
-        inputs = batch, extras, count
-        start = discriminator.collections
-        found = mean_gradient(of_discriminator, ctx, discriminator.params, start, *inputs)
-        discriminator, metrics = self._updated(ctx, discriminator, *found)
-        carried = model.collections, discriminator
-        grads, carried, terms = mean_gradient(of_model, ctx, model.params, carried, *inputs)
-        model, norms = model.update(ctx, grads, carried[0], self.optimizer)
-        return model, carried[1], metrics | terms | norms
+        # The discriminator's collections are not carried from one micro-batch to the next: spectral
+        # norms move once per step and network, as with the large batch.
+        inputs = batch, extras, self.config.accumulate
+        found = mean_gradient(of_discriminator, ctx, old.params, old.collections, *inputs)
+        new, metrics = self._updated(ctx, old, *found)
+        start = model.collections, new.collections
+        grads, last, terms = mean_gradient(of_model, ctx, model.params, start, *inputs)
+        model, norms = model.update(ctx, grads, last[0], self.optimizer)
+        return model, new.replace(collections=last[1]), metrics | terms | norms
 
     def _of_discriminator(
         self,
