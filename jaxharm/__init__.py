@@ -10,30 +10,26 @@ import importlib
 from typing import Any
 
 from jaxharm import papers as _papers  # noqa: F401 - registers every model, importing nothing heavy
+from jaxharm import registry as _registry
 
 __version__ = "0.1.0"
 
 _ATTRIBUTES = {
-    "Edit": "jaxharm.papers.pih.edit",
     "Harmonizer": "jaxharm.inference.harmonize",
     "InputError": "jaxharm.errors",
     "Output": "jaxharm.interfaces",
-    "Parameters": "jaxharm.papers.pih.parameters",
-    "Restyle": "jaxharm.papers.propih.restyle",
     "create_model": "jaxharm.registry",
     "harmonize": "jaxharm.inference.harmonize",
     "list_models": "jaxharm.registry",
-    "render": "jaxharm.inference.harmonize",
 }
 _MODULES = ("convert", "metrics", "ops")
+# What the papers' rooms offer, such as the classes of their options.
+_EXPORTS = {name: load for entry in _registry.entries() for name, load in entry.exports.items()}
 
 __all__ = [
-    "Edit",
     "Harmonizer",
     "InputError",
     "Output",
-    "Parameters",
-    "Restyle",
     "__version__",
     "convert",
     "create_model",
@@ -41,7 +37,7 @@ __all__ = [
     "list_models",
     "metrics",
     "ops",
-    "render",
+    *_EXPORTS,
 ]
 
 
@@ -50,6 +46,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _ATTRIBUTES:
         return getattr(importlib.import_module(_ATTRIBUTES[name]), name)
+    if name in _EXPORTS:
+        return _EXPORTS[name]()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -4,7 +4,15 @@ The command line finds all of it through the registry and names no paper.
 """
 
 import argparse
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from jaxharm.interfaces import AnyRunner, Inputs, Timer
+
+SeenT = TypeVar("SeenT")
+SmoothedT = TypeVar("SmoothedT")
 
 
 class Command(Protocol):
@@ -20,4 +28,90 @@ class Command(Protocol):
 
     def execute(self, arguments: argparse.Namespace) -> int:
         """Does the work; returns the exit status."""
+        ...
+
+
+class Job(Protocol):
+    """What `jaxharm harmonize` does with each image."""
+
+    def run(self, name: str, inputs: Inputs) -> Mapping[str, np.ndarray]:
+        """Harmonizes one image.
+
+        Args:
+            name: of the result, without suffix.
+            inputs: its images.
+
+        Returns:
+            The pictures to write by the ending of their names; "" is the main one.
+        """
+        ...
+
+
+@runtime_checkable
+class ClipJob(Job, Protocol[SeenT, SmoothedT]):
+    """A job for the frames of a clip, which are looked at first and made afterwards."""
+
+    def look(self, name: str, inputs: Inputs) -> SeenT:
+        """What has to be known of a frame, small enough to keep several of them."""
+        ...
+
+    def smooth(self, frames: Iterable[SeenT | None]) -> Iterator[SmoothedT | None]:
+        """One outcome per frame, in order; None for a frame that could not be read."""
+        ...
+
+    def finish(self, name: str, inputs: Inputs, smoothed: SmoothedT) -> Mapping[str, np.ndarray]:
+        """The pictures of a frame, as `run`."""
+        ...
+
+
+class HarmonizeFlags(Protocol):
+    """The options that one paper adds to `jaxharm harmonize`.
+
+    Attributes:
+        title: of its group in `--help`.
+        about: paragraphs of `--help`.
+        names: of all its options as argparse stores them. Their default must be None, which means
+            "not given".
+        lacking: what a model that cannot do this lacks, for the sentence "NAME has no ...".
+    """
+
+    title: str
+    about: str
+    names: tuple[str, ...]
+    lacking: str
+
+    def add_arguments(self, group: argparse._ArgumentGroup) -> None:
+        """Declares the options."""
+        ...
+
+    def check(self, arguments: argparse.Namespace) -> None:
+        """InputError where options do not go together, before anything slow is done."""
+        ...
+
+    def replaces_model(self, arguments: argparse.Namespace) -> str | None:
+        """Where options given make a model needless: the beginning of a sentence that says so."""
+        ...
+
+    def job(self, arguments: argparse.Namespace, runner: AnyRunner | None, timer: Timer) -> Job:
+        """The work that the options ask for; without a runner where they replace the model."""
+        ...
+
+
+class HelperNetwork(Protocol):
+    """A network that harmonizes nothing but is needed for it: `jaxharm convert NAME` makes it.
+
+    Attributes:
+        about: paragraphs of `--help`.
+        names: of its options as argparse stores them, None where not given.
+    """
+
+    about: str
+    names: tuple[str, ...]
+
+    def add_arguments(self, group: argparse._ArgumentGroup) -> None:
+        """Declares the options; `checkpoint`, `out_dir` and `set` are there already."""
+        ...
+
+    def execute(self, arguments: argparse.Namespace) -> int:
+        """Makes the network; returns the exit status."""
         ...

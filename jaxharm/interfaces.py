@@ -1,12 +1,15 @@
 """The few words that rooms speak to each other: batches, outputs, training state, systems."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
 from flax import struct
 
 from jaxharm.config import ModelConfig as ModelConfig
@@ -174,3 +177,109 @@ def to_float(images: Array) -> Array:
     if images.dtype == jnp.uint8:
         return images.astype(jnp.float32) / 255.0
     return images.astype(jnp.float32)
+
+
+OptionsT = TypeVar("OptionsT")
+PreparedT = TypeVar("PreparedT")
+PredictionT = TypeVar("PredictionT")
+# Given the name of a stage of the work, a context that may measure what happens inside.
+Timer = Callable[[str], AbstractContextManager[None]]
+
+
+def untimed(stage: str) -> AbstractContextManager[None]:
+    """The `Timer` that measures nothing."""
+    del stage
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images of one call of inference, checked: `jaxharm.inference.pixels.check_inputs`.
+
+    Attributes:
+        composite: [h,w,3] in the caller's dtype: u8, u16, or float in [0,1].
+        alpha: [h,w,1] of the composite, to be put back on the result, or None.
+        mask: f32[h,w] in [0,1], not empty.
+        background: [h,w,3] in the composite's dtype, or None.
+    """
+
+    composite: np.ndarray
+    alpha: np.ndarray | None
+    mask: np.ndarray
+    background: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """What a runner is told beside its network.
+
+    Attributes:
+        name: registry name of the model, for messages.
+        needs_background: whether the network reads a background image.
+        size: side that the network predicts at (the image is squashed to a square); None: the
+            runner chooses it by the image.
+        timer: called around every stage of the work.
+    """
+
+    name: str
+    needs_background: bool = False
+    size: int | None = None
+    timer: Timer = untimed
+
+
+class Runner(Protocol[OptionsT, PreparedT, PredictionT]):
+    """A network with its weights, applied to images of any size: numpy arrays in and out.
+
+    The work has three stages, so that a prediction, made at the network's own size, can be applied
+    at another one: `prepare` shrinks or pads, `predict` runs the network, `apply` makes the
+    full-size result. `run` does all three. Calls may come from several threads.
+
+    Attributes:
+        Options: frozen dataclass of the choices that a call may make beside the strength. Every
+            field has a default, and `__post_init__` refuses values out of range (InputError).
+        parametric: whether a prediction has a meaning of its own (curves, say): it can be kept,
+            edited and applied to other images, without the network.
+        fills_background: whether a missing background is made up from the composite.
+        settings: see `RunnerSettings`.
+    """
+
+    Options: type[OptionsT]
+    parametric: bool
+    fills_background: bool
+    settings: RunnerSettings
+
+    def __init__(
+        self, model: nn.Module, variables: Mapping[str, Any], settings: RunnerSettings
+    ) -> None:
+        """`variables` are those of `model`: {"params": ..., "batch_stats": ...}."""
+        ...
+
+    def check(self, options: OptionsT) -> None:
+        """InputError where these weights cannot do what the options ask for."""
+        ...
+
+    def prepare(self, inputs: Inputs, options: OptionsT) -> PreparedT:
+        """What the network sees of an image."""
+        ...
+
+    def predict(self, prepared: PreparedT, options: OptionsT) -> PredictionT:
+        """What the network makes of it, at the size that it sees."""
+        ...
+
+    def apply(
+        self, inputs: Inputs, prediction: PredictionT, strength: float, options: OptionsT
+    ) -> np.ndarray:
+        """The result at the size of `inputs`, in the composite's dtype, with its alpha.
+
+        Returns:
+            [h,w,3] or [h,w,4]; [n,h,w,c] where the options ask for several results.
+        """
+        ...
+
+    def run(self, inputs: Inputs, strength: float, options: OptionsT) -> np.ndarray:
+        """All three stages; see `apply` for the result."""
+        ...
+
+
+# A runner of whatever model: shared code hands its options and predictions on unread.
+AnyRunner = Runner[Any, Any, Any]

@@ -9,16 +9,16 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from jaxharm.errors import InputError
 
 if TYPE_CHECKING:  # flax and the systems are slow to import and only name types here
     from flax import linen as nn
 
-    from jaxharm.commands import Command
+    from jaxharm.commands import Command, HarmonizeFlags, HelperNetwork
     from jaxharm.config import ModelConfig, Objective, TrainConfig
-    from jaxharm.interfaces import System
+    from jaxharm.interfaces import AnyRunner, System
     from jaxharm.weights.name_map import NameMap
 
 
@@ -38,14 +38,16 @@ class Entry:
         parameters: trained parameters of the full-size model.
         official: Config fields of the officially released weights that differ from `preset`.
         needs_background: whether the model reads a background plate (or painting).
-        strategy: how inference treats full-size images: "parametric" models are rendered at any
-            size from what they predict small, "image" models give pixels, "stages" models paint
-            the object in stages.
+        runner: the class that applies it to images of any size; None: the one for networks that
+            give pixels (`jaxharm.inference.loading.runner_class`).
         memory_mib: weights and buffers of the network at the size it predicts at (batch 1, float32),
             as XLA reports them for CPU; 0 where nobody measured.
         paper, weights, license: shown by `jaxharm models`.
         listed: False for a network that only serves the training of another one.
+        flags: what its paper adds to `jaxharm harmonize`.
+        exports: public names that `jaxharm` offers for its paper.
         commands: further commands of `jaxharm`, by name.
+        helpers: networks that `jaxharm convert` makes beside the models, by name.
     """
 
     name: str
@@ -61,10 +63,13 @@ class Entry:
     preset: Mapping[str, Any] = field(default_factory=dict)
     official: Mapping[str, Any] = field(default_factory=dict)
     needs_background: bool = False
-    strategy: Literal["parametric", "image", "stages"] = "image"
+    runner: "Callable[[], type[AnyRunner]] | None" = None
     memory_mib: int = 0
     listed: bool = True
+    flags: "Callable[[], HarmonizeFlags] | None" = None
+    exports: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     commands: "Mapping[str, Callable[[], Command]]" = field(default_factory=dict)
+    helpers: "Mapping[str, Callable[[], HelperNetwork]]" = field(default_factory=dict)
 
 
 _ENTRIES: dict[str, Entry] = {}

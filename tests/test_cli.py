@@ -200,7 +200,7 @@ def test_errors_are_one_sentence_and_status_2(tmp_path, weights, capsys):
         (a, mask, *out, *good, "--size", "0"): "size 0 does not suit the model",
         (a, mask, *out, *good, "--strength", "2"): "--strength 2.0 is not between 0 and 1",
         (a, mask, *out, *good, "--save-params", tmp_path / "p.json"): "toy has no curves",
-        (a, mask, *out, *good, "--curves-only"): "an edit beyond --strength does not go with it",
+        (a, mask, *out, *good, "--curves-only"): "--curves-only does not go with it",
         ("--folder", tmp_path, *out, *good, "--temporal"): "--temporal does not go with it",
         ("--folder", tmp_path / "none", *out, *good): "none does not exist",
         ("--folder", tmp_path / "void", *out, *good): "no composite in",

@@ -13,7 +13,8 @@ from jaxharm.images.codec import READ_SUFFIXES
 if TYPE_CHECKING:
     import numpy as np
 
-    from jaxharm.cli.job import Job, Loaded
+    from jaxharm.cli.job import Loaded, Stopwatch
+    from jaxharm.commands import ClipJob, Job, SeenT, SmoothedT
 
 _OTHER_ROLES = ("_mask", "_bg", "_real", "_gt")
 _TIFF = (".tif", ".tiff")
@@ -80,13 +81,13 @@ def make_output_folder(out_dir: Path) -> None:
         raise InputError(f"cannot write to folder {out_dir}: {error.strerror}") from None
 
 
-def run_pairs(job: "Job", pairs: Sequence[Pair]) -> dict[Path, str]:
+def run_pairs(job: "Job", watch: "Stopwatch", pairs: Sequence[Pair]) -> dict[Path, str]:
     """Harmonizes every pair; the next one is decoded, and the last one written, meanwhile.
 
     Returns:
         For every composite that failed, the reason; the others are done.
     """
-    with _Files(job) as files:
+    with _Files(watch) as files:
         for pair, loaded in files.read_all(pairs):
             if loaded is not None:
                 with files.note_failure(pair):
@@ -95,54 +96,56 @@ def run_pairs(job: "Job", pairs: Sequence[Pair]) -> dict[Path, str]:
 
 
 def run_clip(
-    job: "Job", pairs: Sequence[Pair], todo: Sequence[Pair], radius: int
+    job: "ClipJob[SeenT, SmoothedT]",
+    watch: "Stopwatch",
+    pairs: Sequence[Pair],
+    todo: Sequence[Pair],
 ) -> dict[Path, str]:
-    """Harmonizes the frames `todo` of a clip, with parameters smoothed over all `pairs`.
+    """Harmonizes the frames `todo` of a clip, with predictions smoothed over all `pairs`.
 
-    Every frame is decoded twice, to be seen and to be rendered `radius` frames later: memory is
-    that of a few frames, however long the clip.
+    Every frame is decoded twice, to be seen and to be rendered when the frames after it are known:
+    memory is that of a few frames, however long the clip.
 
     Returns:
         For every composite that failed, the reason; the others are done.
     """
-    from jaxharm.papers.pih.temporal import Frame, smooth, thumbnail
-
     wanted = {pair.composite for pair in todo}
-    with _Files(job) as files:
+    with _Files(watch) as files:
 
-        def frames() -> Iterator[Frame | None]:
+        def frames() -> "Iterator[SeenT | None]":
             for pair, loaded in files.read_all(pairs):
                 frame = None
                 if loaded is not None:
                     with files.note_failure(pair):
-                        parameters = job.parameters(pair.output.stem, loaded.inputs)
-                        frame = Frame(parameters, thumbnail(loaded.inputs.composite))
+                        frame = job.look(pair.output.stem, loaded.inputs)
+                # A frame that failed is None and not left out: it keeps its place in time.
                 yield frame
 
         again = files.read_all(todo)
-        for pair, parameters in zip(pairs, smooth(frames(), radius), strict=True):
+        for pair, smoothed in zip(pairs, job.smooth(frames()), strict=True):
             if pair.composite not in wanted:
                 continue
             _, loaded = next(again)
-            if loaded is not None and parameters is not None:
+            if loaded is not None and smoothed is not None:
                 with files.note_failure(pair):
-                    pixels = job.render(pair.output.stem, loaded.inputs, parameters)
-                    files.write(pair, loaded, {"": pixels})
+                    results = job.finish(pair.output.stem, loaded.inputs, smoothed)
+                    files.write(pair, loaded, results)
     return files.failures
 
 
 class _Files:
     """Reads ahead of the caller and writes behind it; collects the reasons of failures."""
 
-    def __init__(self, job: "Job") -> None:
+    def __init__(self, watch: "Stopwatch") -> None:
+        # Imported here, as these bring numpy and JAX: the checks before need neither.
         from jaxharm.cli.job import load_files, write_results
 
         self._load, self._save = load_files, write_results
         self.failures: dict[Path, str] = {}
-        self._job = job
+        self._watch = watch
         self._readers: list[ThreadPoolExecutor] = []
         self._writer = ThreadPoolExecutor(1)
-        self._writing: tuple[Pair, Future] | None = None
+        self._writing: tuple[Pair, Future[None]] | None = None
 
     def __enter__(self) -> "_Files":
         return self
@@ -158,7 +161,7 @@ class _Files:
         self._readers.append(pool)
 
         def read(pair: Pair) -> "Loaded":
-            return self._load(self._job.watch, pair.composite, pair.mask, pair.background)
+            return self._load(self._watch, pair.composite, pair.mask, pair.background)
 
         coming = pool.submit(read, pairs[0])
         for index, pair in enumerate(pairs):
@@ -173,12 +176,11 @@ class _Files:
     def write(self, pair: Pair, loaded: "Loaded", results: "Mapping[str, np.ndarray]") -> None:
         """Starts writing results; at most one image waits, so that memory stays bounded."""
         self._finish()
-
-        def write() -> None:
-            with self._job.watch.time("write"):
-                self._save(pair.output, results, loaded.icc_profile)
-
-        self._writing = pair, self._writer.submit(write)
+        self._watch.count(loaded.inputs)
+        written = self._writer.submit(
+            self._save, self._watch, pair.output, results, loaded.icc_profile
+        )
+        self._writing = pair, written
 
     @contextmanager
     def note_failure(self, pair: Pair) -> Iterator[None]:

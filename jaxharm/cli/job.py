@@ -1,4 +1,4 @@
-"""What `jaxharm harmonize` does with one image: the stages, and the time each takes."""
+"""Around the work on each image of `jaxharm harmonize`: its files, and the time each stage takes."""
 
 import threading
 import time
@@ -9,12 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxharm.errors import InputError
 from jaxharm.images import read_image, read_mask, write_image
-from jaxharm.inference import Edit, Harmonizer, Parameters, Restyle
-from jaxharm.inference.harmonize import load_inputs, render_inputs
-from jaxharm.inference.pixels import Inputs
-from jaxharm.papers.propih.restyle import strip
+from jaxharm.inference.harmonize import load_inputs
+from jaxharm.interfaces import AnyRunner, Inputs
 
 
 class Stopwatch:
@@ -28,7 +25,7 @@ class Stopwatch:
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
-        """Adds the time spent inside to `stage`."""
+        """Adds the time spent inside to `stage`; a `jaxharm.interfaces.Timer`."""
         start = time.perf_counter()
         try:
             yield
@@ -47,12 +44,24 @@ class Stopwatch:
     def report(self) -> str:
         """One line: the stages in the order they began, rendering also per megapixel of image."""
         parts = [f"{stage} {seconds:.2f} s" for stage, seconds in self.seconds.items()]
-        main = "render" if "render" in self.seconds else "harmonize"
         if self.pixels:
             megapixels = self.pixels / 1e6
-            rate = 1e3 * self.seconds[main] / megapixels
-            parts.append(f"{megapixels:.1f} megapixels, {main} {rate:.1f} ms for each")
+            rate = 1e3 * self.seconds["render"] / megapixels
+            parts.append(f"{megapixels:.1f} megapixels, render {rate:.1f} ms for each")
         return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class PlainJob:
+    """Harmonizes each image with the defaults of a model's options; see `jaxharm.commands.Job`."""
+
+    runner: AnyRunner
+    strength: float
+
+    def run(self, name: str, inputs: Inputs) -> Mapping[str, np.ndarray]:
+        """The result of one image."""
+        del name
+        return {"": self.runner.run(inputs, self.strength, self.runner.Options())}
 
 
 @dataclass(frozen=True)
@@ -78,69 +87,11 @@ def load_files(
         return Loaded(load_inputs(*images), image.icc_profile)
 
 
-@dataclass(frozen=True)
-class Job:
-    """What to do with every image.
-
-    Attributes:
-        strength, edit: as for `jaxharm.render`.
-        watch: where the time is noted.
-        harmonizer: the model with its weights; None: `given` replaces it.
-        given: parameters for every image, or a folder with <name>.json for each.
-        save: file for the parameters of the one image; in folder mode the folder for <name>.json.
-        restyle: which stage of a model that has stages; None: its default.
-    """
-
-    strength: float
-    edit: Edit
-    watch: Stopwatch
-    harmonizer: Harmonizer | None = None
-    given: Parameters | Path | None = None
-    save: Path | None = None
-    restyle: Restyle | None = None
-
-    @property
-    def is_parametric(self) -> bool:
-        """Whether there are parameters: predicted or given."""
-        return self.harmonizer is None or self.harmonizer.is_parametric
-
-    def parameters(self, name: str, inputs: Inputs) -> Parameters:
-        """The parameters of one image, predicted or given."""
-        if isinstance(self.given, Parameters):
-            return self.given
-        if self.given is not None:
-            return Parameters.load(self.given / f"{name}.json")
-        if self.harmonizer is None:
-            raise InputError("neither a model nor parameters were given")
-        with self.watch.time("predict"):
-            return self.harmonizer.predict_inputs(inputs)
-
-    def render(self, name: str, inputs: Inputs, parameters: Parameters) -> np.ndarray:
-        """The result of one image from its parameters, which are saved where that was asked."""
-        if self.save is not None:
-            parameters.save(self.save / f"{name}.json" if self.save.is_dir() else self.save)
-        self.watch.count(inputs)
-        with self.watch.time("render"):
-            return render_inputs(inputs, parameters, self.strength, self.edit)
-
-    def run(self, name: str, inputs: Inputs) -> dict[str, np.ndarray]:
-        """The results of one image by the ending of their names, "" for the main one.
-
-        Of all stages the main one is their strip, and `_stage1` ... are the stages.
-        """
-        if self.is_parametric or self.harmonizer is None:
-            return {"": self.render(name, inputs, self.parameters(name, inputs))}
-        self.watch.count(inputs)
-        with self.watch.time("harmonize"):
-            result = self.harmonizer.run(inputs, self.strength, restyle=self.restyle)
-        if self.restyle is None or self.restyle.stage != "all":
-            return {"": result}
-        row = strip(inputs, result[..., :3], self.restyle.rounding)
-        return {"": row, **{f"_stage{k}": image for k, image in enumerate(result, 1)}}
-
-
-def write_results(path: Path, results: Mapping[str, np.ndarray], icc_profile: bytes | None) -> None:
-    """Writes the results of `Job.run`; the main one, which says that all is done, last."""
-    for ending, pixels in reversed(list(results.items())):
-        file = path.with_name(f"{path.stem}{ending}{path.suffix}")
-        write_image(file, pixels, icc_profile=icc_profile)
+def write_results(
+    watch: Stopwatch, path: Path, results: Mapping[str, np.ndarray], icc_profile: bytes | None
+) -> None:
+    """Writes the results of a job; the main one, which shows that all is done, last."""
+    with watch.time("write"):
+        for ending, pixels in reversed(list(results.items())):
+            file = path.with_name(f"{path.stem}{ending}{path.suffix}")
+            write_image(file, pixels, icc_profile=icc_profile)

@@ -32,13 +32,15 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _row(entry: registry.Entry) -> Sequence[str]:
-    config = registry.model_config(entry.name)
-    parametric = entry.strategy == "parametric"
+    from jaxharm.inference.loading import runner_class
+
+    config, runner = registry.model_config(entry.name), runner_class(entry)
+    background = "optional" if runner.fills_background else "required"
     return (
         entry.name,
         f"{entry.parameters / 1e6:.2f} M",
         f"{config.default_size}x{config.default_size}",
-        "any size" if parametric else f"any size from {config.min_size}",
-        ("optional" if parametric else "required") if entry.needs_background else "not used",
+        "any size" if runner.parametric else f"any size from {config.min_size}",
+        background if entry.needs_background else "not used",
         f"{entry.memory_mib} MiB" if entry.memory_mib else "-",
     )

@@ -1,29 +1,11 @@
 """User arrays -> checked arrays: dtypes, ranges, shapes, cut-outs, masks."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from jaxharm.errors import InputError
 from jaxharm.images.bit_depth import LEVELS, from_unit, to_unit
 from jaxharm.images.masks import check_mask, check_size
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """One checked call.
-
-    Attributes:
-        composite: [h,w,3] in the caller's dtype.
-        alpha: [h,w,1] of the composite, to be put back on the result, or None.
-        mask: f32[h,w] in [0,1].
-        background: [h,w,3] in the composite's dtype, or None.
-    """
-
-    composite: np.ndarray
-    alpha: np.ndarray | None
-    mask: np.ndarray
-    background: np.ndarray | None
+from jaxharm.interfaces import Inputs
 
 
 def check_inputs(
@@ -59,6 +41,14 @@ def check_inputs(
     pasted = from_unit(pasted, composite.dtype)
     np.copyto(pasted, background, where=soft == 0)
     return Inputs(pasted, None, weights, background)
+
+
+def with_alpha(result: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """Puts the composite's alpha back on results [h,w,3] or [n,h,w,3], where it has one."""
+    if inputs.alpha is None:
+        return result
+    alpha = np.broadcast_to(inputs.alpha, (*result.shape[:-1], 1))
+    return np.concatenate([result, alpha], axis=-1)
 
 
 def _check_image(name: str, image: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Official PyTorch files -> arrays, without running anything that a pickle may contain."""
 
 import argparse
+import hashlib
 import os
 import pickle
 import warnings
@@ -16,7 +17,7 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads the state dict of a .pth file.
 
     Accepts a plain state dict, or a dict that holds one under "state_dict" (beside other values,
-    such as PIH's `epoch` and `args`); a "module." prefix of all names is removed.
+    such as an epoch and arguments); a "module." prefix of all names is removed.
 
     Returns:
         Tensor name -> array, half precision widened to float32.
@@ -49,6 +50,17 @@ def read_torch_file(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise InputError(f"{path} holds no state dict (tensors by name) but {_described(content)}")
     prefix = "module." if all(name.startswith("module.") for name in content) else ""
     return {name.removeprefix(prefix): _array(tensor, torch) for name, tensor in content.items()}
+
+
+def check_file(path: Path) -> None:
+    """InputError where there is no such file."""
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist")
+
+
+def describe_file(path: Path) -> dict[str, str]:
+    """Name and hash of a file, for a manifest."""
+    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _is_state_dict(content: Any, tensor_type: type) -> bool:

@@ -1,57 +1,33 @@
 """Every registered model, small and randomly initialized, on images that are not its size."""
 
+import contextlib
+import dataclasses
 import functools
 import threading
 
 import jax
 import numpy as np
 import pytest
-from support.random_weights import random_variables
+from support.inference_cases import example, harmonizer, tiny
 
 import jaxharm
 from jaxharm import registry
 from jaxharm.errors import InputError
 from jaxharm.images import write_image
 from jaxharm.inference import Harmonizer, harmonize
-from jaxharm.inference.full_image import NATIVE_FACTOR
+from jaxharm.inference.harmonize import load_inputs
+from jaxharm.inference.loading import runner_class
+from jaxharm.inference.pixel_runner import NATIVE_FACTOR, PixelRunner
 from jaxharm.weights.portable import save_weights
 
 NAMES = [name for name in registry.list_models() if name != "toy"]
-PIXEL_NAMES = [name for name in NAMES if registry.get(name).strategy == "image"]
-PARAMETRIC_NAMES = [name for name in NAMES if registry.get(name).strategy == "parametric"]
-
-
-@functools.cache
-def tiny(name):
-    """The model of `name` at its tiny configuration, and its random variables."""
-    entry = registry.get(name)
-    make = entry.config().tiny
-    preset = {key: entry.preset[key] for key in ("light",) if key in entry.preset}
-    model = entry.model()(config=make(**preset))
-    return model, random_variables(name, model.config)
-
-
-@functools.cache
-def harmonizer(name, size=None):
-    model, variables = tiny(name)
-    return Harmonizer(model, variables=variables, size=size)
+PIXEL_NAMES = [name for name in NAMES if runner_class(registry.get(name)) is PixelRunner]
+PARAMETRIC_NAMES = [name for name in NAMES if runner_class(registry.get(name)).parametric]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def apply(model, variables, composite, mask, background):
     return model.apply(variables, composite, mask, background=background, train=False)
-
-
-def example(name, height, width, dtype=np.uint8, channels=3, seed=0):
-    """Composite, mask with a soft edge, and the background if the model wants one."""
-    random = np.random.default_rng(seed)
-    top = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1
-    composite = (random.random((height, width, channels)) * top).astype(dtype)
-    rows = np.clip(np.minimum(np.arange(height) - 9, height - 12 - np.arange(height)) / 4, 0, 1)
-    columns = np.clip(np.minimum(np.arange(width) - 7, width - 9 - np.arange(width)) / 4, 0, 1)
-    mask = (rows[:, None] * columns).astype(np.float32)
-    background = composite[..., :3] if registry.get(name).needs_background else None
-    return composite, mask, background
 
 
 @pytest.mark.parametrize("shape", [(101, 67), (131, 111), (300, 140)])
@@ -149,7 +125,7 @@ def test_image_below_the_minimum_is_refused(name):
 
 
 def test_threads_share_one_model():
-    name = "phnet_ffhqh"
+    name = PIXEL_NAMES[0]
     run = harmonizer(name)
     examples = [example(name, 64 + 5 * i, 80, seed=i)[:2] for i in range(4)]
     wanted = [run(*arguments) for arguments in examples]
@@ -167,101 +143,99 @@ def test_threads_share_one_model():
         np.testing.assert_array_equal(got, expected)
 
 
-def test_files_checkpoint_and_warm_up(tmp_path):
-    model, variables = tiny("pih_light")
-    save_weights(tmp_path / "weights", "pih_light", model.config, variables)
-    composite, mask, _ = example("pih_light", 90, 70)
+def test_weights_are_never_made_up(tmp_path):
+    name, other = PIXEL_NAMES[:2]
+    composite, mask, _ = example(name, 90, 70)
+    with pytest.raises(InputError, match="without weights there is nothing to run"):
+        harmonize(composite, mask, model=name)
+    model, variables = tiny(name)
+    with pytest.raises(InputError, match="exactly one of variables and checkpoint"):
+        Harmonizer(model, variables=variables, checkpoint=tmp_path)
+    with pytest.raises(InputError, match="give model="):
+        Harmonizer(variables=variables)
+    with pytest.raises(InputError, match=rf"does not fit model '{other}': \d+ missing"):
+        Harmonizer(other, variables=variables)
+    with pytest.raises(InputError, match="no weights at"):
+        Harmonizer(checkpoint=tmp_path / "nowhere")
+    with pytest.raises(InputError, match="convert it first"):
+        Harmonizer(checkpoint=tmp_path / "official.pth")
+    save_weights(tmp_path / "w", name, model.config, variables)
+    with pytest.raises(InputError, match=f"is of model {name}, not {other}"):
+        Harmonizer(other, checkpoint=tmp_path / "w")
+
+
+@pytest.mark.parametrize(("size", "reason"), [(1, "at least"), (10**3 + 1, "a multiple of")])
+def test_sizes_the_model_refuses(size, reason):
+    name = next(name for name in PIXEL_NAMES if tiny(name)[0].config.size_multiple > 1)
+    model, variables = tiny(name)
+    with pytest.raises(InputError, match=reason):
+        Harmonizer(model, variables=variables, size=size)
+
+
+@pytest.mark.parametrize("name", [PIXEL_NAMES[0], *PARAMETRIC_NAMES[-1:]])
+def test_files_checkpoint_and_warm_up(tmp_path, name):
+    model, variables = tiny(name)
+    save_weights(tmp_path / "weights", name, model.config, variables)
+    composite, mask, _ = example(name, 90, 70)
     write_image(tmp_path / "a.png", composite)
     write_image(tmp_path / "m.png", np.rint(mask[..., None] * 65535).astype(np.uint16))
     from_files = jaxharm.harmonize(
         tmp_path / "a.png", str(tmp_path / "m.png"), checkpoint=tmp_path / "weights"
     )
     run = Harmonizer(checkpoint=tmp_path / "weights")
-    assert run.name == "pih_light"
+    assert run.name == name
     run.warm_up(90, 70)
     rounded = np.rint(mask * 65535).astype(np.uint16)
     np.testing.assert_array_equal(run(composite, rounded), from_files)
 
 
-def test_predict_then_render_is_one_call(tmp_path):
-    run = harmonizer("pih")
-    composite, mask, background = example("pih", 90, 70, np.uint16, channels=4)
-    background = background[::-1]
-    parameters = run.predict(composite, mask, background=background)
-    assert parameters.curves.shape == (3, 32)
-    assert parameters.shading.shape == (run.model.config.default_size,) * 2
+@pytest.mark.parametrize("name", NAMES)
+def test_options_are_those_of_the_model_by_class_or_by_field(name):
+    composite, mask, background = example(name, 101, 67)
+    run = harmonizer(name)
+    kind = run.runner.Options
+    fields = [field.name for field in dataclasses.fields(kind)]
+    plain = run(composite, mask, background=background)
+    result = run(composite, mask, background=background, options=kind())
+    np.testing.assert_array_equal(result, plain)
+    valid = ", ".join(fields) or "none but strength"
+    with pytest.raises(
+        InputError, match=f"unknown option nonsense of model '{name}'; valid: {valid}"
+    ):
+        run(composite, mask, background=background, nonsense=1)
+    with pytest.raises(InputError, match=f"are of class {kind.__name__}, not dict"):
+        run(composite, mask, background=background, options={})
+    if fields:
+        given = {fields[0]: getattr(kind(), fields[0])}
+        result = run(composite, mask, background=background, **given)
+        np.testing.assert_array_equal(result, plain)
+        with pytest.raises(InputError, match=f"either options= or {fields[0]}, not both"):
+            run(composite, mask, background=background, options=kind(), **given)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prediction_is_applied_as_in_one_call_and_stages_are_timed(name):
+    composite, mask, background = example(name, 101, 67)
+    stages = []
+
+    def timer(stage):
+        stages.append(stage)
+        return contextlib.nullcontext()
+
+    model, variables = tiny(name)
+    run = Harmonizer(model, variables=variables, timer=timer)
     whole = run(composite, mask, background=background)
-    parameters.save(tmp_path / "p.json")
-    for given in (parameters, tmp_path / "p.json"):
-        result = jaxharm.render(composite, mask, given, background=background)
-        np.testing.assert_array_equal(result, whole)
-    edit = jaxharm.Edit(parts="curves", blend="luminance", channels=(1, 1, 0.5))
-    edited = run(composite, mask, background=background, strength=0.7, edit=edit)
-    again = jaxharm.render(
-        composite, mask, parameters, background=background, strength=0.7, edit=edit
-    )
-    np.testing.assert_array_equal(edited, again)
-    assert (edited != whole).any()
+    assert stages == ["prepare", "predict", "render"]
+    runner, inputs = run.runner, load_inputs(composite, mask, background)
+    options = runner.Options()
+    prediction = runner.predict(runner.prepare(inputs, options), options)
+    np.testing.assert_array_equal(runner.apply(inputs, prediction, 1.0, options), whole)
+    with pytest.raises(InputError, match=r"strength 1\.5"):
+        run(composite, mask, background=background, strength=1.5)
 
 
-def test_parameters_serve_other_images():
-    composite, mask, _ = example("pih", 90, 70)
-    parameters = harmonizer("pih").predict(composite, mask)
-    other, other_mask, _ = example("pih", 41, 133, np.float32, seed=1)
-    result = jaxharm.render(other, other_mask, parameters)
-    assert result.shape == other.shape
-    assert result.dtype == other.dtype
-    np.testing.assert_array_equal(result[other_mask == 0], other[other_mask == 0])
-    assert (result[other_mask == 1] != other[other_mask == 1]).mean() > 0.9
-
-
-def test_pixel_models_have_nothing_to_keep_or_edit():
-    name = PIXEL_NAMES[0]
+@pytest.mark.parametrize("name", PIXEL_NAMES)
+def test_pixel_models_have_nothing_to_keep(name):
     composite, mask, background = example(name, 64, 96)
     with pytest.raises(InputError, match=f"{name} predicts pixels: it has no parameters"):
         harmonizer(name).predict(composite, mask, background=background)
-    with pytest.raises(InputError, match=f"{name} has no curves and no shading to edit"):
-        harmonizer(name)(composite, mask, background=background, edit=jaxharm.Edit(parts="curves"))
-
-
-def test_a_plate_is_filled_in_where_none_is_given():
-    composite, mask, _ = example("pih", 90, 70)
-    other = composite.copy()
-    other[mask > 0.5] = 0
-    run = harmonizer("pih")
-    with_plate = run(composite, mask, background=other)
-    without = run(composite, mask)
-    assert (with_plate != without).any()
-    np.testing.assert_array_equal(without[mask == 0], composite[mask == 0])
-
-
-def test_weights_are_never_made_up(tmp_path):
-    composite, mask, _ = example("pih", 90, 70)
-    with pytest.raises(InputError, match="without weights there is nothing to run"):
-        harmonize(composite, mask, model="pih")
-    model, variables = tiny("pih")
-    with pytest.raises(InputError, match="exactly one of variables and checkpoint"):
-        Harmonizer(model, variables=variables, checkpoint=tmp_path)
-    with pytest.raises(InputError, match="give model="):
-        Harmonizer(variables=variables)
-    with pytest.raises(InputError, match=r"does not fit model 'phnet_ffhqh': \d+ missing"):
-        Harmonizer("phnet_ffhqh", variables=variables)
-    with pytest.raises(InputError, match="no weights at"):
-        Harmonizer(checkpoint=tmp_path / "nowhere")
-    with pytest.raises(InputError, match="convert it first"):
-        Harmonizer(checkpoint=tmp_path / "official.pth")
-    save_weights(tmp_path / "w", "pih", model.config, variables)
-    with pytest.raises(InputError, match="is of model pih, not phnet_ffhqh"):
-        Harmonizer("phnet_ffhqh", checkpoint=tmp_path / "w")
-
-
-@pytest.mark.parametrize(("size", "reason"), [(1, "at least"), (10**3 + 1, "a multiple of 8")])
-def test_sizes_the_model_refuses(size, reason):
-    model, variables = tiny("phnet_ffhqh")
-    with pytest.raises(InputError, match=reason):
-        Harmonizer(model, variables=variables, size=size)
-
-
-def test_strength_outside_0_to_1_is_refused():
-    with pytest.raises(InputError, match=r"strength 1\.5"):
-        harmonizer("pih")(*example("pih", 90, 70)[:2], strength=1.5)

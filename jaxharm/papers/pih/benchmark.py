@@ -25,10 +25,10 @@ from flax.traverse_util import unflatten_dict
 from jaxharm import registry
 from jaxharm.errors import InputError, run_command
 from jaxharm.inference.harmonize import load_inputs
-from jaxharm.inference.pixels import Inputs
-from jaxharm.interfaces import ModelConfig, Params
+from jaxharm.interfaces import Inputs, ModelConfig, Params
+from jaxharm.papers.pih.full_size import render_full_size
 from jaxharm.papers.pih.parameters import Parameters
-from jaxharm.papers.pih.runner import network_inputs, predict_arrays, render
+from jaxharm.papers.pih.runner import Seen, network_inputs, predict_arrays
 from jaxharm.weights.portable import variable_shapes
 
 # Wall seconds: network, rendering, total; None where no figure exists.
@@ -37,8 +37,6 @@ OFFICIAL: dict[str, tuple[float | None, float | None, float]] = {
     "pih_light": (None, None, 1.38),
 }
 Result = TypeVar("Result")
-# What the network sees: composite, mask and background, or None.
-Small = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 _STAGES = ("prepare", "network", "rendering")
 
 
@@ -75,7 +73,7 @@ def measure(
     for _ in range(repeats + 1):
         inputs, small = _timed(times[0], partial(prepare, images, config.default_size))
         parameters = _timed(times[1], partial(predict, model, variables, small))
-        _timed(times[2], partial(render, inputs, parameters))
+        _timed(times[2], partial(render_full_size, inputs, parameters))
     # The first round compiles.
     wall = [statistics.median(w for w, _ in found[1:]) for found in times]
     return wall, [min(cpu for _, cpu in found[1:]) for found in times]
@@ -89,14 +87,14 @@ def _timed(found: list[tuple[float, float]], run: Callable[[], Result]) -> Resul
     return result
 
 
-def prepare(images: tuple[np.ndarray, ...], side: int) -> tuple[Inputs, Small]:
+def prepare(images: tuple[np.ndarray, ...], side: int) -> tuple[Inputs, Seen]:
     """Checked arrays, and what the network sees of them."""
     composite, mask, background = images
     inputs = load_inputs(composite, mask, background)
     return inputs, network_inputs(inputs, side)
 
 
-def predict(model: nn.Module, variables: Params, small: Small) -> Parameters:
+def predict(model: nn.Module, variables: Params, small: Seen) -> Parameters:
     """Curves and shading map, on the host: copying them waits for the network to finish."""
     curves, shading = predict_arrays(model, variables, *small)
     return Parameters(np.asarray(curves), np.asarray(shading))

@@ -1,4 +1,4 @@
-"""The controls of a retoucher over a parametric result: which parts of it are taken, and how.
+"""What of a predicted look is applied, and how: curves, shading, luminance, color, channels.
 
 The order is fixed: curves and shading as chosen (`parts`, `shading_strength`) are rendered; the
 result is blended with the composite as luminance, color or both; the change is weighted per channel
@@ -22,13 +22,14 @@ _LUMINANCE = (0.30, 0.59, 0.11)
 
 @dataclass(frozen=True)
 class Edit:
-    """What of a model's proposal is taken over; the defaults take all of it.
+    """Which part of a prediction is applied; the defaults apply all of it.
 
     Attributes:
         parts: "curves" leaves the shading out, "shading" the curves.
         shading_strength: 0 no shading, 1 as predicted, up to 10 exaggerates: a gain S becomes
-            1 - shading_strength * (1-S), not below 0. The lower end o of the gains is so moved to
-            s = 1 - shading_strength * (1-o): the rule S' = (S-o)(1-s)/(1-o) + s of specs/pih 9.
+            1 - shading_strength * (1-S), not below 0. That moves the lower end o of the gains to
+            s = 1 - shading_strength * (1-o): the rule S' = (S-o)(1-s)/(1-o) + s of
+            docs/papers/pih.md, "Inference".
         blend: "luminance" keeps the composite's hue and saturation, "color" its luminance: the
             modes Luminosity and Color of image editors (`set_luminance`).
         channels: share of the red, green and blue change, each from 0 to 1.
@@ -66,12 +67,6 @@ class Edit:
         if self.shading_strength == 1:
             return shading
         return jnp.maximum(1 - self.shading_strength * (1 - shading), 0.0)
-
-
-def check_strength(strength: float) -> None:
-    """Raises InputError unless 0 <= strength <= 1."""
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength {strength} is not between 0 and 1")
 
 
 def blend_images(composite: Array, result: Array, blend: Blend) -> Array:

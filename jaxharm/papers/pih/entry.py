@@ -9,7 +9,9 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from typing import Any
 
     from jaxharm.commands import Command
+    from jaxharm.papers.pih.commands import PIHFlags
     from jaxharm.papers.pih.model import PIH, PIHConfig
+    from jaxharm.papers.pih.runner import PIHRunner
     from jaxharm.papers.pih.system import PIHObjective, PIHSystem
     from jaxharm.weights.name_map import NameMap
 
@@ -44,10 +46,40 @@ def _torch_names() -> "Callable[[Any], NameMap]":
     return torch_names
 
 
+def _runner() -> "type[PIHRunner]":
+    from jaxharm.papers.pih.runner import PIHRunner
+
+    return PIHRunner
+
+
+def _flags() -> "PIHFlags":
+    from jaxharm.papers.pih.commands import PIHFlags
+
+    return PIHFlags()
+
+
 def _plot_curves() -> "Command":
     from jaxharm.papers.pih import plot_curves
 
     return plot_curves
+
+
+def _edit() -> object:
+    from jaxharm.papers.pih.edit import Edit
+
+    return Edit
+
+
+def _parameters() -> object:
+    from jaxharm.papers.pih.parameters import Parameters
+
+    return Parameters
+
+
+def _render() -> object:
+    from jaxharm.papers.pih.runner import render
+
+    return render
 
 
 _PAPER = "Semi-supervised Parametric Real-world Image Harmonization, CVPR 2023, arXiv 2303.00157"
@@ -65,7 +97,9 @@ ENTRIES = (
         parameters=93_235_073,
         memory_mib=636,
         needs_background=True,
-        strategy="parametric",
+        runner=_runner,
+        flags=_flags,
+        exports={"Edit": _edit, "Parameters": _parameters, "render": _render},
         commands={"plot-curves": _plot_curves},
         official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
         paper=_PAPER,
@@ -83,7 +117,8 @@ ENTRIES = (
         parameters=5_964_857,
         memory_mib=58,
         needs_background=True,
-        strategy="parametric",
+        runner=_runner,
+        flags=_flags,
         official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
         paper=_PAPER,
         weights=_WEIGHTS,

@@ -1,7 +1,7 @@
 """A parametric result for image editors: the curves as a 1D LUT, the shading as a gray image.
 
 The two are layers over the composite, both under the foreground's mask: the LUT first, then the
-gray image in the mode Multiply, on the encoded (not linearised) values. Inside an opaque mask that
+gray image in the mode Multiply, on the encoded (not linear) values. Inside an opaque mask that
 is the rendering. What a LUT or a multiplied image cannot express is refused.
 """
 
@@ -14,15 +14,16 @@ import numpy as np
 from jaxharm.errors import InputError
 from jaxharm.images import check_output, write_image, write_whole
 from jaxharm.images.bit_depth import from_unit
+from jaxharm.inference.options import check_strength
 from jaxharm.inference.tiles import enlarge_rows
-from jaxharm.papers.pih.edit import Edit, check_strength
+from jaxharm.papers.pih.edit import Edit
 from jaxharm.papers.pih.parameters import Parameters
 
 _LEAST_STEPS = 4096
 
 
 def export_cube(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     parameters: Parameters,
     *,
     strength: float = 1.0,
@@ -87,7 +88,7 @@ def curve_table(
 
 
 def export_shading(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     parameters: Parameters,
     size: tuple[int, int],
     *,

@@ -69,7 +69,7 @@ class Parameters:
             )
         object.__setattr__(self, "shading", shading)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the JSON file (see the module); InputError where that is not possible."""
         document = {
             "format": FORMAT,
@@ -83,7 +83,7 @@ class Parameters:
         write_whole(path, (json.dumps(document, indent=1) + "\n").encode())
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Parameters":
+    def load(cls, path: str | os.PathLike[str]) -> "Parameters":
         """Reads what `save` wrote, bit for bit.
 
         Raises:

@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from jaxharm.images import check_output, write_image
-    from jaxharm.inference import Parameters
+    from jaxharm.papers.pih.parameters import Parameters
 
     check_output(arguments.output, dtype=np.uint8)
     parameters = Parameters.load(arguments.params)

@@ -1,57 +1,80 @@
-"""Parametric models (PIH): predict curves and shading small, render them at full size.
-
-Everything at full size is point-wise (specs/pih 7), so it runs over the foreground's box only, in
-tiles that are padded to a few fixed sizes: one compilation serves every image size. Tiles go to
-several threads, each with buffers of its own that are used again for every tile: fresh memory for
-each would cost more than the arithmetic.
-"""
+"""PIH on images of any size: curves and shading are predicted small and rendered at full size."""
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from jaxharm.images.resize import shrink
-from jaxharm.inference.pixels import Inputs
-from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
-from jaxharm.papers.pih import model as pih
-from jaxharm.papers.pih.edit import Edit, blend_images
+from jaxharm.inference.harmonize import ImageLike, load_inputs
+from jaxharm.inference.options import check_strength, choose
+from jaxharm.inference.pixels import with_alpha
+from jaxharm.inference.runner import BaseRunner, apply_network
+from jaxharm.interfaces import Array, Inputs, Params
+from jaxharm.papers.pih.edit import Edit
+from jaxharm.papers.pih.full_size import render_full_size
 from jaxharm.papers.pih.parameters import Parameters
 from jaxharm.papers.pih.plate import fill_plate
 
-_PIECES = (1 << 14, 1 << 17)  # pixels per compiled rendering
-_ROW = 1 << 7  # pieces are rendered as images of this width
-_MOST_THREADS = 8
+if TYPE_CHECKING:
+    from jaxharm.papers.pih.model import PIHConfig
+
+
+class Seen(NamedTuple):
+    """What the network sees: f32[1,s,s,c] in [0,1]; the background may be missing."""
+
+    composite: np.ndarray
+    mask: np.ndarray
+    background: np.ndarray | None
 
 
 @partial(jax.jit, static_argnums=0)
 def predict_arrays(
-    model: nn.Module, variables: Any, composite: Any, mask: Any, background: Any | None
-) -> tuple[jax.Array, jax.Array]:
-    """Curves [3,k] and shading [s,s] of f32[1,s,s,c] inputs; fills the plate where there is none."""
+    model: nn.Module, variables: Params, composite: Array, mask: Array, background: Array | None
+) -> tuple[Array, Array]:
+    """Curves [3,k] and shading [s,s] of f32[1,s,s,c] inputs; a missing background is filled in."""
     if background is None:
         background = fill_plate(composite, mask)
-    output: Any = model.apply(variables, composite, mask, background=background, train=False)
+    output = apply_network(model, variables, composite, mask, background)
     return output.aux["curves"][0], output.aux["shading"][0, ..., 0]
 
 
-def predict_parameters(model: nn.Module, variables: Any, inputs: Inputs, side: int) -> Parameters:
-    """Runs the network on the image squashed to side x side."""
-    curves, shading = predict_arrays(model, variables, *network_inputs(inputs, side))
-    config = model.config
-    return Parameters(
-        np.asarray(curves), np.asarray(shading) if config.masking else None, config.single_alpha
-    )
+class PIHRunner(BaseRunner[Edit, Seen, Parameters]):
+    """Predicts `Parameters` at the network's size; `Edit` says what of them is rendered."""
+
+    Options = Edit
+    parametric = True
+    fills_background = True
+
+    def _prepare(self, inputs: Inputs, options: Edit) -> Seen:
+        del options
+        return network_inputs(inputs, self.settings.size or self._config.default_size)
+
+    def _predict(self, prepared: Seen, options: Edit) -> Parameters:
+        del options
+        curves, shading = predict_arrays(self.model, self._variables, *prepared)
+        config = self._config
+        return Parameters(
+            np.asarray(curves), np.asarray(shading) if config.masking else None, config.single_alpha
+        )
+
+    def _apply(
+        self, inputs: Inputs, prediction: Parameters, strength: float, options: Edit
+    ) -> np.ndarray:
+        return render_full_size(inputs, prediction, strength, options)
+
+    @property
+    def _config(self) -> "PIHConfig":
+        config: PIHConfig = self.model.config
+        return config
 
 
-def network_inputs(inputs: Inputs, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Composite, mask and background f32[1,side,side,c] in [0,1]; two at a time are shrunk."""
+def network_inputs(inputs: Inputs, side: int) -> Seen:
+    """Composite, mask and background shrunk to side x side, two at a time."""
     images = [inputs.composite, inputs.mask, inputs.background]
     with ThreadPoolExecutor(2) as pool:
         composite, mask, background = pool.map(
@@ -59,121 +82,34 @@ def network_inputs(inputs: Inputs, side: int) -> tuple[np.ndarray, np.ndarray, n
         )
     assert composite is not None
     assert mask is not None
-    return composite, np.clip(mask, 0, 1)[..., None], background
+    return Seen(composite, np.clip(mask, 0, 1)[..., None], background)
 
 
 def render(
-    inputs: Inputs, parameters: Parameters, strength: float = 1.0, edit: Edit | None = None
+    composite: ImageLike,
+    mask: ImageLike | None,
+    parameters: Parameters | str | os.PathLike[str],
+    *,
+    background: ImageLike | None = None,
+    strength: float = 1.0,
+    options: Edit | None = None,
+    **fields: Any,
 ) -> np.ndarray:
-    """Applies `parameters` at full size, by `jaxharm.papers.pih.model.render`, as `edit` says.
+    """Applies a prediction without the model: no network, no weights.
 
-    Where no plate was given, the composite itself stands for the background. Pixels with mask 0
-    are copied from the composite. The same arguments give the same bits.
+    On the image it was predicted for, the result is that of `Harmonizer`, bit for bit.
 
-    Returns:
-        [h,w,3] in the composite's dtype.
+    Args:
+        composite, mask, background, strength: as for `harmonize`.
+        parameters: of `Harmonizer.predict`, or the file they were saved in; of this image or of
+            another one of any size.
+        options, fields: an `Edit`, or its fields by keyword.
+
+    Returns and raises: as `harmonize`.
     """
-    edit = edit or Edit()
-    composite, mask = inputs.composite, inputs.mask
-    plate = composite if inputs.background is None else inputs.background
-    shading = None if edit.parts == "curves" else parameters.shading
-    if shading is not None:
-        shading = np.asarray(edit.gain(jnp.asarray(shading)))
-    weights = np.float32(strength) * np.asarray(edit.channels, np.float32)
-    run = partial(
-        _render_arrays,
-        (parameters.single_alpha or edit.single_alpha, edit.parts != "shading", edit.blend),
-        curves=parameters.curves[None],
-        weights=None if (weights == 1).all() else weights.reshape(1, 1, 1, 3),
-    )
-    result = composite.copy()
-    rows, columns = foreground_box(mask)
-
-    def work(tiles: list[slice]) -> None:
-        buffers = _Buffers()
-        for tile in tiles:
-            part = (tile, columns)
-            gain = None if shading is None else enlarge_rows(shading, mask.shape, tile)[:, columns]
-            images = composite[part], mask[part], plate[part], gain
-            _render_tile(run, buffers, images, result[part])
-
-    tiles = list(row_tiles(rows, columns.stop - columns.start, _PIECES[-1]))
-    threads = min(len(tiles), _MOST_THREADS, os.cpu_count() or 1)
-    if threads == 1:
-        work(tiles)
-        return result
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, (tiles[start::threads] for start in range(threads))))
-    return result
-
-
-class _Buffers:
-    """Arrays by name, shape and dtype, kept from tile to tile."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[tuple, np.ndarray] = {}
-
-    def fill(self, name: str, values: np.ndarray, piece: int) -> np.ndarray:
-        """A copy of `values` [h,w] or [h,w,c] as [1,r,_ROW,c]; what lies beyond it is old."""
-        channels = values.shape[2] if values.ndim == 3 else 1
-        dtype = np.dtype(np.float32) if values.dtype.kind == "f" else values.dtype
-        key = (name, piece, channels, dtype)
-        if key not in self._arrays:
-            self._arrays[key] = np.zeros((piece, channels), dtype)
-        count = values.shape[0] * values.shape[1]
-        view = self._arrays[key][:count].reshape(values.shape)
-        np.copyto(view, values, casting="same_kind")
-        return self._arrays[key].reshape(1, -1, _ROW, channels)
-
-
-def _render_tile(
-    run: Callable[..., jax.Array],
-    buffers: _Buffers,
-    images: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None],
-    result: np.ndarray,
-) -> None:
-    """Renders one tile of composite, mask, plate and gain into `result`, a view [h,w,3]."""
-    count = result.shape[0] * result.shape[1]
-    piece = next((size for size in _PIECES if size >= count), -(-count // _ROW) * _ROW)
-    names = ("composite", "mask", "plate", "shading")
-    arrays = {
-        name: None if values is None else buffers.fill(name, values, piece)
-        for name, values in zip(names, images, strict=True)
-    }
-    pixels = np.asarray(run(**arrays)).reshape(-1, 3)[:count].reshape(result.shape)
-    if pixels.dtype == result.dtype:
-        np.copyto(result, pixels)
-    else:  # float16 and float64, whose untouched pixels must not go through float32
-        np.copyto(result, pixels, where=images[1][..., None] > 0, casting="same_kind")
-
-
-@partial(jax.jit, static_argnums=0)
-def _render_arrays(
-    options: tuple[bool, bool, Any],
-    composite: jax.Array,
-    curves: jax.Array,
-    mask: jax.Array,
-    plate: jax.Array,
-    shading: jax.Array | None,
-    weights: jax.Array | None,
-) -> jax.Array:
-    """One piece [1,r,_ROW,c] in the composite's dtype; where the mask is 0, the composite's bits."""
-    single_alpha, with_curves, blend = options
-    dtype = composite.dtype
-    scale = jnp.iinfo(dtype).max if jnp.issubdtype(dtype, jnp.integer) else 1
-    image, background = composite.astype(jnp.float32) / scale, plate.astype(jnp.float32) / scale
-    full = pih.render(
-        image,
-        curves if with_curves else None,
-        mask,
-        background,
-        shading=shading,
-        single_alpha=single_alpha,
-    )
-    if blend != "all":
-        full = blend_images(image, jnp.clip(full, 0.0, 1.0), blend)
-    if weights is not None:
-        full = image + weights * (full - image)
-    result = jnp.clip(full, 0.0, 1.0) * scale
-    result = result if scale == 1 else jnp.rint(result).astype(dtype)
-    return jnp.where(mask > 0, result, composite)
+    check_strength(strength)
+    edit = choose("pih", Edit, options, fields)
+    if not isinstance(parameters, Parameters):
+        parameters = Parameters.load(parameters)
+    inputs = load_inputs(composite, mask, background)
+    return with_alpha(render_full_size(inputs, parameters, strength, edit), inputs)

@@ -1,4 +1,4 @@
-"""`jaxharm convert vgg19`: the frozen encoder of ProPIH, from any ImageNet VGG-19."""
+"""Writes the frozen encoder that training needs, made from any ImageNet VGG-19, to a folder."""
 
 import argparse
 import hashlib
@@ -8,23 +8,20 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from jaxharm.cli.convert import check_file, describe
 from jaxharm.errors import InputError
 from jaxharm.images import read_image, write_whole
 from jaxharm.images.codec import READ_SUFFIXES
 from jaxharm.images.resize import shrink
 from jaxharm.papers.propih.encoder import normalized_encoder
-from jaxharm.weights.torch_file import read_torch_file
+from jaxharm.weights.torch_file import check_file, describe_file, read_torch_file
 
 FILE = "vgg_normalised.safetensors"
 _LONG_SIDE = 512  # of the images that activations are measured on, in pixels
 _SHORT_SIDE = 16  # the encoder's smallest
 
 
-def execute(arguments: argparse.Namespace) -> int:
-    """Writes the encoder and its manifest to OUT_DIR; prints the latter and what to do next."""
-    if arguments.set:
-        raise InputError("--set is for models; vgg19 has no options but --preprocessing")
+def write_encoder(arguments: argparse.Namespace) -> int:
+    """`jaxharm convert vgg19`: writes the encoder and its manifest; prints the latter."""
     check_file(arguments.checkpoint)
     files = _image_files(arguments.images)
     preprocessing = arguments.preprocessing or "torchvision"
@@ -40,7 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
         "file": FILE,
         "sha256": hashlib.sha256(data).hexdigest(),
         "parameters": sum(array.size for array in state.values()),
-        "source": describe(arguments.checkpoint),
+        "source": describe_file(arguments.checkpoint),
         "preprocessing": preprocessing,
         "images": len(files),
         "long_side": _LONG_SIDE,

@@ -8,7 +8,9 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from collections.abc import Callable
     from typing import Any
 
+    from jaxharm.papers.propih.commands import ProPIHFlags, Vgg19Command
     from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
+    from jaxharm.papers.propih.runner import ProPIHRunner
     from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
     from jaxharm.weights.name_map import NameMap
 
@@ -43,6 +45,30 @@ def _torch_names() -> "Callable[[Any], NameMap]":
     return torch_names
 
 
+def _runner() -> "type[ProPIHRunner]":
+    from jaxharm.papers.propih.runner import ProPIHRunner
+
+    return ProPIHRunner
+
+
+def _flags() -> "ProPIHFlags":
+    from jaxharm.papers.propih.commands import ProPIHFlags
+
+    return ProPIHFlags()
+
+
+def _vgg19() -> "Vgg19Command":
+    from jaxharm.papers.propih.commands import Vgg19Command
+
+    return Vgg19Command()
+
+
+def _restyle() -> object:
+    from jaxharm.papers.propih.restyle import Restyle
+
+    return Restyle
+
+
 ENTRIES = (
     Entry(
         name="propih",
@@ -59,6 +85,9 @@ ENTRIES = (
         license="code Apache-2.0; official weights: see the bcmi/ProPIH repository; WikiArt is for "
         "non-commercial research only",
         needs_background=True,
-        strategy="stages",
+        runner=_runner,
+        flags=_flags,
+        exports={"Restyle": _restyle},
+        helpers={"vgg19": _vgg19},
     ),
 )

@@ -9,8 +9,8 @@ from support.random_weights import random_variables
 
 from jaxharm.__main__ import main
 from jaxharm.images import read_image, write_image
-from jaxharm.inference import Parameters
 from jaxharm.papers.pih.model import PIHConfig
+from jaxharm.papers.pih.parameters import Parameters
 from jaxharm.weights.portable import save_weights
 
 RANDOM = np.random.default_rng(0)

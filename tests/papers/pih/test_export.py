@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from jaxharm.errors import InputError
-from jaxharm.inference import Edit, Parameters
-from jaxharm.inference.pixels import Inputs
+from jaxharm.interfaces import Inputs
+from jaxharm.papers.pih.edit import Edit
 from jaxharm.papers.pih.export import curve_table, export_cube, export_shading
-from jaxharm.papers.pih.runner import render
+from jaxharm.papers.pih.full_size import render_full_size as render
+from jaxharm.papers.pih.parameters import Parameters
 
 RANDOM = np.random.default_rng(0)
 SHADING = 0.5 + RANDOM.random((9, 9), np.float32) / 2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxharm.inference import Parameters
+from jaxharm.papers.pih.parameters import Parameters
 from jaxharm.papers.pih.temporal import CUT, Frame, line_weights, smooth, thumbnail
 
 RANDOM = np.random.default_rng(0)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from jaxharm.inference import tiles
-from jaxharm.inference.pixels import Inputs
-from jaxharm.papers.pih import runner as parametric
+from jaxharm.interfaces import Inputs
+from jaxharm.papers.pih import full_size
 from jaxharm.papers.pih.edit import Edit
+from jaxharm.papers.pih.full_size import render_full_size as render
 from jaxharm.papers.pih.parameters import Parameters
-from jaxharm.papers.pih.runner import render
 
 
 def example(dtype, height=61, width=47, plate=True, seed=0):
@@ -23,7 +23,7 @@ def example(dtype, height=61, width=47, plate=True, seed=0):
 
 
 def expected(inputs, parameters, top):
-    """specs/pih 2, 2.1 and 7 in float64."""
+    """docs/papers/pih.md, "Rendering", in float64."""
     image = inputs.composite.astype(np.float64) / top
     plate = image if inputs.background is None else inputs.background.astype(np.float64) / top
     knots = (np.arange(32) + 0.5) / 32
@@ -57,11 +57,11 @@ def test_rendering_is_the_formula_rounded_once(dtype, plate):
 def test_tiles_and_threads_change_nothing(monkeypatch, dtype):
     inputs, parameters, _ = example(dtype)
     whole = render(inputs, parameters)
-    monkeypatch.setattr(parametric, "_PIECES", (128, 256))
-    monkeypatch.setattr(parametric.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(full_size, "_PIECES", (128, 256))
+    monkeypatch.setattr(full_size.os, "cpu_count", lambda: 1)
     in_tiles = render(inputs, parameters)
     np.testing.assert_allclose(in_tiles, whole, atol=1e-7, rtol=0)  # exact for integers
-    monkeypatch.setattr(parametric.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(full_size.os, "cpu_count", lambda: 3)
     np.testing.assert_array_equal(render(inputs, parameters), in_tiles)
 
 
@@ -73,10 +73,10 @@ def test_strength_goes_from_the_composite_to_the_result():
 
 
 def test_a_few_piece_sizes_serve_every_image():
-    parametric._render_arrays.clear_cache()
+    full_size._render_arrays.clear_cache()
     for side in (20, 33, 50, 90, 100, 120):
         render(*example(np.uint8, side, side + 7)[:2])
-    assert parametric._render_arrays._cache_size() == 1
+    assert full_size._render_arrays._cache_size() == 1
 
 
 def test_edits_take_parts_of_the_result():

@@ -10,11 +10,11 @@ import pytest
 from support.random_variables import QUICK_COMPILE
 from support.random_weights import random_variables
 
-import jaxharm
 from jaxharm.errors import InputError
-from jaxharm.inference import Harmonizer, Restyle
-from jaxharm.papers.propih import restyle
+from jaxharm.inference import Harmonizer
+from jaxharm.papers.propih import runner
 from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
+from jaxharm.papers.propih.restyle import Restyle
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def direct(composite, mask, painting, number):
     run = harmonizer()
     images = [jnp.asarray(a, jnp.float32)[None] for a in (composite, mask[..., None], painting)]
     method = functools.partial(run.model.apply, number=number, method="until_stage")
-    arguments = (run._variables, *images)
+    arguments = (run.runner._variables, *images)
     compiled = jax.jit(method).lower(*arguments).compile(QUICK_COMPILE)
     return np.asarray(compiled(*arguments).image[0])
 
@@ -70,11 +70,11 @@ def test_stages_all_auto_and_one_by_one_agree():
         np.testing.assert_array_equal(every[number - 1], run(stage=number))
         assert np.any(every[number - 1] != every[number - 2])
     np.testing.assert_array_equal(every[3], run())
-    np.testing.assert_array_equal(every[0], run(restyle=Restyle("auto", exit_threshold=0.0)))
-    np.testing.assert_array_equal(every[3], run(restyle=Restyle("auto", exit_threshold=1.0)))
-    calls = harmonizer()._runner.calls
+    np.testing.assert_array_equal(every[0], run(options=Restyle("auto", exit_threshold=0.0)))
+    np.testing.assert_array_equal(every[3], run(options=Restyle("auto", exit_threshold=1.0)))
+    calls = harmonizer().runner.stages.calls
     calls.clear()
-    run(restyle=Restyle("auto", exit_threshold=0.0))
+    run(options=Restyle("auto", exit_threshold=0.0))
     assert calls == [(1, 1)]
 
 
@@ -100,7 +100,7 @@ def test_a_given_size_is_predicted_at_and_enlarged():
 
 
 def test_large_images_are_predicted_small_with_a_warning(monkeypatch):
-    monkeypatch.setattr(restyle, "NATIVE_PIXELS", 48 * 72)
+    monkeypatch.setattr(runner, "NATIVE_PIXELS", 48 * 72)
     composite, mask, painting = example(96, 144)
     with pytest.warns(UserWarning, match="144x96 pixels are restyled at 72x48"):
         result = harmonizer()(composite, mask, background=painting)
@@ -111,11 +111,11 @@ def test_large_images_are_predicted_small_with_a_warning(monkeypatch):
 def test_truncation_is_the_official_way_to_store():
     composite, mask, painting = example()
     run = functools.partial(harmonizer(), composite, mask, background=painting)
-    nearest, cut = run(), run(restyle=Restyle(rounding="trunc"))
+    nearest, cut = run(), run(options=Restyle(rounding="trunc"))
     step = nearest.astype(int) - cut
     assert set(np.unique(step)) == {0, 1}
     images = np.arange(256, dtype=np.float32).reshape(-1, 1, 1)
-    kept = restyle._stored(images / np.float32(255), np.dtype(np.uint8), "trunc").ravel()
+    kept = runner._stored(images / np.float32(255), np.dtype(np.uint8), "trunc").ravel()
     assert set(np.unique(np.arange(256) - kept.astype(int))) == {0, 1}
 
 
@@ -126,11 +126,11 @@ def test_what_does_not_fit_is_refused():
         with pytest.raises(InputError, match="choose one of 1, 2, 3, 4, auto, all"):
             run(stage=stage)
     with pytest.raises(InputError, match="threshold 2"):
-        run(restyle=Restyle("auto", exit_threshold=2.0))
+        run(options=Restyle("auto", exit_threshold=2.0))
     with pytest.raises(InputError, match="rounding 'up'"):
-        run(restyle=Restyle(rounding="up"))
-    with pytest.raises(InputError, match="either stage or restyle"):
-        run(stage=1, restyle=Restyle())
+        run(options=Restyle(rounding="up"))
+    with pytest.raises(InputError, match="either options= or stage, not both"):
+        run(stage=1, options=Restyle())
     with pytest.raises(InputError, match="no exit head"):
         harmonizer(exit_head=False)(composite, mask, background=painting, stage="auto")
     with pytest.raises(InputError, match=r"propih needs a background image.*painting"):
@@ -142,18 +142,8 @@ def test_what_does_not_fit_is_refused():
     for size in (8, 60):
         with pytest.raises(InputError, match="a multiple of 8, at least 16"):
             harmonizer(size)
-    with pytest.raises(InputError, match="has no curves and no shading"):
-        run(edit=jaxharm.Edit(parts="curves"))
-
-
-def test_other_models_have_no_stages():
-    entry = jaxharm.registry.get("issam")
-    config = entry.config().tiny()
-    model = entry.model()(config=config)
-    run = Harmonizer(model, variables=random_variables("issam", config))
-    composite, mask, _ = example()
-    with pytest.raises(InputError, match="issam has no stages"):
-        run(composite, mask, stage=1)
+    with pytest.raises(InputError, match="unknown option parts of model 'propih'; valid: stage, "):
+        run(parts="curves")
 
 
 def test_options_are_kept_apart():

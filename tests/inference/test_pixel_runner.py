@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxharm.inference.full_image import fit_change
+from jaxharm.inference.pixel_runner import fit_change
 from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
 
 

@@ -1,0 +1,96 @@
+"""Which network, and which weights: a registered name or a module, variables or a checkpoint."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+
+from jaxharm import registry
+from jaxharm.errors import InputError
+from jaxharm.inference.pixel_runner import PixelRunner
+from jaxharm.interfaces import AnyRunner
+from jaxharm.weights.portable import check_variables, load_variables
+
+
+class Network(NamedTuple):
+    """A model's registry name, its Flax module, and weights that fit it."""
+
+    name: str
+    module: nn.Module
+    variables: Mapping[str, Any]
+
+
+def load_network(
+    model: str | nn.Module | None,
+    variables: Mapping[str, Any] | None,
+    checkpoint: str | os.PathLike[str] | None,
+) -> Network:
+    """Loads and checks the weights; the arguments are those of `Harmonizer`.
+
+    Raises:
+        InputError: no weights or two, or weights of another model.
+    """
+    if (variables is None) == (checkpoint is None):
+        raise InputError(
+            "give exactly one of variables and checkpoint: without weights there is nothing to "
+            "run (python -m jaxharm models lists where to get them)"
+        )
+    if variables is None:
+        return _from_checkpoint(Path(str(checkpoint)), model)
+    if model is None:
+        raise InputError("variables alone do not say which model they are of; give model=")
+    name, module = _name_and_module(model)
+    check_variables(variables, name, _config(module))
+    return Network(name, module, variables)
+
+
+def runner_class(entry: registry.Entry) -> type[AnyRunner]:
+    """The class that applies the models of an entry to images."""
+    return PixelRunner if entry.runner is None else entry.runner()
+
+
+def check_size(size: int | None, module: nn.Module) -> int | None:
+    """`size`; InputError where the network cannot predict at that side."""
+    config = _config(module)
+    if size is not None and (size < config.min_size or size % config.size_multiple):
+        raise InputError(
+            f"size {size} does not suit the model: it needs a multiple of {config.size_multiple}, "
+            f"at least {config.min_size}"
+        )
+    return size
+
+
+def _from_checkpoint(path: Path, model: str | nn.Module | None) -> Network:
+    if path.suffix in (".pth", ".pt", ".ckpt"):
+        raise InputError(
+            f"{path} is a PyTorch file; convert it first: python -m jaxharm convert NAME {path} OUT_DIR"
+        )
+    name, config, variables = load_variables(path)
+    if model is None:
+        return Network(name, registry.build_model(name, config), variables)
+    wanted, module = _name_and_module(model)
+    if wanted != name:
+        raise InputError(f"checkpoint {path} is of model {name}, not {wanted}")
+    if isinstance(model, nn.Module):
+        check_variables(variables, name, _config(module))
+        return Network(name, module, variables)
+    return Network(name, module.clone(config=config), variables)
+
+
+def _name_and_module(model: str | nn.Module) -> tuple[str, nn.Module]:
+    """The registry name and the module of either; a module's class may have several names."""
+    if isinstance(model, str):
+        return model, registry.create_model(model)
+    reference = f"{type(model).__module__}:{type(model).__qualname__}"
+    names = [name for name in registry.list_models() if registry.get(name).model() is type(model)]
+    if not names:
+        raise InputError(f"{reference} is no registered model; known: {registry.list_models()}")
+    exact = [name for name in names if registry.model_config(name) == _config(model)]
+    return (exact or names)[0], model
+
+
+def _config(module: nn.Module) -> Any:
+    config: Any = module.config  # every registered model has one; nn.Module does not say so
+    return config

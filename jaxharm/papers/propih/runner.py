@@ -1,0 +1,184 @@
+"""ProPIH on images of any size: which stage's result, pasted on the painting at full size.
+
+The composite is first pasted anew: the painting wherever the mask is 0, whatever the composite
+holds there. Up to `NATIVE_PIXELS` the network sees the picture as it is, mirrored at the bottom and
+at the right to a multiple of 8 (docs/papers/propih.md, "Inference"); beyond, or where a size is
+given, it sees a smaller picture, and what it paints is enlarged.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+from flax import linen as nn
+
+from jaxharm.images.bit_depth import from_unit, to_unit
+from jaxharm.images.resize import shrink
+from jaxharm.inference.runner import BaseRunner, check_least_size
+from jaxharm.interfaces import Inputs, RunnerSettings
+from jaxharm.papers.propih.early_exit import StageRunner, check_exit
+from jaxharm.papers.propih.restyle import Restyle, Rounding
+
+if TYPE_CHECKING:
+    from jaxharm.papers.propih.model import ProPIHConfig
+
+NATIVE_PIXELS = 1536 * 1536  # memory grows with them: docs/papers/propih.md, "Inference"
+
+
+class Seen(NamedTuple):
+    """What the network sees, f32[1,h,w,c] each in [0,1], and its size without the mirrored border."""
+
+    composite: np.ndarray
+    mask: np.ndarray
+    painting: np.ndarray
+    size: tuple[int, int]
+
+
+class ProPIHRunner(BaseRunner[Restyle, Seen, np.ndarray]):
+    """A prediction is f32[n,h,w,3] in the [0,1] scale: what the chosen stages paint, unblended.
+
+    Attributes:
+        stages: runs the network stage by stage.
+    """
+
+    Options = Restyle
+    background_role = "the painting that the object is pasted on"
+
+    def __init__(
+        self, model: nn.Module, variables: Mapping[str, Any], settings: RunnerSettings
+    ) -> None:
+        """Puts the weights on the device, where they stay."""
+        super().__init__(model, variables, settings)
+        self.stages = StageRunner(model, self._variables)
+
+    def check(self, options: Restyle) -> None:
+        """InputError where the exit head is to choose the stage and the weights have none."""
+        check_exit(self._config, options.mode, options.number, options.exit_threshold)
+
+    def _prepare(self, inputs: Inputs, options: Restyle) -> Seen:
+        layers, side, config = _layers(inputs, options.rounding), self.settings.size, self._config
+        height, width = inputs.mask.shape
+        if side is None:
+            check_least_size(inputs, config.min_size)
+        seen = (side, side) if side else _seen_size(height, width)
+        arrays: tuple[np.ndarray, ...] = (layers.pasted, layers.mask, layers.painting)
+        if seen != (height, width):
+            small = (layers.pasted, layers.mask[..., 0], layers.painting)
+            # Pillow's filter overshoots by a rounding at 0 and 1.
+            arrays = tuple(np.clip(shrink(array, seen), 0, 1) for array in small)
+        border = [(0, -n % config.size_multiple) for n in seen]
+        composite, mask, painting = (
+            np.pad(a.reshape(*seen, -1), [*border, (0, 0)], mode="reflect")[None] for a in arrays
+        )
+        return Seen(composite, mask, painting, seen)
+
+    def _predict(self, prepared: Seen, options: Restyle) -> np.ndarray:
+        result = self.stages(
+            *prepared[:3],
+            mode=options.mode,
+            stage=options.number,
+            threshold=options.exit_threshold,
+        )
+        painted = result.coarse if result.coarses is None else result.coarses[:, 0]
+        height, width = prepared.size
+        return painted[:, :height, :width]
+
+    def _apply(
+        self, inputs: Inputs, prediction: np.ndarray, strength: float, options: Restyle
+    ) -> np.ndarray:
+        layers = _layers(inputs, options.rounding)
+        height, width = inputs.mask.shape
+        images = []
+        for coarse in prediction:
+            if coarse.shape[:2] != (height, width):
+                coarse = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+            images.append(_blended(coarse, layers, inputs, strength, options.rounding))
+        return np.stack(images) if options.stage == "all" else images[0]
+
+    @property
+    def _config(self) -> "ProPIHConfig":
+        config: ProPIHConfig = self.model.config
+        return config
+
+
+def strip(inputs: Inputs, stages: np.ndarray, rounding: Rounding = "nearest") -> np.ndarray:
+    """The official picture of a result: composite pasted anew, mask, painting, the stages.
+
+    Args:
+        inputs: with the painting as background.
+        stages: [4,h,w,3], the results of every stage.
+        rounding: as in `Restyle`.
+
+    Returns:
+        [h,7w,3] in the composite's dtype.
+    """
+    layers, dtype = _layers(inputs, rounding), inputs.composite.dtype
+    shown = (layers.pasted, np.repeat(layers.mask, 3, 2), layers.painting)
+    panels = [_stored(panel, dtype, rounding) for panel in shown]
+    return np.concatenate([*panels, *stages], 1)
+
+
+class _Layers(NamedTuple):
+    """f32 in [0,1]: the painting and the composite pasted on it [h,w,3], the mask [h,w,1]."""
+
+    painting: np.ndarray
+    mask: np.ndarray
+    pasted: np.ndarray
+
+
+def _layers(inputs: Inputs, rounding: Rounding) -> _Layers:
+    assert inputs.background is not None  # `prepare` refuses images without a painting
+    arrays = (inputs.background, inputs.mask[..., None], inputs.composite)
+    painting, mask, composite = (to_unit(array) for array in arrays)
+    if rounding == "trunc":
+        # Officially all three go to [-1,1] and back first; that moves last bits, and truncation
+        # shows them.
+        painting, mask, composite = ((_inside(a) + 1) / 2 for a in (painting, mask, composite))
+    return _Layers(painting, mask, composite * mask + painting * (1 - mask))
+
+
+def _seen_size(height: int, width: int) -> tuple[int, int]:
+    """The size that the network sees: the image's, unless that is too large."""
+    if height * width <= NATIVE_PIXELS:
+        return height, width
+    scale = math.sqrt(NATIVE_PIXELS / (height * width))
+    seen = max(16, round(height * scale)), max(16, round(width * scale))
+    warnings.warn(
+        f"{width}x{height} pixels are restyled at {seen[1]}x{seen[0]} and enlarged", stacklevel=6
+    )
+    return seen
+
+
+def _blended(
+    coarse: np.ndarray,
+    layers: _Layers,
+    inputs: Inputs,
+    strength: float,
+    rounding: Rounding,
+) -> np.ndarray:
+    """The object as painted, at its share, on the painting.
+
+    Rounded to nearest, pixels outside of the mask are copied from the painting bit for bit.
+    """
+    final = coarse * layers.mask + layers.painting * (1 - layers.mask)
+    if strength < 1:
+        final = layers.pasted + np.float32(strength) * (final - layers.pasted)
+    image = _stored(final, inputs.composite.dtype, rounding)
+    if rounding == "nearest" and inputs.background is not None:
+        np.copyto(image, inputs.background, where=layers.mask == 0)
+    return image
+
+
+def _stored(image: np.ndarray, dtype: np.dtype, rounding: Rounding) -> np.ndarray:
+    """f32 in the [0,1] scale -> `dtype`. Source of "trunc": docs/papers/propih.md, "Inference"."""
+    if rounding == "nearest" or np.dtype(dtype).kind == "f":
+        return from_unit(image, dtype)
+    return from_unit((_inside(image) + 1) / 2, dtype, rounding="truncate")
+
+
+def _inside(image: np.ndarray) -> np.ndarray:
+    """[0,1] -> [-1,1], in float32 and in the official order of operations."""
+    return (image - np.float32(0.5)) / np.float32(0.5)
