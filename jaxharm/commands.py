@@ -5,11 +5,12 @@ The command line finds all of it through the registry and names no paper.
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
+if TYPE_CHECKING:  # `jaxharm --help` imports this module, and JAX is slow to import
+    import numpy as np
 
-from jaxharm.interfaces import AnyRunner, Inputs, Timer
+    from jaxharm.interfaces import AnyRunner, Inputs, Timer
 
 SeenT = TypeVar("SeenT")
 SmoothedT = TypeVar("SmoothedT")
@@ -34,7 +35,7 @@ class Command(Protocol):
 class Job(Protocol):
     """What `jaxharm harmonize` does with each image."""
 
-    def run(self, name: str, inputs: Inputs) -> Mapping[str, np.ndarray]:
+    def run(self, name: str, inputs: "Inputs") -> "Mapping[str, np.ndarray]":
         """Harmonizes one image.
 
         Args:
@@ -51,7 +52,7 @@ class Job(Protocol):
 class ClipJob(Job, Protocol[SeenT, SmoothedT]):
     """A job for the frames of a clip, which are looked at first and made afterwards."""
 
-    def look(self, name: str, inputs: Inputs) -> SeenT:
+    def look(self, name: str, inputs: "Inputs") -> SeenT:
         """What has to be known of a frame, small enough to keep several of them."""
         ...
 
@@ -59,7 +60,7 @@ class ClipJob(Job, Protocol[SeenT, SmoothedT]):
         """One outcome per frame, in order; None for a frame that could not be read."""
         ...
 
-    def finish(self, name: str, inputs: Inputs, smoothed: SmoothedT) -> Mapping[str, np.ndarray]:
+    def finish(self, name: str, inputs: "Inputs", smoothed: SmoothedT) -> "Mapping[str, np.ndarray]":
         """The pictures of a frame, as `run`."""
         ...
 
@@ -92,7 +93,7 @@ class HarmonizeFlags(Protocol):
         """Where options given make a model needless: the beginning of a sentence that says so."""
         ...
 
-    def job(self, arguments: argparse.Namespace, runner: AnyRunner | None, timer: Timer) -> Job:
+    def job(self, arguments: argparse.Namespace, runner: "AnyRunner | None", timer: "Timer") -> Job:
         """The work that the options ask for; without a runner where they replace the model."""
         ...
 

@@ -17,6 +17,7 @@ from jaxharm.images import read_image, write_image
 from jaxharm.weights.name_map import NameMap, Rule, conv
 from jaxharm.weights.portable import load_weights, save_weights
 
+OTHER = next(name for name in registry.list_models() if name != "toy")
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.integers(0, 255, (40, 30, 3), np.uint8)
 MASK = np.zeros((40, 30, 1), np.uint8)
@@ -195,8 +196,8 @@ def test_errors_are_one_sentence_and_status_2(tmp_path, weights, capsys):
         (a, mask, "-o", tmp_path / "no/o.png", *good): "its folder does not exist",
         (a, mask, *out, "--checkpoint", tmp_path / "none"): "no weights at",
         (a, mask, *out, "--checkpoint", tmp_path / "void"): "no weights in",
-        (a, mask, *out, *good, "--model", "pih"): "is of model toy, not pih",
-        (a, mask, *out, *good, "--model", "phi"): "unknown model 'phi'",
+        (a, mask, *out, *good, "--model", OTHER): f"is of model toy, not {OTHER}",
+        (a, mask, *out, *good, "--model", "tou"): "unknown model 'tou'; known: toy",
         (a, mask, *out, *good, "--size", "0"): "size 0 does not suit the model",
         (a, mask, *out, *good, "--strength", "2"): "--strength 2.0 is not between 0 and 1",
         (a, mask, *out, *good, "--save-params", tmp_path / "p.json"): "toy has no curves",
@@ -323,10 +324,11 @@ def test_votes_prints_the_ranking(tmp_path, capsys):
 def test_models_lists_every_model(capsys):
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
-    assert "pih_light" in printed
-    assert "5.96 M" in printed
-    assert "512x512" in printed
-    assert "arXiv 2402.17561" in printed
+    for name in registry.list_models():
+        entry = registry.get(name)
+        row = next(line for line in printed.splitlines() if line.startswith(f"{name} "))
+        assert f" {entry.parameters / 1e6:.2f} M " in row
+        assert f"paper    {entry.paper}" in printed
     assert main(["models", "nonsense"]) == 2
     assert "unknown model 'nonsense'" in capsys.readouterr().err
 
