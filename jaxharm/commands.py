@@ -60,7 +60,9 @@ class ClipJob(Job, Protocol[SeenT, SmoothedT]):
         """One outcome per frame, in order; None for a frame that could not be read."""
         ...
 
-    def finish(self, name: str, inputs: "Inputs", smoothed: SmoothedT) -> "Mapping[str, np.ndarray]":
+    def finish(
+        self, name: str, inputs: "Inputs", smoothed: SmoothedT
+    ) -> "Mapping[str, np.ndarray]":
         """The pictures of a frame, as `run`."""
         ...
 

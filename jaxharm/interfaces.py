@@ -248,9 +248,7 @@ class Runner(Protocol[OptionsT, PreparedT, PredictionT]):
     fills_background: bool
     settings: RunnerSettings
 
-    def __init__(
-        self, model: nn.Module, variables: Mapping[str, Any], settings: RunnerSettings
-    ) -> None:
+    def __init__(self, model: nn.Module, variables: Params, settings: RunnerSettings) -> None:
         """`variables` are those of `model`: {"params": ..., "batch_stats": ...}."""
         ...
 

@@ -1,7 +1,6 @@
 """`harmonize` for one call, `Harmonizer` for many: composite and mask in, the same size out."""
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from jaxharm.images import read_image, read_mask
 from jaxharm.inference.loading import check_size, load_network, runner_class
 from jaxharm.inference.options import check_strength, make_options
 from jaxharm.inference.pixels import check_inputs
-from jaxharm.interfaces import AnyRunner, Inputs, RunnerSettings, Timer, untimed
+from jaxharm.interfaces import AnyRunner, Inputs, Params, RunnerSettings, Timer, untimed
 
 ImageLike = np.ndarray | str | os.PathLike[str]
 
@@ -24,7 +23,7 @@ def harmonize(
     *,
     background: ImageLike | None = None,
     model: str | nn.Module | None = None,
-    variables: Mapping[str, Any] | None = None,
+    variables: Params | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     size: int | None = None,
     strength: float = 1.0,
@@ -80,7 +79,7 @@ class Harmonizer:
         self,
         model: str | nn.Module | None = None,
         *,
-        variables: Mapping[str, Any] | None = None,
+        variables: Params | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         size: int | None = None,
         timer: Timer = untimed,

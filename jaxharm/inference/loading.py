@@ -1,16 +1,16 @@
 """Which network, and which weights: a registered name or a module, variables or a checkpoint."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flax import linen as nn
 
 from jaxharm import registry
 from jaxharm.errors import InputError
 from jaxharm.inference.pixel_runner import PixelRunner
-from jaxharm.interfaces import AnyRunner
+from jaxharm.inference.runner import config_of
+from jaxharm.interfaces import AnyRunner, Params
 from jaxharm.weights.portable import check_variables, load_variables
 
 
@@ -19,12 +19,12 @@ class Network(NamedTuple):
 
     name: str
     module: nn.Module
-    variables: Mapping[str, Any]
+    variables: Params
 
 
 def load_network(
     model: str | nn.Module | None,
-    variables: Mapping[str, Any] | None,
+    variables: Params | None,
     checkpoint: str | os.PathLike[str] | None,
 ) -> Network:
     """Loads and checks the weights; the arguments are those of `Harmonizer`.
@@ -42,7 +42,7 @@ def load_network(
     if model is None:
         raise InputError("variables alone do not say which model they are of; give model=")
     name, module = _name_and_module(model)
-    check_variables(variables, name, _config(module))
+    check_variables(variables, name, config_of(module))
     return Network(name, module, variables)
 
 
@@ -53,7 +53,7 @@ def runner_class(entry: registry.Entry) -> type[AnyRunner]:
 
 def check_size(size: int | None, module: nn.Module) -> int | None:
     """`size`; InputError where the network cannot predict at that side."""
-    config = _config(module)
+    config = config_of(module)
     if size is not None and (size < config.min_size or size % config.size_multiple):
         raise InputError(
             f"size {size} does not suit the model: it needs a multiple of {config.size_multiple}, "
@@ -74,7 +74,7 @@ def _from_checkpoint(path: Path, model: str | nn.Module | None) -> Network:
     if wanted != name:
         raise InputError(f"checkpoint {path} is of model {name}, not {wanted}")
     if isinstance(model, nn.Module):
-        check_variables(variables, name, _config(module))
+        check_variables(variables, name, config_of(module))
         return Network(name, module, variables)
     return Network(name, module.clone(config=config), variables)
 
@@ -87,10 +87,5 @@ def _name_and_module(model: str | nn.Module) -> tuple[str, nn.Module]:
     names = [name for name in registry.list_models() if registry.get(name).model() is type(model)]
     if not names:
         raise InputError(f"{reference} is no registered model; known: {registry.list_models()}")
-    exact = [name for name in names if registry.model_config(name) == _config(model)]
+    exact = [name for name in names if registry.model_config(name) == config_of(model)]
     return (exact or names)[0], model
-
-
-def _config(module: nn.Module) -> Any:
-    config: Any = module.config  # every registered model has one; nn.Module does not say so
-    return config

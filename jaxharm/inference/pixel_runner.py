@@ -10,7 +10,7 @@ Grain and edges are those of the full-size composite.
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import jax
@@ -19,7 +19,13 @@ from flax import linen as nn
 
 from jaxharm.images.bit_depth import from_unit, to_unit
 from jaxharm.images.resize import shrink
-from jaxharm.inference.runner import BaseRunner, NoOptions, apply_network, check_least_size
+from jaxharm.inference.runner import (
+    BaseRunner,
+    NoOptions,
+    apply_network,
+    check_least_size,
+    config_of,
+)
 from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
 from jaxharm.interfaces import Array, Inputs, Params
 
@@ -66,7 +72,7 @@ class PixelRunner(BaseRunner[NoOptions, Seen, Pixels]):
     Options = NoOptions
 
     def _prepare(self, inputs: Inputs, options: NoOptions) -> Seen:
-        config: Any = self.model.config
+        config = config_of(self.model)
         side = self.settings.size
         height, width = inputs.mask.shape
         if side is None:

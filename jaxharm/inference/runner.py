@@ -1,7 +1,6 @@
 """What all runners have in common: the weights, the measured stages, alpha, a missing background."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -14,6 +13,7 @@ from jaxharm.inference.pixels import with_alpha
 from jaxharm.interfaces import (
     Array,
     Inputs,
+    ModelConfig,
     OptionsT,
     Output,
     Params,
@@ -41,9 +41,7 @@ class BaseRunner(ABC, Generic[OptionsT, PreparedT, PredictionT]):
     fills_background = False
     background_role = ""
 
-    def __init__(
-        self, model: nn.Module, variables: Mapping[str, Any], settings: RunnerSettings
-    ) -> None:
+    def __init__(self, model: nn.Module, variables: Params, settings: RunnerSettings) -> None:
         """Puts the weights on the device, where they stay."""
         self.model = model
         self.settings = settings
@@ -95,6 +93,12 @@ class BaseRunner(ABC, Generic[OptionsT, PreparedT, PredictionT]):
         self, inputs: Inputs, prediction: PredictionT, strength: float, options: OptionsT
     ) -> np.ndarray:
         """See `apply`; without alpha."""
+
+
+def config_of(module: nn.Module) -> ModelConfig:
+    """The Config of a model, which every registered one has; nn.Module does not say so."""
+    config: ModelConfig = module.config
+    return config
 
 
 def apply_network(

@@ -34,4 +34,5 @@ def enlarge_rows(small: np.ndarray, size: tuple[int, int], rows: slice) -> np.nd
     high = np.minimum(low + 1, small.shape[0] - 1)
     weight = (position - low).astype(np.float32).reshape(-1, *[1] * (small.ndim - 1))
     strip = small[low] * (1 - weight) + small[high] * weight
-    return cv2.resize(strip, (width, len(strip)), interpolation=cv2.INTER_LINEAR)
+    enlarged: np.ndarray = cv2.resize(strip, (width, len(strip)), interpolation=cv2.INTER_LINEAR)
+    return enlarged

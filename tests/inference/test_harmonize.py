@@ -200,7 +200,7 @@ def test_options_are_those_of_the_model_by_class_or_by_field(name):
     np.testing.assert_array_equal(result, plain)
     valid = ", ".join(fields) or "none but strength"
     with pytest.raises(
-        InputError, match=f"unknown option nonsense of model '{name}'; valid: {valid}"
+        InputError, match=f"unknown option nonsense of model '{run.name}'; valid: {valid}"
     ):
         run(composite, mask, background=background, nonsense=1)
     with pytest.raises(InputError, match=f"are of class {kind.__name__}, not dict"):
@@ -237,5 +237,6 @@ def test_a_prediction_is_applied_as_in_one_call_and_stages_are_timed(name):
 @pytest.mark.parametrize("name", PIXEL_NAMES)
 def test_pixel_models_have_nothing_to_keep(name):
     composite, mask, background = example(name, 64, 96)
-    with pytest.raises(InputError, match=f"{name} predicts pixels: it has no parameters"):
-        harmonizer(name).predict(composite, mask, background=background)
+    run = harmonizer(name)
+    with pytest.raises(InputError, match=f"{run.name} predicts pixels: it has no parameters"):
+        run.predict(composite, mask, background=background)

@@ -1,4 +1,7 @@
-"""The official PIH checkpoint layout (generator). Source: specs/pih 8.1 and 3.4."""
+"""Names of the official PIH checkpoint's tensors, and where they go here.
+
+Source: docs/papers/pih.md, "Checkpoints".
+"""
 
 from jaxharm.papers.pih.mobilenet import BLOCKS
 from jaxharm.papers.pih.model import PIHConfig

@@ -1,14 +1,14 @@
-"""PIH's discriminator: a U-Net with spectral normalization that judges every pixel.
+"""Says for every pixel how real it looks: a U-Net with spectral normalization.
 
-It sees the image alone, neither mask nor background. 17,477,201 parameters at width 16; every one
-of them takes part. Source: specs/pih 4.1.
+It sees the image alone, neither mask nor background. 17,477,201 parameters at width 16, all of them
+used. Source: docs/papers/pih.md, "Losses".
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.fields import Count, check_fields
@@ -84,11 +84,11 @@ class PIHDiscriminator(nn.Module):
     """
 
     config: PIHDiscriminatorConfig
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool) -> Array:
-        """Judges images.
+        """Rates every pixel of a batch of images.
 
         Args:
             image: f32[b,h,w,3] in [0,1].

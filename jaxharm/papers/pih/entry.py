@@ -1,4 +1,4 @@
-"""PIH in the registry: the full network and the light one."""
+"""Registers PIH: the full network and the light one, its runner, options and commands."""
 
 from typing import TYPE_CHECKING
 
@@ -101,7 +101,7 @@ ENTRIES = (
         flags=_flags,
         exports={"Edit": _edit, "Parameters": _parameters, "render": _render},
         commands={"plot-curves": _plot_curves},
-        official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
+        official={"mask_offset": 0.6},  # in training 0.5: docs/papers/pih.md, "Checkpoints"
         paper=_PAPER,
         weights=_WEIGHTS,
         license=_LICENSE,
@@ -119,7 +119,7 @@ ENTRIES = (
         needs_background=True,
         runner=_runner,
         flags=_flags,
-        official={"mask_offset": 0.6},  # the training default is 0.5 (specs/pih 3.3)
+        official={"mask_offset": 0.6},  # in training 0.5: docs/papers/pih.md, "Checkpoints"
         paper=_PAPER,
         weights=_WEIGHTS,
         license=_LICENSE,

@@ -1,4 +1,4 @@
-"""A parametric result for image editors: the curves as a 1D LUT, the shading as a gray image.
+"""Writes a prediction for image editors: the curves as a 1D LUT, the shading as a gray image.
 
 The two are layers over the composite, both under the foreground's mask: the LUT first, then the
 gray image in the mode Multiply, on the encoded (not linear) values. Inside an opaque mask that

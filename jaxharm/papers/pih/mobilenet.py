@@ -1,4 +1,4 @@
-"""MobileNetV3-Small.
+"""MobileNetV3-Small: a network for images that is light enough for phones.
 
 Source: Howard et al., Searching for MobileNetV3, arXiv 1905.02244, table 2.
 """
@@ -6,10 +6,10 @@ Source: Howard et al., Searching for MobileNetV3, arXiv 1905.02244, table 2.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import he_conv
@@ -23,7 +23,7 @@ _linear = partial(nn.Dense, kernel_init=nn.initializers.normal(0.01))
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One row of the paper's table."""
+    """One block: a row of the paper's table."""
 
     kernel: int
     expansion: float
@@ -57,7 +57,7 @@ def make_divisible(value: float) -> int:
 class SqueezeExcite(nn.Module):
     """Scales each channel by a gate computed from the means of all channels."""
 
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -72,21 +72,21 @@ class SqueezeExcite(nn.Module):
 class InvertedResidual(nn.Module):
     """Expansion, depthwise convolution, squeeze-and-excite, projection.
 
-    `hidden` equal to the input's channels leaves the expansion out, and then the activation comes
-    before the squeeze-and-excite instead of after it, as in the implementation PIH used.
+    Where `hidden` equals the input's channels there is no expansion, and the activation stands
+    before the squeeze-and-excite instead of after it, as in the implementation that PIH used.
     """
 
     hidden: int
     out: int
     spec: BlockSpec
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """f[b,h,w,c] -> f[b,h/stride,w/stride,out]."""
         norm = partial(BatchNorm, self.axis_name)
-        act: Callable = nn.hard_swish if self.spec.hard_swish else nn.relu
+        act: Callable[[Array], Array] = nn.hard_swish if self.spec.hard_swish else nn.relu
         expand = self.hidden != x.shape[-1]
         y = x
         if expand:
@@ -130,7 +130,7 @@ class MobileNetV3Small(nn.Module):
     hidden: int = 1024
     dropout: float = 0.2
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:

@@ -1,6 +1,7 @@
-"""PIH: Semi-supervised Parametric Real-world Image Harmonization (CVPR 2023, arXiv 2303.00157).
+"""Predicts three color curves and a shading map at low resolution, and renders them at any.
 
-Two predictors at a low resolution and a parametric renderer that works at any resolution:
+PIH: Semi-supervised Parametric Real-world Image Harmonization (CVPR 2023, arXiv 2303.00157). Two
+networks and a renderer without parameters:
 
 1. curve net (ResNet-50, or MobileNetV3-Small if `light`) -> three curves of 32 knots;
 2. curves applied to the composite, blended over the background -> intermediate image;
@@ -11,18 +12,19 @@ Inputs and outputs are in [0,1], sRGB-encoded, without any normalization. Parame
 (light: 5,964,857); the official state dicts hold 406,241 (25,529) more that are never used.
 
 Deviations, all off by default: `identity_start`, `single_alpha`, `predict_size`,
-`region_statistics`, `shading_padding="edge"`. The official code
-upsamples the last 256 channels before its output convolution; here the two linear steps are
-exchanged, with the same result.
+`region_statistics`, `shading_padding="edge"`. The official code enlarges the shading net's last 256
+channels before its output convolution; here the two linear steps are exchanged, with the same
+result. Equations and choices: docs/papers/pih.md, "Network" and "Rendering".
 """
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.fields import Count, Decay, Natural, Positive, Range, check_fields
@@ -40,7 +42,7 @@ _OPEN_GAIN = 4.0
 
 @dataclass(frozen=True)
 class PIHConfig:
-    """Options; defaults are those of the paper's training script.
+    """Options of the network; defaults are those of the paper's training script.
 
     Attributes:
         light: MobileNetV3-Small and a shading net of width 8 instead of ResNet-50 and 32.
@@ -138,7 +140,7 @@ class PIHConfig:
 
 
 class PIH(nn.Module):
-    """The generator.
+    """Harmonizes by curves and shading: the generator of the paper.
 
     Attributes:
         config: options.
@@ -148,7 +150,7 @@ class PIH(nn.Module):
 
     config: PIHConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -181,6 +183,8 @@ class PIH(nn.Module):
         shading = jnp.ones(mask.shape, jnp.float32)
         if config.masking:
             seen_intermediate = intermediate
+            # With `predict_size` the shading net needs the intermediate image at its own size:
+            # rendering it there is cheaper than shrinking the large one.
             if x.shape[1:3] != mask.shape[1:3]:
                 seen_foreground = unblend(*seen) if config.single_alpha else seen[0]
                 seen_intermediate = apply_curves(
@@ -209,13 +213,22 @@ class PIH(nn.Module):
     def _curves(self, x: Array, train: bool) -> Array:
         """f[b,h,w,7] -> f32[b,3,knots] in (0,1)."""
         config, outputs = self.config, 3 * self.config.knots
-        common = {"axis_name": self.axis_name, "dtype": self.dtype, "name": "curve_net"}
-        net: nn.Module
+        axis, name = self.axis_name, "curve_net"
+        net: MobileNetV3Small | ResNet
         if config.light:
-            net = MobileNetV3Small(outputs, config.curve_width, config.curve_blocks, **common)
+            net = MobileNetV3Small(
+                outputs,
+                config.curve_width,
+                config.curve_blocks,
+                axis_name=axis,
+                dtype=self.dtype,
+                name=name,
+            )
         else:
             blocks = config.curve_blocks or RESNET50
-            net = ResNet(outputs, round(64 * config.curve_width), blocks, **common)
+            net = ResNet(
+                outputs, round(64 * config.curve_width), blocks, axis, self.dtype, name=name
+            )
         logits = net(x, train=train)
         if config.region_statistics:
             head = StatisticsNet(outputs, axis_name=self.axis_name, name="statistics_net")
@@ -252,6 +265,7 @@ class PIH(nn.Module):
                 f"PIH with these strides needs sides of at least {self.config.min_size} pixels, "
                 f"not {height}x{width}"
             )
+        # At the end of the shading encoder an image is one pixel: batch norm needs two of them.
         if train and self.config.masking and not self.is_initializing():
             total = batch * (1 if self.axis_name is None else jax.lax.psum(1, self.axis_name))
             if total < 2:
@@ -268,7 +282,7 @@ def render(
     shading: Array | None = None,
     single_alpha: bool = False,
 ) -> Array:
-    """The model's last step alone, at any resolution and on any tile.
+    """Applies curves and shading to the foreground, at any resolution and on any tile of an image.
 
     Args:
         composite: f32[b,h,w,3] in [0,1].
@@ -279,7 +293,7 @@ def render(
         single_alpha: as in the config.
 
     Returns:
-        f32[b,h,w,3]: the model's image.  Source: specs/pih 2 and 7.
+        f32[b,h,w,3]: the model's image.  Source: docs/papers/pih.md, "Rendering".
     """
     if not single_alpha and curves is not None:
         return apply_curves(composite, curves, mask=mask, background=background, shading=shading)

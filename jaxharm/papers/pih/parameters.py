@@ -1,4 +1,4 @@
-"""What a parametric model says of an image, as a record and as a JSON file.
+"""A prediction of curves and shading, as a record and as a JSON file.
 
 The file is text. Curves are plain numbers, each the shortest decimal of its float32; the shading
 map is packed, since a 512x512 map would take megabytes of digits:
@@ -35,7 +35,7 @@ _ABOVE_ONE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """All that a parametric model says of an image: it can be kept, edited and rendered again.
+    """Curves and shading predicted for an image: they can be kept, edited and rendered again.
 
     Attributes:
         curves: f32[3,k], k of 2 to 4096, in R, G, B order: values in [0,1] at the positions
@@ -103,7 +103,7 @@ class Parameters:
             raise InputError(f"{path} is no parameters file: {error}") from None
 
 
-def _fields(document: Any) -> tuple[np.ndarray, np.ndarray | None, bool]:
+def _fields(document: object) -> tuple[np.ndarray, np.ndarray | None, bool]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(f'it has no "format": "{FORMAT}" (--save-params writes such files)')
     curves, shading = document.get("curves"), document.get("shading", ...)
@@ -120,7 +120,7 @@ def _fields(document: Any) -> tuple[np.ndarray, np.ndarray | None, bool]:
     return values, None if shading is None else _unpack(shading), single_alpha
 
 
-def _floats(what: str, values: Any) -> np.ndarray:
+def _floats(what: str, values: object) -> np.ndarray:
     """f32 copy of `values`, in [0,1]."""
     try:
         array = np.array(values)
@@ -134,7 +134,7 @@ def _floats(what: str, values: Any) -> np.ndarray:
     return array.astype(np.float32)
 
 
-def _pack(shading: np.ndarray) -> dict[str, Any]:
+def _pack(shading: np.ndarray) -> dict[str, int | str]:
     data = base64.b64encode(zlib.compress(shading.astype("<f4").tobytes())).decode()
     return {"height": shading.shape[0], "width": shading.shape[1], "data": data}
 

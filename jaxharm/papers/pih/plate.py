@@ -23,7 +23,7 @@ def fill_plate(composite: Array, mask: Array) -> Array:
         f32[b,h,w,3] in [0,1]. Exactly the composite where the mask is 0, the fill where it is 0.1
         or more, a mixture between; the composite's mean where every pixel is foreground.
 
-    Source: ours (specs/pih 6.4), a stand-in for the inpainted plates of the paper.
+    Source: ours (docs/papers/pih.md, "What we decided"): the paper inpaints by a network.
     """
     replaced = jnp.minimum(mask / _OPAQUE, 1.0)
     # A trace of weight everywhere: with nothing known, the pyramid ends in the plain mean.

@@ -4,10 +4,10 @@ Source: He et al., Deep Residual Learning for Image Recognition, arXiv 1512.0338
 """
 
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import he_conv
@@ -28,7 +28,7 @@ class Bottleneck(nn.Module):
     stride: int
     project: bool
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
@@ -61,7 +61,7 @@ class ResNet(nn.Module):
     width: int = 64
     blocks: tuple[int, ...] = RESNET50
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:

@@ -1,14 +1,13 @@
-"""The shading net of PIH: a strided encoder and a short decoder that stops at a coarse grid.
+"""Predicts a smooth gain map: a strided encoder and a short decoder that stops at a coarse grid.
 
-Its output is a coarse map, bicubically enlarged: smoothness is built in, not penalized.
-Source: specs/pih 3.2.
+The coarse map is enlarged bicubically, so that smoothness is built in instead of penalized.
+Source: docs/papers/pih.md, "Network".
 """
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
@@ -30,7 +29,7 @@ class ConvNorm(nn.Module):
     kernel: int
     stride: int
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
@@ -48,7 +47,7 @@ class ConvNorm(nn.Module):
 
 
 class ShadingNet(nn.Module):
-    """Logits of the gain map.
+    """Logits of the gain map, at any size.
 
     Attributes:
         width: channels of the first convolution.
@@ -61,7 +60,7 @@ class ShadingNet(nn.Module):
     width: int
     strides: tuple[int, ...]
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     padding: Padding = "zero"
 
     @nn.compact
@@ -85,7 +84,11 @@ class ShadingNet(nn.Module):
 
 
 class _Head(nn.Module):
-    """Bicubic enlargement, then a 3x3 convolution to one channel; computed at the small size."""
+    """Bicubic enlargement, then a 3x3 convolution to one channel.
+
+    Both are linear: `resize_conv3x3` convolves the small map and enlarges the result, which saves
+    the large one of many channels.
+    """
 
     padding: Padding
 

@@ -1,15 +1,16 @@
-"""Spectral normalization: a convolution whose kernel, seen as a matrix, has spectral norm about 1.
+"""A convolution whose kernel, seen as a matrix, has a largest singular value of about 1.
 
-The norm is followed by one power iteration per call in training. Its two vectors are state, kept in
-the collection "spectral"; nothing of them depends on the data, so that all devices agree.
+One power iteration per training call keeps up with the kernel's change (Miyato et al., arXiv
+1802.05957). Its two vectors are state in the collection "spectral". They depend on the weights
+alone, not on the data, so that all devices agree without any exchange.
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.init import uniform_fan_in
@@ -33,7 +34,7 @@ class SpectralConv(nn.Module):
     kernel_size: int
     stride: int = 1
     padding: int = 0
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
@@ -66,8 +67,9 @@ def power_iteration(kernel: Array, u: Array) -> tuple[Array, Array]:
 
     Returns:
         The new u f32[o] and v f32[kh,kw,c], of length 1: v = W^T u, then u = W v, where W is the
-        o x (kh kw c) matrix of the kernel.  Source: specs/pih 4.1.
+        o x (kh kw c) matrix of the kernel.  Source: docs/papers/pih.md, "Losses".
     """
+    # Full precision: the default of TPUs (bfloat16) would make the norm, and every weight, jitter.
     highest = jax.lax.Precision.HIGHEST
     v = _unit(jnp.einsum("hwco,o->hwc", kernel, u, precision=highest))
     return _unit(jnp.einsum("hwco,hwc->o", kernel, v, precision=highest)), v

@@ -1,4 +1,4 @@
-"""Parameters of the frames of a clip, smoothed over time.
+"""Smooths the parameters of a clip's frames over time, so that the result does not flicker.
 
 A network that sees each frame alone gives parameters that jitter from frame to frame, which shows
 as flicker. Every number (knot of a curve, pixel of the shading map) is smoothed on its own: its
@@ -12,7 +12,7 @@ A new scene starts where the picture changes all over: the mean absolute differe
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,12 +47,12 @@ def smooth(frames: Iterable[Frame | None], radius: int) -> Iterator[Parameters |
     """Smooths a clip; holds 2*radius+1 frames at a time.
 
     Args:
-        frames: in order; None where there is no prediction: the frame counts for nothing but
-            keeps its place in time.
+        frames: in order; None where there is no prediction: such a frame has no weight but keeps
+            its place in time.
         radius: r of the module's text, at least 1.
 
     Yields:
-        One result per frame, `radius` frames later than it came; None for None.
+        One result per frame, in order, when `radius` further frames are known; None for None.
     """
     window: deque[tuple[int, int, Frame | None]] = deque()  # (time, scene, frame)
     scene, last, due = 0, None, 0
@@ -98,7 +98,8 @@ def _fit(
     curves = _mix(weights, [parameters.curves for _, parameters in near])
     shading = None
     if own.parameters.shading is not None:
-        shading = _mix(weights, [parameters.shading for _, parameters in near])
+        maps = [parameters.shading for _, parameters in near if parameters.shading is not None]
+        shading = _mix(weights, maps)
     return Parameters(curves, shading, own.parameters.single_alpha)
 
 
@@ -112,9 +113,9 @@ def line_weights(offsets: np.ndarray, radius: int) -> np.ndarray:
     return gauss / gauss.sum() * (1 - mean * (offsets - mean) / spread)
 
 
-def _mix(weights: np.ndarray, values: list) -> np.ndarray:
+def _mix(weights: np.ndarray, values: Sequence[np.ndarray]) -> np.ndarray:
     total = np.zeros(values[0].shape, np.float64)
     for weight, value in zip(weights, values, strict=True):
         total += weight * value
-    # At the ends of a scene some weights are negative: a value near the border could leave it.
+    # At the ends of a scene some weights are negative, so that the sum may lie outside of [0,1].
     return np.clip(total, 0.0, 1.0).astype(np.float32)

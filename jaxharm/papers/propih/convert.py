@@ -1,6 +1,6 @@
-"""The official layouts of ProPIH: generator and VGG-19 encoder.
+"""Names of the official files' tensors, and where they go here: the generator and the encoder.
 
-Source: specs/propih 6.
+Source: docs/papers/propih.md, "Checkpoints".
 """
 
 from collections.abc import Mapping

@@ -1,16 +1,16 @@
-"""ProPIH's discriminator: which cells of an image hold an object, from a 256x256 image to 4x4 cells.
+"""Says which of 4x4 cells of an image hold a pasted object: the discriminator.
 
 Every convolution but the last is followed by batch normalization with the statistics of that very
 call. There are no running statistics: the official ones are never used, since the discriminator is
-never in evaluation mode. 7,055,233 parameters. Source: specs/propih 4.4 and 4.5.
+never in evaluation mode. 7,055,233 parameters. Source: docs/papers/propih.md, "Losses".
 """
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.fields import Count, Decay, check_fields
@@ -49,7 +49,7 @@ class ProPIHDiscriminatorConfig:
         halvings = (side // 4).bit_length() - 1
         if halvings < 1 or side != 4 * 2**halvings:
             raise InputError(
-                f"ProPIH's discriminator judges 4x4 cells, and images of {side} pixels a side have "
+                f"ProPIH's discriminator rates 4x4 cells, and images of {side} pixels a side have "
                 "none: set data.image_size to 256 (or 64, 128, 512), or "
                 "objective.discriminator=none"
             )
@@ -57,7 +57,7 @@ class ProPIHDiscriminatorConfig:
 
     @property
     def size(self) -> int:
-        """Side of the images that it judges: four cells."""
+        """Side of the images that it rates: four cells."""
         return 4 * 2**self.halvings
 
     @property
@@ -77,11 +77,11 @@ class ProPIHDiscriminator(nn.Module):
 
     config: ProPIHDiscriminatorConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: Array, *, train: bool = True) -> Array:
-        """Judges images.
+        """Rates the cells of a batch of images.
 
         Args:
             image: f32[b,s,s,3] in the [0,1] scale, s = `config.size`.
@@ -97,7 +97,7 @@ class ProPIHDiscriminator(nn.Module):
         config, side = self.config, self.config.size
         if image.shape[1:3] != (side, side):
             raise InputError(
-                f"ProPIH's discriminator judges {side}x{side} images, not {image.shape[1]}x"
+                f"ProPIH's discriminator takes {side}x{side} images, not {image.shape[1]}x"
                 f"{image.shape[2]}"
             )
         x = image * 2 - 1
@@ -135,7 +135,7 @@ class _Block(nn.Module):
     stride: int
     padding: int
     axis_name: str | None
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -147,7 +147,9 @@ class _Block(nn.Module):
         return normalized
 
 
-def _conv(features: int, kernel: int, stride: int, padding: int, dtype: Any, name: str) -> Conv:
+def _conv(
+    features: int, kernel: int, stride: int, padding: int, dtype: DTypeLike, name: str
+) -> Conv:
     return Conv(
         features,
         kernel,

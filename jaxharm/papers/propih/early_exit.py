@@ -1,15 +1,14 @@
-"""ProPIH stage by stage: nothing of a stage runs before the stage before has decided to go on.
+"""Runs the stages one by one, and no stage for images that are finished before it.
 
-Two forms. `StageRunner` calls one compiled function per stage from the host: images that have left
-are set aside, the others are packed into the next smaller batch of a few fixed sizes. `one_program`
-is a single compiled program with nested conditions, for shards of a pod: it saves where all images
-of a shard have left.
+Two forms. `StageRunner` calls one compiled function per stage from the host: finished images are
+set aside, the others are packed into the next smaller batch of a few fixed sizes. `one_program`
+is a single compiled program with nested conditions, for shards of a pod: it saves time where all
+images of a shard are finished.
 
-Source: specs/propih 3.5.
+Source: docs/papers/propih.md, "Inference".
 """
 
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +16,19 @@ import numpy as np
 from flax import linen as nn
 
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Array
-from jaxharm.papers.propih.model import STAGES, Carry, Inputs, Stage, check_inputs
+from jaxharm.interfaces import Array, Params
+from jaxharm.papers.propih.model import (
+    STAGES,
+    Carry,
+    Inputs,
+    ProPIH,
+    ProPIHConfig,
+    Stage,
+    check_inputs,
+)
 
 ExitMode = Literal["fixed", "gru", "all"]
+Arrays = TypeVar("Arrays")
 
 
 class ExitResult(NamedTuple):
@@ -41,13 +49,13 @@ class ExitResult(NamedTuple):
 
 
 class StageRunner:
-    """Runs a `ProPIH` with as few stages as asked for; results depend on no other image.
+    """Runs a `ProPIH` with as few stages as needed; results depend on no other image.
 
     Attributes:
         calls: (stage, batch size) of every call of a stage's function so far.
     """
 
-    def __init__(self, model: Any, variables: Any) -> None:
+    def __init__(self, model: ProPIH, variables: Params) -> None:
         """Keeps the weights on the device; compilations are per stage, batch size and image size."""
         self._model = model
         self._variables = jax.device_put(variables)
@@ -67,9 +75,9 @@ class StageRunner:
 
         Args:
             composite, mask, background: as `ProPIH`, numpy, any batch size.
-            mode: "fixed": all images leave at `stage`; "gru": each leaves at the first stage whose
-                probability reaches `threshold`, else at the last; "all": nothing leaves early, and
-                every stage's result is returned.
+            mode: "fixed": every image stops after `stage`; "gru": each stops after the first stage
+                whose probability reaches `threshold`, or after the last; "all": no image stops
+                early, and every stage's result is returned.
             stage: of "fixed", 1 to 4.
             threshold: of "gru", in [0,1].
 
@@ -79,71 +87,95 @@ class StageRunner:
         config = self._model.config
         check_exit(config, mode, stage, threshold)
         arrays = check_inputs(config, *(jnp.asarray(a) for a in (composite, mask, background)))
-        count, rows = len(composite), np.arange(len(composite))
+        rows = np.arange(len(composite))  # of the images that are still running
         last = stage if mode == "fixed" else STAGES
         inputs = _take(arrays, _padded(rows))
-        carry: Carry = self._model.apply(self._variables, inputs, method="start")
-        final, coarse = np.empty(composite.shape, np.float32), np.empty(composite.shape, np.float32)
-        chosen = np.full(count, last, np.int32)
-        finals, coarses = [], []
+        carry = start(self._model, self._variables, inputs)
+        results = _Results(composite.shape, keep_all=mode == "all")
         for number in range(1, last + 1):
             self.calls.append((number, len(inputs.mask)))
             carry, result = run_stage(self._model, number, self._variables, carry, inputs)
-            leave = np.zeros(len(rows), bool)
-            if number == last:
-                leave[:] = True
-            elif mode == "gru":
-                leave = np.asarray(nn.sigmoid(result.logit))[: len(rows)] >= threshold
-            if mode == "all" or leave.any():
-                images = np.asarray(result.final)[: len(rows)], np.asarray(result.coarse)
-                gone = rows[leave]
-                final[gone], coarse[gone] = images[0][leave], images[1][: len(rows)][leave]
-                chosen[gone] = number
-                if mode == "all":
-                    finals.append(images[0])
-                    coarses.append(images[1][: len(rows)])
-            if leave.all():
+            done = np.full(len(rows), number == last)
+            if mode == "gru" and number < last:
+                done = np.asarray(nn.sigmoid(result.logit))[: len(rows)] >= threshold
+            results.add(number, result, rows, done)
+            if done.all():
                 break
-            if leave.any():
-                kept = np.flatnonzero(~leave)
+            if done.any():
+                # The rest moves to a smaller batch: what is finished costs nothing any more.
+                kept = np.flatnonzero(~done)
                 rows, padded = rows[kept], _padded(kept)
                 carry, inputs = _take(carry, padded), _take(inputs, padded)
-        whole = mode == "all"
-        return ExitResult(
-            final,
-            coarse,
-            chosen,
-            np.stack(finals) if whole else None,
-            np.stack(coarses) if whole else None,
+        return results.collected()
+
+
+class _Results:
+    """Gathers the results of images that finish at different stages, in the images' own order."""
+
+    def __init__(self, shape: tuple[int, ...], *, keep_all: bool) -> None:
+        self._final, self._coarse = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        self._stage = np.zeros(shape[0], np.int32)
+        self._keep_all = keep_all
+        self._all: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(self, number: int, result: Stage, rows: np.ndarray, done: np.ndarray) -> None:
+        """Takes over stage `number` of the images `rows`, of which `done` (bool[n]) are finished."""
+        if not (self._keep_all or done.any()):
+            return  # nothing is copied from the device in vain
+        count = len(rows)  # the batch is padded: what lies beyond is a repetition
+        final, coarse = np.asarray(result.final)[:count], np.asarray(result.coarse)[:count]
+        self._final[rows[done]], self._coarse[rows[done]] = final[done], coarse[done]
+        self._stage[rows[done]] = number
+        if self._keep_all:
+            self._all.append((final, coarse))
+
+    def collected(self) -> ExitResult:
+        """The results of all images."""
+        finals, coarses = (
+            (np.stack(images) for images in zip(*self._all, strict=True))
+            if self._keep_all
+            else (None, None)
         )
+        return ExitResult(self._final, self._coarse, self._stage, finals, coarses)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def run_stage(
-    model: nn.Module, number: int, variables: Any, carry: Carry, inputs: Inputs
+def start(model: ProPIH, variables: Params, inputs: Inputs) -> Carry:
+    """`ProPIH.start` with weights."""
+    carry: Any = model.apply(variables, inputs, method="start")  # Flax types it as anything
+    checked: Carry = carry
+    return checked
+
+
+def apply_stage(
+    model: ProPIH, number: int, variables: Params, carry: Carry, inputs: Inputs
 ) -> tuple[Carry, Stage]:
-    """`ProPIH.stage`, compiled: the same program whatever the mode."""
+    """`ProPIH.stage` with weights."""
     result: Any = model.apply(variables, number, carry, inputs, method="stage")
-    return result
+    checked: tuple[Carry, Stage] = result
+    return checked
+
+
+# The same program whatever the mode, so that a result does not depend on the mode.
+run_stage = jax.jit(apply_stage, static_argnums=(0, 1))
 
 
 def one_program(
-    model: Any,
-    variables: Any,
+    model: ProPIH,
+    variables: Params,
     composite: Array,
     mask: Array,
     background: Array,
     *,
     threshold: float = 0.5,
 ) -> tuple[Array, Array, Array]:
-    """The mode "gru" as one traceable function; no stage runs once all images have left.
+    """The mode "gru" as one traceable function; no stage runs once all images are finished.
 
     There is no collective in it: under `shard_map` every shard decides for itself.
 
     Args:
         model: a `ProPIH` with an exit head.
         variables, composite, mask, background: as for `model.apply`.
-        threshold: probability from which an image leaves.
+        threshold: probability from which an image stops.
 
     Returns:
         final and coarse f32[b,h,w,3] in the [0,1] scale, not clipped, and the stages i32[b].
@@ -157,11 +189,12 @@ def one_program(
 
     def run(number: int, carry: Carry, found: tuple[Array, ...]) -> tuple[Array, ...]:
         final, coarse, chosen, running = found
-        carry, stage = model.apply(variables, number, carry, inputs, method="stage")
+        carry, stage = apply_stage(model, number, variables, carry, inputs)
+        # All images of the shard are computed; those that stopped earlier keep their result.
         here = running[:, None, None, None]
         final, coarse = jnp.where(here, stage.final, final), jnp.where(here, stage.coarse, coarse)
         chosen = jnp.where(running, number, chosen)
-        if number == STAGES:
+        if stage.logit is None:  # after the last stage there is nothing to decide
             return final, coarse, chosen, running
         running = running & (nn.sigmoid(stage.logit) < threshold)
         return jax.lax.cond(
@@ -171,15 +204,16 @@ def one_program(
         )
 
     count, blank = len(composite), jnp.zeros_like(inputs.composite)
-    start: Any = model.apply(variables, inputs, method="start")
     first = (blank, blank, jnp.zeros(count, jnp.int32), jnp.ones(count, bool))
-    final, coarse, chosen, _ = run(1, start, first)
+    final, coarse, chosen, _ = run(1, start(model, variables, inputs), first)
     return final, coarse, chosen
 
 
 @jax.jit
-def _take(arrays: Any, rows: Array) -> Any:
-    return jax.tree.map(lambda array: array[rows], arrays)
+def _take(arrays: Arrays, rows: Array) -> Arrays:
+    """The rows of every array of a tree."""
+    taken: Arrays = jax.tree.map(lambda array: array[rows], arrays)
+    return taken
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
@@ -188,7 +222,7 @@ def _padded(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([rows, np.full(size - len(rows), rows[-1])])
 
 
-def check_exit(config: Any, mode: str, stage: int, threshold: float) -> None:
+def check_exit(config: ProPIHConfig, mode: str, stage: int, threshold: float) -> None:
     """InputError where a mode, stage or threshold does not exist for a model of `config`."""
     if mode not in ("fixed", "gru", "all"):
         raise InputError(f"exit mode {mode!r}: choose fixed, gru or all")

@@ -1,15 +1,14 @@
-"""Makes ProPIH's normalized encoder from the weights of any ImageNet VGG-19.
+"""Makes the normalized encoder from the weights of any ImageNet VGG-19.
 
 Its preprocessing becomes a 1x1 convolution, and every filter is divided by its mean activation over
 a set of images, which the next layer's filters take back. ReLU and max pooling let a positive factor
 through, so that only the scale of the features changes: every channel then has the mean 1, which
-the weights of ProPIH's losses assume. Source: specs/propih 6.1, [our choice].
+the weights of ProPIH's losses assume. Ours: docs/papers/propih.md, "What we decided".
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Array, Params
 from jaxharm.papers.propih.convert import flat_names
 from jaxharm.papers.propih.vgg import COLLECTION, PIECES, FrozenConv, VggPiece
 
@@ -81,7 +81,7 @@ def mean_activations(layers: Layers, images: Iterable[np.ndarray]) -> dict[str, 
     sums = {name: np.zeros(len(layers[name][1])) for name in LAYERS}
     counts = dict.fromkeys(LAYERS, 0)
     for image in images:
-        x: Any = jnp.asarray(image, jnp.float32)[None]
+        x = jnp.asarray(image, jnp.float32)[None]
         for number, encoder in variables.items():
             x, found = _run_piece(number, width, encoder, x)
             for name, (total, count) in found.items():
@@ -94,7 +94,9 @@ def mean_activations(layers: Layers, images: Iterable[np.ndarray]) -> dict[str, 
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _run_piece(number: int, width: int, variables: Any, x: jax.Array) -> Any:
+def _run_piece(
+    number: int, width: int, variables: Params, x: Array
+) -> tuple[Array, dict[str, tuple[Array, int]]]:
     """The features of a piece, and per layer the sums of its channels and how many were summed."""
 
     def is_layer(module: nn.Module, method: str) -> bool:
@@ -108,7 +110,7 @@ def _run_piece(number: int, width: int, variables: Any, x: jax.Array) -> Any:
     return y, found
 
 
-def _variables(layers: Layers, number: int) -> dict[str, Any]:
+def _variables(layers: Layers, number: int) -> Params:
     names = [name for name, _ in PIECES[number - 1]]
     return {
         COLLECTION: {

@@ -1,4 +1,4 @@
-"""ProPIH in the registry."""
+"""Registers ProPIH: its runner, options, and the making of its encoder."""
 
 from typing import TYPE_CHECKING
 

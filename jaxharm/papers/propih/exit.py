@@ -1,8 +1,8 @@
-"""ProPIH's exit head: a GRU that reads the stages and says after each whether to leave.
+"""Decides after each stage whether to stop: a small recurrent network, the exit head.
 
-The official repository has none. All of it is the specification's design (specs/propih 3): the
-descriptor is what the model itself manipulates, first and second moments of object and painting,
-and has the same size at every stage, so that one GRU serves all.
+The paper has one but the official repository does not, so the design is ours (docs/papers/propih.md,
+"What we decided"). It reads first and second moments of object and painting, the quantities that
+the model itself changes. They have the same size at every stage, so that one GRU serves all.
 """
 
 import jax

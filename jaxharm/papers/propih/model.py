@@ -1,29 +1,30 @@
-"""ProPIH: Progressive Painterly Image Harmonization from Low-level Styles to High-level Styles.
+"""Repaints a pasted object in the style of a painting, in four stages from colors to strokes.
 
-arXiv 2312.10264 (AAAI 2024). Implements specs/propih 2 and 3, from the official code; the body of
-the paper was not at hand.
+ProPIH: Progressive Painterly Image Harmonization from Low-level Styles to High-level Styles (AAAI
+2024, arXiv 2312.10264), after the official code; the body of the paper was not at hand.
 
-- top branch: the frozen normalized VGG-19 of nn/vgg.py, on the composite and on the painting;
+- top branch: the frozen normalized VGG-19 of vgg.py, on the composite and on the painting;
 - `ops.masked_adain` gives the object's features the moments of the painting, stage by stage;
 - bottom branch (trained): `Up` -> `Fuse` with the stage before -> `head`, per stage;
-- `propih_exit.ExitHead` (ours): whether to leave after a stage.
+- `exit.ExitHead` (ours): whether to stop after a stage.
 
-2,204,236 trained parameters; 3,505,740 frozen ones in the collection `encoder` (nn/vgg.py), so that
+2,204,236 trained parameters; 3,505,740 frozen ones in the collection `encoder` (vgg.py), so that
 a checkpoint of either kind is complete. Inputs and outputs are in [0,1], inside [-1,1].
 
 Ours: any sides that are multiples of 8 (official: squares), the mask resized per axis; outputs and
-losses are apart. Choices that the specification leaves open, as fields of the config: the encoder
-sees [-1,1] (`vgg_input_range`), the style is the whole painting (`style_region`), a stage gets the
-one before without gradient (`detach_previous`). The exit head is the specification's own.
+losses are apart. Choices that the paper and the code do not settle are fields of the config: the
+encoder sees [-1,1] (`vgg_input_range`), the style is the whole painting (`style_region`), a stage
+gets the one before without gradient (`detach_previous`); docs/papers/propih.md, "What we decided".
 Weights: the official files convert (jaxharm convert propih); they were not at hand.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.fields import Count, Range, check_fields
@@ -97,7 +98,7 @@ class Inputs(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What a stage leaves to the next one.
+    """What a stage hands on to the next one.
 
     Attributes:
         content, style: features of composite and painting, f[b,h',w',c]; before stage 1 the images
@@ -125,7 +126,7 @@ class Up(nn.Module):
 
     number: int
     width: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -140,7 +141,7 @@ class Fuse(nn.Module):
     """Joins the features of the stage before and of this one."""
 
     width: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, previous: Array, current: Array) -> Array:
@@ -152,7 +153,7 @@ class Fuse(nn.Module):
 
 
 class ProPIH(nn.Module):
-    """The generator.
+    """Restyles objects: the generator of the paper.
 
     Attributes:
         config: options.
@@ -162,7 +163,7 @@ class ProPIH(nn.Module):
 
     config: ProPIHConfig
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         """Names every part: stage k owns enc{k}, up{k}, fuse{k} (from 2 on) and head{k}."""
@@ -208,7 +209,7 @@ class ProPIH(nn.Module):
             carry, stage = self.stage(number, carry, inputs)
             stages.append(stage)
             carried.append(carry)
-        aux: dict[str, Any] = {
+        aux: dict[str, Array | tuple[Array | None, ...]] = {
             "raw": stages[-1].coarse,
             "stages": jnp.stack([stage.final for stage in stages]),
             "coarse": jnp.stack([stage.coarse for stage in stages]),
@@ -259,11 +260,13 @@ class ProPIH(nn.Module):
         content, style = (self.encoders[number - 1](x) for x in (carry.content, carry.style))
         mask = stage_mask(inputs.mask, number)
         region = None if self.config.style_region == "full" else 1 - mask
-        # Nothing above here is trained.
+        # Nothing above here is trained: without the stop, backward passes would run through the
+        # frozen encoder only to be thrown away.
         restyled = jax.lax.stop_gradient(masked_adain(content, style, mask, style_mask=region))
         features = self.ups[number - 1](restyled)
         if number > 1:
-            previous: Any = carry.features
+            assert carry.features is not None  # every stage leaves some for the next one
+            previous = carry.features
             if self.config.detach_previous:
                 previous = jax.lax.stop_gradient(previous)
             features = self.fuses[number - 2](previous, features)
@@ -321,7 +324,7 @@ def check_inputs(
 
 
 def stage_macs(config: ProPIHConfig, height: int, width: int) -> list[int]:
-    """Multiply-accumulates of every stage's convolutions for one image (specs/propih 2.6)."""
+    """Multiply-accumulates of every stage's convolutions for one image."""
     channels, bottom, full = 3, config.width // 2, height * width
     totals = []
     for number, layers in enumerate(PIECES, 1):

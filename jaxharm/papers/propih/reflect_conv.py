@@ -2,16 +2,16 @@
 
 Reflection does not repeat the edge pixel. XLA's convolutions on CPU take four times as long without
 any padding as with some (jax 0.10.2): there the mirrored image is convolved with a column of zeros
-more, and the result's last column dropped, at no cost. Source: specs/propih 2.1.
+more, and the result's last column dropped, at no cost. Source: docs/papers/propih.md, "Network".
 """
 
 import itertools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.init import uniform_fan_in
@@ -43,11 +43,17 @@ def _reflect_conv(kernel: Array, inputs: tuple[Array, ...]) -> Array:
     return lax.platform_dependent(kernel, inputs, cpu=quick, default=_plain)
 
 
-def _forward(kernel: Array, inputs: tuple[Array, ...]) -> tuple[Array, Any]:
+# What the backward pass needs: the kernel and the inputs.
+Saved = tuple[Array, tuple[Array, ...]]
+
+
+# The derivative is written by hand so that on CPU its input part is one padded convolution as well:
+# of the gradient with all its borders, whose mirrored lines are then added back (`_fold`).
+def _forward(kernel: Array, inputs: tuple[Array, ...]) -> tuple[Array, Saved]:
     return _reflect_conv(kernel, inputs), (kernel, inputs)
 
 
-def _backward(saved: Any, grad: Array) -> tuple[Array, tuple[Array, ...]]:
+def _backward(saved: Saved, grad: Array) -> tuple[Array, tuple[Array, ...]]:
     kernel, inputs = saved
     d_kernel = jax.vjp(lambda k: _plain(k, inputs), kernel)[1](grad)[0]
 
@@ -139,7 +145,7 @@ class ReflectConv(nn.Module):
 
     features: int
     double: bool = False
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, *inputs: Array) -> Array:

@@ -8,8 +8,7 @@ given, it sees a smaller picture, and what it paints is enlarged.
 
 import math
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,12 +17,10 @@ from flax import linen as nn
 from jaxharm.images.bit_depth import from_unit, to_unit
 from jaxharm.images.resize import shrink
 from jaxharm.inference.runner import BaseRunner, check_least_size
-from jaxharm.interfaces import Inputs, RunnerSettings
+from jaxharm.interfaces import Inputs, Params, RunnerSettings
 from jaxharm.papers.propih.early_exit import StageRunner, check_exit
+from jaxharm.papers.propih.model import ProPIH
 from jaxharm.papers.propih.restyle import Restyle, Rounding
-
-if TYPE_CHECKING:
-    from jaxharm.papers.propih.model import ProPIHConfig
 
 NATIVE_PIXELS = 1536 * 1536  # memory grows with them: docs/papers/propih.md, "Inference"
 
@@ -47,19 +44,19 @@ class ProPIHRunner(BaseRunner[Restyle, Seen, np.ndarray]):
     Options = Restyle
     background_role = "the painting that the object is pasted on"
 
-    def __init__(
-        self, model: nn.Module, variables: Mapping[str, Any], settings: RunnerSettings
-    ) -> None:
+    def __init__(self, model: nn.Module, variables: Params, settings: RunnerSettings) -> None:
         """Puts the weights on the device, where they stay."""
         super().__init__(model, variables, settings)
+        assert isinstance(model, ProPIH)  # the registry pairs them
+        self.config = model.config
         self.stages = StageRunner(model, self._variables)
 
     def check(self, options: Restyle) -> None:
         """InputError where the exit head is to choose the stage and the weights have none."""
-        check_exit(self._config, options.mode, options.number, options.exit_threshold)
+        check_exit(self.config, options.mode, options.number, options.exit_threshold)
 
     def _prepare(self, inputs: Inputs, options: Restyle) -> Seen:
-        layers, side, config = _layers(inputs, options.rounding), self.settings.size, self._config
+        layers, side, config = _layers(inputs, options.rounding), self.settings.size, self.config
         height, width = inputs.mask.shape
         if side is None:
             check_least_size(inputs, config.min_size)
@@ -97,11 +94,6 @@ class ProPIHRunner(BaseRunner[Restyle, Seen, np.ndarray]):
                 coarse = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
             images.append(_blended(coarse, layers, inputs, strength, options.rounding))
         return np.stack(images) if options.stage == "all" else images[0]
-
-    @property
-    def _config(self) -> "ProPIHConfig":
-        config: ProPIHConfig = self.model.config
-        return config
 
 
 def strip(inputs: Inputs, stages: np.ndarray, rounding: Rounding = "nearest") -> np.ndarray:

@@ -1,25 +1,25 @@
-"""The normalized VGG-19 up to relu4_1, frozen, in four pieces; piece k ends at relu{k}_1.
+"""Features of an image: the normalized VGG-19 up to relu4_1, frozen, in four pieces.
 
-Its weights are no parameters: they live in the variable collection `encoder`, which no optimizer
-sees. Gradients flow through it to the image.
+Piece k ends at relu{k}_1. The weights are no parameters: they live in the variable collection
+`encoder`, which no optimizer sees. Gradients flow through the network to the image.
 
-Source: specs/propih 2.2 and 6.1.
+Source: docs/papers/propih.md, "Network" and "Checkpoints".
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.pool import max_pool
 from jaxharm.papers.propih.reflect_conv import reflect_conv3x3
 
 COLLECTION = "encoder"
-# Layers of each piece, and the multiple of the base width that each gives; the piece's last layer
-# but for the first piece comes after the pooling.
+# Layers of each piece, and the multiple of the base width that each gives. Pooling stands before
+# the last layer of every piece but the first.
 PIECES: tuple[tuple[tuple[str, int], ...], ...] = (
     (("conv1_1", 1),),
     (("conv1_2", 1), ("conv2_1", 2)),
@@ -39,7 +39,7 @@ class VggPiece(nn.Module):
 
     number: int
     width: int = 64
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -72,7 +72,7 @@ class FrozenConv(nn.Module):
 
     features: int
     size: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxharm.errors import InputError
-from jaxharm.inference import Parameters
+from jaxharm.papers.pih.parameters import Parameters
 
 RANDOM = np.random.default_rng(0)
 CURVES = RANDOM.random((3, 32), np.float32)

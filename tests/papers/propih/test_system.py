@@ -210,5 +210,5 @@ def test_data_without_paintings_and_other_sizes_are_refused():
     with pytest.raises(InputError, match="these data have none"):
         system.prepare(batch.replace(background=None))
     judge = system.discriminator()
-    with pytest.raises(InputError, match="judges 64x64 images, not 32x64"):
+    with pytest.raises(InputError, match="takes 64x64 images, not 32x64"):
         judge.init(jax.random.key(0), jnp.zeros((1, 32, 64, 3)))
