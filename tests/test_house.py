@@ -30,7 +30,7 @@ ALLOWED = {
     "fields": {"errors"},
     "config": {"errors", "fields"},
     "interfaces": {"config", "schema"},
-    "commands": set(),
+    "commands": {"interfaces"},
     "registry": {"commands", "config", "errors", "interfaces", "weights"},
     "overrides": {"config", "errors", "fields"},
     "config_file": {"config", "errors", "metrics", "overrides", "registry"},
@@ -43,13 +43,14 @@ ALLOWED = {
     "training": _WORDS | {"config", "images", "schema", "weights"},
     "evaluation": _WORDS | {"images", "metrics", "registry", "schema"},
     "studies": {"config", "config_file", "errors", "evaluation"},
-    "inference": {"errors", "images", "papers", "registry", "weights"},
+    "inference": _WORDS | {"images", "registry", "weights"},
     "papers": _WORDS
-    | {"cli", "commands", "compiler", "config", "fields", "images", "inference", "losses"}
+    | {"commands", "compiler", "config", "fields", "images", "inference", "losses"}
     | {"nn", "ops", "registry", "schema", "training", "weights"},
     "compiler": set(),
     "convert": {"weights"},
-    "cli": {"commands", "compiler", "config", "config_file", "convert", "errors", "evaluation"}
+    "cli": _WORDS
+    | {"commands", "compiler", "config", "config_file", "convert", "evaluation"}
     | {"images", "inference", "metrics", "ops", "overrides", "papers", "registry", "studies"}
     | {"training", "weights"}
     | {"data_pipelines.build", "data_pipelines.export", "data_pipelines.loader"}
