@@ -1,6 +1,6 @@
 """Reading and writing images: bit depth, alpha and color profile survive the round trip.
 
-8-bit files go through Pillow, 16-bit PNG and TIFF through `jaxharm.images.deep`. Pixels are never
+8-bit files go through Pillow, 16-bit ones through `deep_png` and `tiff`. Pixels are never
 converted between color spaces: an embedded ICC profile is returned and embedded again on writing.
 """
 
@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from jaxharm.errors import InputError
-from jaxharm.images import deep
+from jaxharm.images import deep_png, tiff
 from jaxharm.images.files import write_whole
+from jaxharm.images.header import DamagedError
 
 READ_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 _DEEP_SUFFIXES = (".png", ".tif", ".tiff")
@@ -72,7 +73,10 @@ def write_image(
     path = Path(path)
     check_output(path, dtype=pixels.dtype, channels=pixels.shape[2])
     if pixels.dtype == np.uint16:
-        parts = deep.encode(pixels, path.suffix.lower(), icc_profile)
+        if path.suffix.lower() == ".png":
+            parts = deep_png.encode(pixels, icc_profile)
+        else:
+            parts = [tiff.encode(pixels, icc_profile)]
     else:
         buffer = io.BytesIO()
         profile: dict[str, Any] = (
@@ -109,15 +113,19 @@ def decode_file(path: Path) -> tuple[np.ndarray, bytes | None]:
     except OSError as error:
         raise InputError(f"cannot read image {path}: {error.strerror}") from None
     try:
-        header = deep.read_header(data)
-        if header is not None and header.floating:
-            raise deep.DamagedError("floating-point samples are not supported; save it as 16-bit")
-        if header is not None and header.bits == 16:
-            return deep.decode(data), header.icc_profile
-        if header is not None and header.bits > 16:
-            raise deep.DamagedError(f"{header.bits}-bit samples are not supported")
+        # Pillow would reduce 16 bits to 8 and is silent about some truncated files.
+        for module, is_kind in ((deep_png, deep_png.is_png), (tiff, tiff.is_tiff)):
+            if not is_kind(data):
+                continue
+            header = module.read_header(data)
+            if header.floating:
+                raise DamagedError("floating-point samples are not supported; save it as 16-bit")
+            if header.bits == 16:
+                return module.decode(data), header.icc_profile
+            if header.bits > 16:
+                raise DamagedError(f"{header.bits}-bit samples are not supported")
         return _decode_8bit(data)
-    except deep.DamagedError as error:
+    except DamagedError as error:
         raise InputError(f"cannot read image {path}: {error}") from None
 
 
@@ -129,9 +137,9 @@ def _decode_8bit(data: bytes) -> tuple[np.ndarray, bytes | None]:
             upright = ImageOps.exif_transpose(image)
             pixels = np.array(upright.convert(mode))
     except UnidentifiedImageError:
-        raise deep.DamagedError("it is not an image of a known format") from None
+        raise DamagedError("it is not an image of a known format") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise deep.DamagedError(f"Pillow: {error}") from None
+        raise DamagedError(f"Pillow: {error}") from None
     return (pixels[..., None] if pixels.ndim == 2 else pixels), icc
 
 
@@ -146,4 +154,4 @@ def _array_mode(image: Image.Image) -> str:
         return image.mode
     if image.mode == "PA":
         return "RGBA"
-    raise deep.DamagedError(f"its {image.mode} encoding is not supported; save it as RGB")
+    raise DamagedError(f"its {image.mode} encoding is not supported; save it as RGB")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
 from jaxharm.errors import InputError
@@ -43,6 +44,40 @@ def test_tagged_16_bit_files_are_read_by_others(tmp_path, suffix):
     with Image.open(tmp_path / f"a{suffix}") as image:
         assert image.info["icc_profile"] == PROFILE
         np.testing.assert_array_equal(np.array(image), gray[..., 0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "zlib", "predictor": True, "tile": (16, 16)},
+        {"compression": "zstd"},
+        {"byteorder": ">"},
+        {"bigtiff": True},
+        {"planarconfig": "separate"},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_16_bit_tiffs_of_other_programs(tmp_path, options):
+    image = pixels(np.uint16, 3)
+    stored = np.moveaxis(image, -1, 0) if "planarconfig" in options else image
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", metadata=None, **options)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, image)
+
+
+def test_a_gray_tiff_may_count_from_white(tmp_path):
+    gray = pixels(np.uint16, 1)
+    tifffile.imwrite(tmp_path / "a.tif", ~gray[..., 0], photometric="miniswhite", metadata=None)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels[..., :1], gray)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "reason"), [("separated", "SEPARATED encoding"), ("cielab", "CIELAB encoding")]
+)
+def test_16_bit_tiffs_that_need_a_color_conversion_are_refused(tmp_path, photometric, reason):
+    image = pixels(np.uint16, 4 if photometric == "separated" else 3)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric=photometric, metadata=None)
+    with pytest.raises(InputError, match=reason):
+        read_image(tmp_path / "a.tif")
 
 
 def test_bmp_and_jpeg(tmp_path):
