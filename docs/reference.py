@@ -16,16 +16,20 @@ from typing import Any
 from jaxharm import registry
 from jaxharm.config import TrainConfig
 from jaxharm.fields import field_types, type_words
+from jaxharm.inference.loading import runner_class
 from jaxharm.metrics.protocols import PROTOCOLS
 
 
 def model_fields(name: str) -> str:
-    """Tables of a registered model's Config and Objective, and of how it differs from them."""
+    """Tables of a registered model's Config, its Objective, and its options in use."""
     entry = registry.get(name)
     parts = [
         _titled("Network", "model", entry.config()),
         _titled("Losses", "objective", entry.objective()),
     ]
+    options = runner_class(entry).Options
+    if entry.listed and dataclasses.fields(options):
+        parts += [f"**In use** (`jaxharm.{options.__name__}`)", _table(options, "")]
     return "\n\n".join(parts)
 
 

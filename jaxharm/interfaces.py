@@ -39,7 +39,8 @@ class Output(struct.PyTreeNode):
 
     Attributes:
         image: f32[b,h,w,3] in [0,1], the final result, already blended with the background.
-        aux: everything a loss, a test or a figure needs; keys per model as in the README.
+        aux: everything a loss, a test or a figure needs; keys per model in
+            docs/reference/aux.md.
     """
 
     image: Array
