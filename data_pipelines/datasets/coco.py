@@ -1,13 +1,13 @@
-"""COCO instance annotations: which objects of which photographs, as masks with one level each.
+"""Reads COCO's annotations: selects objects and draws masks with one gray level for each.
 
-Taken are instances that are no crowds and cover 5 to 30 % of their image, at most 255 per image in
-the order of the file.
+Selected are instances that are no crowds and cover 5 to 30 % of their image, at most 255 per image
+in the order of the file.
 
 Source: docs/data.md, "Layouts".
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ AREA_BAND = (0.05, 0.3)  # share of the image, ends included
 MAX_LEVELS = 255
 _MAX_COORDINATE = 1e5  # pixels
 Segmentation = list[list[float]] | Mapping[str, Any]
+ImageId = int | str
 
 
 class SegmentationError(ValueError):
@@ -34,14 +35,14 @@ class Drawing:
 
     Attributes:
         size: (height, width) of the photograph.
-        segmentations: polygons or run-length codes as in the file, in its order.
+        segmentations: polygons or run-length codes, as they are in the file.
     """
 
     size: tuple[int, int]
     segmentations: tuple[Segmentation, ...]
 
     def levels(self) -> np.ndarray:
-        """u8[h,w]: object i has the gray level i + 1; where objects overlap, the last one's."""
+        """Draws all objects: u8[h,w], level i + 1 for object i; later objects cover earlier ones."""
         levels = np.zeros(self.size, np.uint8)
         for level, segmentation in enumerate(self.segmentations, 1):
             levels[draw(segmentation, self.size)] = level
@@ -49,10 +50,10 @@ class Drawing:
 
 
 def read_annotations(path: Path, report: Report) -> list[tuple[str, Drawing]]:
-    """The photographs of an annotation file that have a selected object, in its order.
+    """Reads the photographs of an annotation file that have a selected object, in its order.
 
     Returns:
-        File names with what to draw; what is wrong with the file is noted in the report.
+        File names with the objects to draw; faults of the file go to the report.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -64,7 +65,25 @@ def read_annotations(path: Path, report: Report) -> list[tuple[str, Drawing]]:
         text = f"{path}: {type(error).__name__}: {error}"
         report.error("bad_annotations", text)
         return []
-    selected: dict[Any, list[Segmentation]] = {}
+    selected = _select(images, annotations, path, report)
+    found = []
+    for key, image in images.items():
+        name = str(image.get("file_name", ""))
+        if key in selected and (not name or "/" in name or is_unsafe(name)):
+            report.error("path_traversal", f"{path.name}: image {key} has file_name {name!r}")
+        elif key in selected:
+            found.append((name, Drawing(_size(image), tuple(selected[key][:MAX_LEVELS]))))
+    return found
+
+
+def _select(
+    images: Mapping[ImageId, Mapping[str, Any]],
+    annotations: Sequence[Mapping[str, Any]],
+    path: Path,
+    report: Report,
+) -> dict[ImageId, list[Segmentation]]:
+    """The segmentations of the selected objects of each image."""
+    selected: dict[ImageId, list[Segmentation]] = {}
     for annotation in annotations:
         try:
             image = images[annotation["image_id"]]
@@ -78,13 +97,6 @@ def read_annotations(path: Path, report: Report) -> list[tuple[str, Drawing]]:
             why = error if isinstance(error, SegmentationError) else repr(error)
             name = annotation.get("id", "without id")
             report.error("bad_annotations", f"{path.name}, annotation {name}: {why}")
-    found = []
-    for key, image in images.items():
-        name = str(image.get("file_name", ""))
-        if key in selected and (not name or "/" in name or is_unsafe(name)):
-            report.error("path_traversal", f"{path.name}: image {key} has file_name {name!r}")
-        elif key in selected:
-            found.append((name, Drawing(_size(image), tuple(selected[key][:MAX_LEVELS]))))
     if not selected:
         low, high = AREA_BAND
         report.error(
@@ -92,7 +104,7 @@ def read_annotations(path: Path, report: Report) -> list[tuple[str, Drawing]]:
             f"{path}: none of {len(annotations)} annotations is an instance that covers {low:.0%} "
             f"to {high:.0%} of its image",
         )
-    return found
+    return selected
 
 
 def draw(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
@@ -124,7 +136,7 @@ def check_segmentation(segmentation: Any, size: tuple[int, int]) -> None:
         points = np.array(polygon, np.float64)
         if not np.isfinite(points).all():
             raise SegmentationError("one of its polygons has a point that is not finite")
-        # The tool's memory and time grow with the length of the edges, without a limit.
+        # The memory and time of pycocotools grow with the length of the edges, without a limit.
         if np.abs(points).max() > _MAX_COORDINATE:
             raise SegmentationError("one of its polygons has a point far outside of the image")
 
@@ -138,7 +150,7 @@ def _is_selected(area: Any, segmentation: Segmentation, size: tuple[int, int]) -
 
 def _decode_runs(code: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
     counts, wrong = code["counts"], f"its runs do not add up to the {size[0] * size[1]} pixels"
-    # The tool takes runs that are too short for a mask that ends in background: a cut-off file.
+    # pycocotools accepts runs that are too short, as in a truncated file, and fills with background.
     if not isinstance(counts, str):
         runs = [int(count) for count in counts]
         if min(runs, default=-1) < 0 or sum(runs) != size[0] * size[1]:
