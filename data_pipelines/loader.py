@@ -9,13 +9,10 @@ number of steps taken.
 
 import functools
 import os
-import sys
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
+from data_pipelines.batching import Batches
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.reading import RecordSource as BuiltSource
 from data_pipelines.reading import open_source
@@ -30,45 +27,6 @@ from data_pipelines.samples.paired import EvalSamples, TrainSamples
 from data_pipelines.samples.stream import ProcessRows, RecordSource
 from data_pipelines.samples.textures import NAME as TEXTURES
 from data_pipelines.samples.textures import TextureSource
-from jaxharm import schema
-from jaxharm.schema import Batch, HostArray, HostBatch, Pair
-
-_UNPAIRED = "unpaired_"
-
-
-class Batches(Iterator[HostBatch]):
-    """An iterator of batches that owns reading threads or processes; close it when done."""
-
-    def __init__(self, iterator: Any, *, evaluation: bool = False) -> None:
-        self._readers = [iterator]
-        self._evaluation = evaluation
-        # Also runs when the interpreter shuts down: readers that outlive it print tracebacks.
-        self._stop = weakref.finalize(self, _close_all, self._readers)
-
-    def __iter__(self) -> "Batches":
-        return self
-
-    def __next__(self) -> HostBatch:
-        if not self._readers:
-            raise StopIteration
-        batch = _as_batch(next(self._readers[0]))
-        schema.validate(batch, evaluation=self._evaluation)
-        return batch
-
-    def close(self) -> None:
-        """Stops the threads and processes; the iterator is then at its end."""
-        self._stop()
-
-    def __enter__(self) -> "Batches":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-def _close_all(readers: list[Any]) -> None:
-    while readers:
-        readers.pop().close()
 
 
 def train_batches(
@@ -124,7 +82,7 @@ def train_batches_from(
         samples = PaintedSamples(sources, paintings, data, seed=seed, rows=rows)
     else:
         samples = TrainSamples(sources, data, seed=seed, rows=rows, composites=composites)
-    return Batches(_iterate(samples, rows.count, data.num_workers, data.num_threads))
+    return Batches(samples, rows.count, workers=data.num_workers, threads=data.num_threads)
 
 
 def eval_batches(
@@ -213,7 +171,7 @@ def eval_batches_from(
     samples = make(
         image_size=image_size, image_resize=image_resize, mask_resize=mask_resize, rows=rows
     )
-    return Batches(_iterate(samples, rows.count, 0, num_threads), evaluation=True)
+    return Batches(samples, rows.count, threads=num_threads, evaluation=True)
 
 
 def steps_per_epoch(data: DataOptions) -> int:
@@ -271,48 +229,3 @@ def _process_rows(
         )
     count = batch_size // process_count
     return ProcessRows(batch_size, start, process_index * count, count)
-
-
-def _iterate(samples: Any, batch_size: int, num_workers: int, num_threads: int) -> Any:
-    """Reads samples in order, stacked to batches, by threads or by worker processes."""
-    import cv2
-    import grain
-
-    cv2.setNumThreads(0)  # the readers run in parallel: OpenCV's own threads would slow them down
-    dataset = grain.MapDataset.source(samples).batch(batch_size, batch_fn=_stack)
-    if not num_workers:
-        # The buffer is counted in batches; threads read different batches, so one for each.
-        options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
-        return iter(dataset.to_iter_dataset(options))
-    _parse_absl_flags()
-    # Workers take batches in turn (worker w of n reads batches w, w + n, ...), so that their order,
-    # and with it the resumed stream, is the same for any number of workers.
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-    workers = grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2)
-    return iter(dataset.to_iter_dataset(options).mp_prefetch(workers))
-
-
-def _as_batch(arrays: Mapping[str, HostArray]) -> HostBatch:
-    """Stacked samples as what travels on; the second stream's keys begin with "unpaired_"."""
-    # Not in the readers: those of other processes hand over plain arrays without a copy.
-    own = {key: value for key, value in arrays.items() if not key.startswith(_UNPAIRED)}
-    other = {key.removeprefix(_UNPAIRED): arrays[key] for key in arrays if key not in own}
-    return Batch(**own, unpaired=Pair(**other) if other else None)
-
-
-def _stack(samples: Sequence[Mapping[str, Any]]) -> dict[str, HostArray]:
-    """Samples -> stacked arrays; strings become object arrays, so that ids stay str."""
-    return {
-        key: np.array([sample[key] for sample in samples], object)
-        if isinstance(value, str)
-        else np.stack([sample[key] for sample in samples])
-        for key, value in samples[0].items()
-    }
-
-
-def _parse_absl_flags() -> None:
-    """Marks absl's flags as parsed: grain's workers read some, and only an absl program parses them."""
-    from absl import flags
-
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(sys.argv[:1])

@@ -63,8 +63,9 @@ ALLOWED = {
     | {"errors"},
     "data_pipelines.datasets": {"data_pipelines.building", "data_pipelines.samples"},
     "data_pipelines.in_place": {"data_pipelines.building", "data_pipelines.datasets"},
-    "data_pipelines.loader": {"data_pipelines.building", "data_pipelines.reading"}
-    | {"data_pipelines.samples", "schema"},
+    "data_pipelines.batching": {"data_pipelines.samples", "schema"},
+    "data_pipelines.loader": {"data_pipelines.batching", "data_pipelines.building"}
+    | {"data_pipelines.reading", "data_pipelines.samples"},
     "data_pipelines.build": {"data_pipelines.building", "data_pipelines.datasets"}
     | {"data_pipelines.reading", "errors"},
     "data_pipelines.verify": {"data_pipelines.building", "data_pipelines.reading", "errors"},

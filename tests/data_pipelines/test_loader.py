@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.memory_source import MemorySource
 
+import jaxharm.interfaces  # noqa: F401 - registers Batch as a tree of JAX
 from data_pipelines import loader
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
 from jaxharm import schema
