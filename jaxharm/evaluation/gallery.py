@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import jax
@@ -46,8 +45,8 @@ class Gallery:
     def __init__(self, limit: int = 60):
         self._limit = limit
         share = math.ceil(limit / 3)
-        # Smallest rank first out: worst = largest error, best = smallest error, sample = smallest
-        # hash of the name (as many as the page holds, since others may be worst or best already).
+        # A heap drops its smallest rank. The sample's heap is as large as the page, since any of its
+        # images may be among the worst or best too.
         self._heaps: dict[str, tuple[int, list[tuple[float, Key]]]] = {
             "worst": (share, []),
             "best": (share, []),
@@ -87,7 +86,7 @@ class Gallery:
 
 
 def select(rows: tuple[Row, ...], limit: int) -> dict[Key, str]:
-    """Which rows come onto a page of `limit`: key -> "worst", "best" or "sample"."""
+    """Chooses the rows of a page of `limit` images: key -> "worst", "best" or "sample"."""
     share = math.ceil(limit / 3)
     chosen: dict[Key, str] = {}
     for name in ("worst", "best", "sample"):
@@ -103,7 +102,9 @@ def _key(row: Row) -> Key:
 
 
 def _rank(name: str, row: Row) -> float:
-    if name == "sample":  # the same images for every model, and for any number of processes
+    # A hash of the name, not a random draw: the same images for every model, and for any number
+    # of processes.
+    if name == "sample":
         return -zlib.crc32("/".join(_key(row)).encode())
     error = row.model["mse"] if math.isnan(row.model["fmse"]) else row.model["fmse"]
     return error if name == "worst" else -error
@@ -126,7 +127,7 @@ def _panels(item: Item) -> dict[str, np.ndarray]:
 
 
 def _heat(level: np.ndarray) -> np.ndarray:
-    """f32[h,w], shown between 0 and 1 -> u8[h,w,3]."""
+    """Colors f32[h,w] by its value between 0 and 1, u8[h,w,3]."""
     return cv2.applyColorMap(from_unit(level, np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
 
 
@@ -136,7 +137,7 @@ def _data_uri(image: np.ndarray) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _card(row: Row, group: str) -> dict[str, Any]:
+def _card(row: Row, group: str) -> dict[str, object]:
     def value(number: float) -> float | None:
         return round(number, 4) if math.isfinite(number) else None
 
@@ -152,7 +153,7 @@ def _card(row: Row, group: str) -> dict[str, Any]:
     }
 
 
-def _page(evaluation: Evaluation, cards: list[dict[str, Any]], about: Mapping[str, str]) -> str:
+def _page(evaluation: Evaluation, cards: list[dict[str, object]], about: Mapping[str, str]) -> str:
     summary, baseline = evaluation.summary[ALL], evaluation.baseline[ALL]
     facts = [
         ("images", str(summary["count"])),

@@ -23,6 +23,6 @@ class ImageSaver:
 
 
 def safe_name(name: str) -> str:
-    """A name as one file name: separators become underscores, a leading dot too."""
+    """Makes a name usable as one file name: separators and a leading dot become underscores."""
     name = name.replace("/", "_").replace("\\", "_")
     return "_" + name[1:] if name.startswith(".") else name

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -52,8 +51,8 @@ def write_report(
     _write_rows(evaluation, folder / "per_image.csv")
 
 
-def as_json(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, Any]:
-    """The content of metrics.json; undefined values are null.
+def as_json(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, object]:
+    """Makes the content of metrics.json; undefined values are null.
 
     {"<subset>" | "All": {"mse", "fmse", "psnr", "fpsnr", "ssim", "fssim", "count", "bins", ...},
     "protocol": name, "baseline": the same rows of the untouched composite, "statement": how the
@@ -66,18 +65,17 @@ def as_json(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, Any]:
         "evaluated": dict(about),
         "versions": versions(),
     }
-    return _plain(
-        {
-            **evaluation.summary,
-            "protocol": evaluation.protocol.name,
-            "baseline": evaluation.baseline,
-            "statement": stated,
-        }
-    )
+    content = {
+        **evaluation.summary,
+        "protocol": evaluation.protocol.name,
+        "baseline": evaluation.baseline,
+        "statement": stated,
+    }
+    return {key: _plain(value) for key, value in content.items()}
 
 
 def as_table(evaluation: Evaluation, about: Mapping[str, str]) -> str:
-    """The content of table.md: the model beside the untouched composite."""
+    """Makes the content of table.md: the model beside the untouched composite."""
     summary, baseline = evaluation.summary, evaluation.baseline
     shown = [
         name for name in COLUMNS if any(not math.isnan(row[name]) for row in _with(summary, name))
@@ -112,7 +110,7 @@ def as_table(evaluation: Evaluation, about: Mapping[str, str]) -> str:
 
 
 def describe(evaluation: Evaluation) -> list[str]:
-    """The protocol and what was left out, in sentences."""
+    """States the protocol and what was left out, in sentences."""
     p, undefined = evaluation.protocol, evaluation.summary[ALL]["undefined"]
     size = (
         f"{p.size}x{p.size}, images {p.image_resize}, masks {p.mask_resize}"
@@ -130,7 +128,7 @@ def describe(evaluation: Evaluation) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of the packages that can move a number."""
+    """Looks up the versions of the packages that can move a number."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -151,11 +149,12 @@ def _write_rows(evaluation: Evaluation, path: Path) -> None:
             writer.writerow([row.composite_id, row.subset, row.ratio, *values])
 
 
-def _with(summary: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+def _with(summary: Mapping[str, Mapping[str, float]], name: str) -> list[Mapping[str, float]]:
     return [row for row in summary.values() if name in row]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
+    """Replaces NaN and infinity, which JSON does not have, by None."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):

@@ -11,7 +11,7 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from jaxharm.config import TrainConfig
 from jaxharm.config_file import find_config, import_file, load_config
@@ -19,7 +19,35 @@ from jaxharm.errors import InputError
 from jaxharm.evaluation.report import COLUMNS
 from jaxharm.evaluation.summary import ALL
 
-Results = Mapping[str, Mapping[int, Mapping[str, Any]]]  # run -> seed -> content of metrics.json
+Measured = Mapping[str, Any]  # content of a metrics.json
+Results = Mapping[str, Mapping[int, Measured]]  # run -> seed -> what was measured
+
+
+class Spread(TypedDict):
+    """Values of a metric by seed; `std` is that of a sample (n - 1), None with one seed only."""
+
+    mean: float
+    std: float | None
+    values: dict[int, float]
+    difference: NotRequired["Spread"]  # to the reference, seed by seed
+
+
+class Row(TypedDict):
+    """A measured run in a summary."""
+
+    seeds: list[int]
+    metrics: dict[str, Spread]
+
+
+class Summary(TypedDict):
+    """A study's results: `baseline` is metric -> value of the untouched composites."""
+
+    protocol: str
+    images: int
+    data: str
+    reference: str
+    baseline: dict[str, float]
+    rows: dict[str, Row]
 
 
 @dataclass(frozen=True)
@@ -77,18 +105,18 @@ class Job:
     seed: int
     folder: Path
     sets: tuple[str, ...]
-    record: dict[str, Any]
+    record: dict[str, object]
 
 
 def load_study(name: str | Path, seeds: Sequence[int] = (), only: Sequence[str] = ()) -> Study:
-    """The study of a file, perhaps with other seeds or only some of its rows.
+    """Loads the study of a file, perhaps with other seeds or only some of its rows.
 
     Rows that are left out stay where a chosen one needs them.
 
     Args:
         name: a published study, "MODEL/STUDY" as under configs/, or the path of a Python file.
         seeds: instead of the study's own.
-        only: names of the rows that are wanted; all of them if empty.
+        only: names of the rows to keep; all of them if empty.
 
     Raises:
         InputError: no such file, nothing measured, a name twice or not usable, unknown rows, or a
@@ -121,7 +149,7 @@ def load_study(name: str | Path, seeds: Sequence[int] = (), only: Sequence[str] 
 
 
 def plan(study: Study, workdir: Path, sets: Sequence[str] = ()) -> list[Job]:
-    """Every job in order; all configs are loaded, so that a mistake is told before any run.
+    """Lists every job in order; all configs are loaded, so that a mistake shows before any run.
 
     Args:
         sets: settings of all runs, such as data.data_dir.
@@ -145,14 +173,10 @@ def plan(study: Study, workdir: Path, sets: Sequence[str] = ()) -> list[Job]:
     return jobs
 
 
-def summarize(study: Study, results: Results) -> dict[str, Any]:
-    """Mean and deviation per row, and paired differences to the first row.
+def summarize(study: Study, results: Results) -> Summary:
+    """Computes mean and deviation per row, and paired differences to the first row.
 
-    Returns:
-        {"protocol", "images", "reference", "baseline": metric -> value, "rows": run -> {"seeds",
-        "metrics": metric -> {"mean", "std", "values", "difference": {"mean", "std", "values"}}}}.
-        `std` is that of a sample (n - 1); None with fewer than two seeds. Differences are row minus
-        reference, seed by seed.
+    Differences are row minus reference, seed by seed: what a seed does to both rows cancels.
 
     Raises:
         InputError: the results are of different protocols or data.
@@ -165,29 +189,38 @@ def summarize(study: Study, results: Results) -> dict[str, Any]:
         raise InputError(f"the runs cannot be compared: they were measured on {sorted(facts)}")
     measured = [part[ALL] for result in every for part in (result, result["baseline"])]
     metrics = [name for name in COLUMNS if all(_known(m.get(name)) for m in measured)]
-    reference = study.rows[0]
-    rows = {}
-    for name in study.rows:
-        of = results.get(name, {})
-        if not of:
-            continue
-        found = {}
-        for metric in metrics:
-            values = {seed: result[ALL][metric] for seed, result in sorted(of.items())}
-            first = results.get(reference, {})
-            paired = {s: v - first[s][ALL][metric] for s, v in values.items() if s in first}
-            found[metric] = _spread(values)
-            if name != reference and paired:
-                found[metric]["difference"] = _spread(paired)
-        rows[name] = {"seeds": sorted(of), "metrics": found}
+    first = results.get(study.rows[0], {})
+    rows = {
+        name: _row(of, {} if name == study.rows[0] else first, metrics)
+        for name in study.rows
+        if (of := results.get(name))
+    }
     protocol, images, data = facts.pop()
-    baseline = {metric: every[0]["baseline"][ALL][metric] for metric in metrics}
-    facts_now = {"protocol": protocol, "images": images, "data": data, "reference": reference}
-    return {**facts_now, "baseline": baseline, "rows": rows}
+    return {
+        "protocol": protocol,
+        "images": images,
+        "data": data,
+        "reference": study.rows[0],
+        "baseline": {metric: every[0]["baseline"][ALL][metric] for metric in metrics},
+        "rows": rows,
+    }
 
 
-def table(summary: Mapping[str, Any]) -> str:
-    """The summary as Markdown: values, then differences."""
+def _row(
+    results: Mapping[int, Measured], reference: Mapping[int, Measured], metrics: Sequence[str]
+) -> Row:
+    found = {}
+    for metric in metrics:
+        values = {seed: result[ALL][metric] for seed, result in sorted(results.items())}
+        paired = {s: v - reference[s][ALL][metric] for s, v in values.items() if s in reference}
+        found[metric] = _spread(values)
+        if paired:
+            found[metric]["difference"] = _spread(paired)
+    return {"seeds": sorted(results), "metrics": found}
+
+
+def table(summary: Summary) -> str:
+    """Writes a summary as Markdown: values, then differences."""
     metrics = list(summary["baseline"])
     heads = ["run", "seeds", *(COLUMNS[name][0] for name in metrics)]
     ruler = "|---|---:|" + "---:|" * len(metrics)
@@ -213,16 +246,16 @@ def table(summary: Mapping[str, Any]) -> str:
     if differing:
         lines += ["", f"Paired differences to {summary['reference']}, seed by seed:", ""]
         lines += [f"| {' | '.join(heads)} |", ruler]
-        for name, row in differing.items():
-            cells = [_cell(row[m], COLUMNS[m][1], sign="+") for m in metrics]
-            count = len(next(iter(row.values()))["values"])
+        for name, spreads in differing.items():
+            cells = [_cell(spreads[m], COLUMNS[m][1], sign="+") for m in metrics]
+            count = len(next(iter(spreads.values()))["values"])
             lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def read_results(jobs: Sequence[Job]) -> dict[str, dict[int, Any]]:
-    """The measurements of the jobs that are finished."""
-    results: dict[str, dict[int, Any]] = {}
+def read_results(jobs: Sequence[Job]) -> dict[str, dict[int, Measured]]:
+    """Reads the measurements of the jobs that are finished."""
+    results: dict[str, dict[int, Measured]] = {}
     for job in jobs:
         file = job.folder / "eval" / "metrics.json"
         if job.run.measured and file.is_file():
@@ -235,13 +268,13 @@ def _is_name(name: str) -> bool:
 
 
 def _needs(run: Run) -> set[str]:
-    """The runs that `run` names in its settings."""
+    """Finds the runs that `run` names in its settings."""
     parts = (part for item in run.sets for part in string.Formatter().parse(item))
     return {field for _, field, _, _ in parts if field}
 
 
 def _with_needs(runs: Sequence[Run], chosen: set[str]) -> tuple[Run, ...]:
-    """The chosen runs and, not measured, those that they start from."""
+    """Keeps the chosen runs and, not measured, those that they start from."""
     kept: list[Run] = []
     needed: set[str] = set()
     for run in reversed(runs):
@@ -252,23 +285,27 @@ def _with_needs(runs: Sequence[Run], chosen: set[str]) -> tuple[Run, ...]:
     return tuple(reversed(kept))
 
 
-def _recognizable(config: TrainConfig) -> dict[str, Any]:
-    """What decides a run's numbers, as plain JSON values: not where the data lie."""
+def _recognizable(config: TrainConfig) -> dict[str, object]:
+    """Reduces a config to what decides a run's numbers, as plain JSON values."""
+    # Not where the data lie or how many workers read them: another machine may go on with the study.
     data = dataclasses.replace(config.data, data_dir=None, num_workers=0, num_threads=0)
-    return json.loads(json.dumps(dataclasses.asdict(dataclasses.replace(config, data=data))))
+    plain: dict[str, object] = json.loads(
+        json.dumps(dataclasses.asdict(dataclasses.replace(config, data=data)))
+    )
+    return plain
 
 
-def _spread(values: Mapping[int, float]) -> dict[str, Any]:
+def _spread(values: Mapping[int, float]) -> Spread:
     found = list(values.values())
     std = statistics.stdev(found) if len(found) > 1 else None
     return {"mean": statistics.fmean(found), "std": std, "values": dict(values)}
 
 
-def _cell(spread: Mapping[str, Any], decimals: int, sign: str = "") -> str:
+def _cell(spread: Spread, decimals: int, sign: str = "") -> str:
     std = spread["std"]
     text = f"{spread['mean']:{sign}.{decimals}f}"
     return text if std is None else f"{text} ± {std:.{decimals}f}"
 
 
-def _known(value: Any) -> bool:
+def _known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)

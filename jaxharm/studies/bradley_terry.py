@@ -88,7 +88,7 @@ def read_votes(path: str | Path) -> list[Vote]:
 def fit_votes(
     votes: Sequence[Vote], *, smoothing: float = 0.5, draws: int = 1000, seed: int = 0
 ) -> Scores:
-    """Scores with 95 % intervals.
+    """Fits scores and their 95 % intervals to votes.
 
     Args:
         votes: the comparisons.
@@ -101,6 +101,26 @@ def fit_votes(
         InputError: without smoothing, where some methods never lost to the others (the scores
             would be infinite).
     """
+    methods, wins = _count_wins(votes)
+    counts = wins.sum(axis=0)
+    scores = fit(counts, smoothing=smoothing, methods=methods)
+    rng = np.random.default_rng(seed)
+    # Whole images are drawn, not votes: votes on one image are not independent.
+    drawn = []
+    for _ in range(draws):
+        sample = wins[rng.integers(0, len(wins), len(wins))].sum(axis=0)
+        # Without smoothing a draw may miss the only loss of a method: its score would be infinite.
+        if smoothing or _connected(sample):
+            drawn.append(fit(sample, smoothing=smoothing))
+    low, high = (
+        np.percentile(drawn, [2.5, 97.5], axis=0) if drawn else np.full((2, len(methods)), np.nan)
+    )
+    comparisons = (counts.sum(axis=0) + counts.sum(axis=1)).astype(int)
+    return Scores(methods, scores, low, high, comparisons, smoothing)
+
+
+def _count_wins(votes: Sequence[Vote]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Sorts the methods and counts their wins, f64[image, winner, loser]."""
     methods = tuple(sorted({m for v in votes for m in (v.method_a, v.method_b)}))
     images = sorted({v.image for v in votes})
     place = {name: i for i, name in enumerate(methods)}
@@ -111,19 +131,7 @@ def fit_votes(
         share = 0.5 if vote.winner == "tie" else float(vote.winner == vote.method_a)
         wins[image, a, b] += share
         wins[image, b, a] += 1 - share
-    counts = wins.sum(axis=0)
-    scores = fit(counts, smoothing=smoothing, methods=methods)
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(draws):
-        sample = wins[rng.integers(0, len(images), len(images))].sum(axis=0)
-        if smoothing or _connected(sample):  # a draw without a finite fit says nothing
-            drawn.append(fit(sample, smoothing=smoothing))
-    low, high = (
-        np.percentile(drawn, [2.5, 97.5], axis=0) if drawn else np.full((2, len(methods)), np.nan)
-    )
-    comparisons = (counts.sum(axis=0) + counts.sum(axis=1)).astype(int)
-    return Scores(methods, scores, low, high, comparisons, smoothing)
+    return methods, wins
 
 
 def fit(
@@ -165,7 +173,7 @@ def _connected(wins: np.ndarray) -> bool:
 
 
 def table(result: Scores) -> str:
-    """The scores as a Markdown table, best first."""
+    """Writes the scores as a Markdown table, best first."""
     lines = ["| method | B-T score | 95 % interval | comparisons |", "|---|---|---|---|"]
     for i in np.argsort(-result.scores):
         interval = f"{result.low[i]:+.3f} .. {result.high[i]:+.3f}"
