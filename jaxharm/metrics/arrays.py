@@ -18,6 +18,7 @@ from jaxharm.errors import InputError
 from jaxharm.metrics.protocols import Protocol, get_protocol
 
 Images = np.ndarray | jax.Array
+Shape = tuple[int, ...]
 Options = ParamSpec("Options")
 Result = TypeVar("Result")
 GUARD = 1e-6  # the published codes' epsilon on mean squared errors and mask areas
@@ -119,7 +120,7 @@ def weighted_mean(xp: ModuleType, x: Images, weight: Images) -> Images:
     return xp.where(area > 0, total(x * weight) / (x.shape[-1] * safe), xp.nan)
 
 
-def _check_shapes(prediction: tuple, target: tuple, mask: tuple) -> None:
+def _check_shapes(prediction: Shape, target: Shape, mask: Shape) -> None:
     if len(prediction) != 4 or prediction[-1] != 3:
         raise InputError(f"prediction must be [b,h,w,3], not {list(prediction)}")
     if target != prediction:
@@ -140,7 +141,9 @@ def _to_255(xp: ModuleType, x: Images) -> Images:
     return x.astype(floating) * 255.0
 
 
-def _quantize(xp: ModuleType, prediction: Images, target: Images, protocol: Protocol) -> tuple:
+def _quantize(
+    xp: ModuleType, prediction: Images, target: Images, protocol: Protocol
+) -> tuple[Images, Images]:
     if protocol.quantize == "round":
         return xp.round(prediction), target
     if protocol.quantize == "truncate":

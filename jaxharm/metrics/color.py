@@ -14,6 +14,7 @@ from jaxharm.images.color import exact_lab
 from jaxharm.metrics.arrays import Images, Pair, compiled, make_pair, total, weighted_mean
 from jaxharm.metrics.protocols import Protocol
 
+Lab = tuple[Images, Images, Images]
 Formula = Literal["76", "94", "2000"]
 
 
@@ -65,11 +66,11 @@ def pair_delta_e(pair: Pair, formula: Formula = "2000") -> tuple[Images, Images]
     return whole, weighted_mean(xp, difference, pair.weight)
 
 
-def _delta_76(xp: ModuleType, real: tuple, other: tuple) -> Images:
+def _delta_76(xp: ModuleType, real: Lab, other: Lab) -> Images:
     return xp.sqrt(sum((p - q) ** 2 for p, q in zip(real, other, strict=True)))
 
 
-def _delta_94(xp: ModuleType, real: tuple, other: tuple) -> Images:
+def _delta_94(xp: ModuleType, real: Lab, other: Lab) -> Images:
     (l1, a1, b1), (l2, a2, b2) = real, other
     c1, c2 = xp.hypot(a1, b1), xp.hypot(a2, b2)
     chroma = (c1 - c2) ** 2
@@ -79,7 +80,7 @@ def _delta_94(xp: ModuleType, real: tuple, other: tuple) -> Images:
     return xp.sqrt(square)
 
 
-def _delta_2000(xp: ModuleType, real: tuple, other: tuple) -> Images:
+def _delta_2000(xp: ModuleType, real: Lab, other: Lab) -> Images:
     # The names and the order of the steps are those of the cited notes.
     (l1, a1, b1), (l2, a2, b2) = real, other
     mean_c = (xp.hypot(a1, b1) + xp.hypot(a2, b2)) / 2

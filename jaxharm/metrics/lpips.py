@@ -106,7 +106,7 @@ def load_lpips(path: str | Path | None) -> LPIPS:
 
 
 @jax.jit
-def _distance(weights: tuple, prediction: Array, target: Array) -> Array:
+def _distance(weights: tuple[tuple[Array, ...], ...], prediction: Array, target: Array) -> Array:
     kernels, biases, channel_weights = weights
     shift, scale = (jnp.asarray(v).reshape(1, 1, 1, 3) for v in (_SHIFT, _SCALE))
     # Both batches in one pass of the network.

@@ -37,7 +37,7 @@ MEASURED: dict[tuple[str, str], str] = {}
 Arguments = TypeVarTuple("Arguments")
 
 _override: str | None = None
-_logged: set[tuple] = set()
+_logged: set[tuple[str, str, str | None, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _leaves(arguments: object) -> list[Array]:
     return [a for a in jax.tree.leaves(arguments) if hasattr(a, "dtype")]
 
 
-def _log_once(op: str, chosen: str, reason: str | None, arguments: tuple) -> None:
+def _log_once(op: str, chosen: str, reason: str | None, arguments: tuple[object, ...]) -> None:
     shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in _leaves(arguments))
     key = (op, chosen, reason, shapes)
     if key in _logged:

@@ -10,6 +10,8 @@ from jaxharm.interfaces import Array
 from jaxharm.ops import dispatch
 from jaxharm.ops.dispatch import Implementation
 
+Saved = tuple[Array | None, ...]
+
 _OFFERED = {
     "reference": Implementation("jaxharm.ops.apply_curves.reference"),
     "pallas_tpu": Implementation("jaxharm.ops.apply_curves.pallas_tpu"),
@@ -74,11 +76,11 @@ def _apply(
     return chosen.call("forward", image, curves, mask, shading, background)
 
 
-def _apply_forward(chosen: Implementation, *arguments: Array | None) -> tuple[Array, tuple]:
+def _apply_forward(chosen: Implementation, *arguments: Array | None) -> tuple[Array, Saved]:
     return chosen.call("forward", *arguments), arguments
 
 
-def _apply_backward(chosen: Implementation, arguments: tuple, upstream: Array) -> tuple:
+def _apply_backward(chosen: Implementation, arguments: Saved, upstream: Array) -> Saved:
     return chosen.call("backward", arguments, upstream)
 
 

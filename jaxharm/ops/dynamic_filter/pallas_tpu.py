@@ -66,10 +66,10 @@ def backward(
 ) -> tuple[Array, Array]:
     """See `reference.backward`."""
     border = border_of(kernels, dilation, padding)
-    plan, taps = _plan(x, border), _planes(x, kernels)
+    plan = _plan(x, border)
+    padded, taps = _padded(x, plan, border), _planes(x, kernels)
     # Summed over a group's channels afterwards: until then in float32.
     d_taps_dtype = jnp.float32 if x.shape[3] > kernels.shape[3] else taps.dtype
-    padded = _padded(x, plan, border)
     (d_taps,) = call_tpu(
         partial(_kernels_body, border=border),
         name="dynamic_filter_d_kernels",

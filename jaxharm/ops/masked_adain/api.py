@@ -91,12 +91,14 @@ def _apply_forward(
     style: Array,
     mask: Array,
     style_mask: Array | None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, tuple[object, ...]]:
     result, statistics = chosen.call("forward", content, style, mask, style_mask, eps)
     return result, (content, style, mask, style_mask, statistics)
 
 
-def _apply_backward(chosen: Implementation, eps: float, residuals: tuple, grad: Array) -> tuple:
+def _apply_backward(
+    chosen: Implementation, eps: float, residuals: tuple[object, ...], grad: Array
+) -> tuple[Array | None, ...]:
     return chosen.call("backward", *residuals, grad, eps)
 
 

@@ -63,13 +63,13 @@ def _by_kernels(chosen: Implementation, eps: float, x: Array, mask: Array) -> tu
 
 def _forward(
     chosen: Implementation, eps: float, x: Array, mask: Array
-) -> tuple[tuple[Array, Array], tuple]:
+) -> tuple[tuple[Array, Array], tuple[object, ...]]:
     found = chosen.call("forward", x, mask, eps)
     return found[:2], (x, mask, found)
 
 
 def _backward(
-    chosen: Implementation, eps: float, residuals: tuple, grads: tuple[Array, Array]
+    chosen: Implementation, eps: float, residuals: tuple[object, ...], grads: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     return chosen.call("backward", *residuals, grads, eps)
 

@@ -78,13 +78,13 @@ def _apply(
 
 def _apply_forward(
     chosen: Implementation, grid: int, eps: float, x: Array, mask: Array, params: dict[str, Array]
-) -> tuple[Array, tuple]:
+) -> tuple[Array, tuple[object, ...]]:
     result, statistics = chosen.call("forward", x, mask, params, grid, eps)
     return result, (x, mask, params, statistics)
 
 
 def _apply_backward(
-    chosen: Implementation, grid: int, eps: float, residuals: tuple, grad: Array
+    chosen: Implementation, grid: int, eps: float, residuals: tuple[object, ...], grad: Array
 ) -> tuple[Array, Array, dict[str, Array]]:
     return chosen.call("backward", *residuals, grad, grid, eps)
 

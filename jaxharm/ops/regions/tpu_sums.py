@@ -115,7 +115,9 @@ def _sums_body(
     grid = segments.grid
     edges = [*range(0, grid * (layout.width // grid), layout.width // grid), layout.width]
 
-    def add_rows(chunk: Array, start: Array, stop: Array, terms: Callable[..., list]) -> None:
+    def add_rows(
+        chunk: Array, start: Array, stop: Array, terms: Callable[..., list[Array]]
+    ) -> None:
         """Adds to `acc` the terms of the rows of a chunk."""
         rows = None if mask is None else MaskRows(layout, mask, chunk, scratch)
 
@@ -135,7 +137,7 @@ def _sums_body(
 
         each_group(layout, step)
 
-    def sweep(start: Array, stop: Array, count: int, terms: Callable[..., list]) -> None:
+    def sweep(start: Array, stop: Array, count: int, terms: Callable[..., list[Array]]) -> None:
         for index in range(count):
             acc[index] = jnp.zeros(layout.tile, jnp.float32)
 

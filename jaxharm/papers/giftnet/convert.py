@@ -36,6 +36,7 @@ def torch_names(config: GiftNetConfig) -> NameMap:
             places["global" if shared else ours] = "global_map" if shared else theirs
     for ours, theirs in places.items():
         rules += _dense(f"{theirs}.fc0", ("code_map", f"{ours}_fc0"))
+    # With a code of plain averages there are no layers.
     if places:
         rules += _dense("global_map.fc1", ("code_map", "fc1"))
     return NameMap([*backbone.rules, *rules], backbone.dropped)

@@ -34,6 +34,7 @@ def pooled(x: Array, mask: Array, kind: Pool) -> Array:
     if kind == "all":
         return jnp.mean(wide, (1, 2))
     weights = {"foreground": [mask], "background": [1 - mask]}.get(kind, [mask, 1 - mask])
+    # An empty region has weight 0: the bound makes its mean 0 instead of NaN.
     sums = [jnp.sum(wide * w, (1, 2)) / jnp.maximum(jnp.sum(w, (1, 2)), 1e-6) for w in weights]
     return jnp.concatenate(sums, -1)
 
@@ -101,6 +102,7 @@ class ModulatedConv(nn.Module):
         scales = jnp.ones((len(x), channels), jnp.float32)
         if code is not None:
             scales = Style(channels, name="style")(code)
+        # Equalized as in `Style`. Demodulation cancels the factor again, but for its epsilon.
         kernel = kernel / math.sqrt(9 * channels)
         y = modulated_conv(x.astype(self.dtype), kernel, scales, demodulate=self.demodulate)
         y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
@@ -145,5 +147,6 @@ class Gift(nn.Module):
             scales.append(used)
         if self.residual:
             y = y + x
+        # The mask at this level's size is soft at its edge, so both parts mix there.
         soft = mask.astype(x.dtype)
         return (1 - soft) * x + soft * y, tuple(scales)

@@ -130,6 +130,7 @@ class GKNetConfig:
             self._check_groups(level)
 
     def _check_numbers(self) -> None:
+        # Sine and cosine of two coordinates take four equal parts, the heads equal parts as well.
         if self.lre_dim % 4 or self.lre_dim % self.lre_heads:
             raise InputError(
                 f"GKNetConfig.lre_dim={self.lre_dim} must be a multiple of 4 and of lre_heads="

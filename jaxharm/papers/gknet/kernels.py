@@ -122,6 +122,7 @@ def kernels_of(raw: Array, size: int, param: str) -> Array:
         center = jnp.arange(size * size) == size * size // 2
         kernels = kernels + center.astype(raw.dtype).reshape(1, 1, 1, 1, -1)
     elif param == "softmax":
+        # Float32: the weights of all taps must sum to one, or modulation would change brightness.
         kernels = jax.nn.softmax(kernels.astype(jnp.float32), -1).astype(raw.dtype)
     return kernels.reshape(*shape[:4], size, size)
 

@@ -66,6 +66,7 @@ class LongDistanceReferenceExtractor(nn.Module):
             return jnp.zeros((1, h * w, d), jnp.float32)
         if config.lre_pos == "learned_input":
             side = config.trained_size // config.size_multiple
+            # Zeros: an untrained table leaves the tokens as they are.
             table = self.param("positions", nn.initializers.zeros, (side, side, d), jnp.float32)
             return resize(table[None], (h, w), "bilinear").reshape(1, h * w, d)
         return jnp.asarray(sincos_positions(h, w, d)).reshape(1, h * w, d)
@@ -151,6 +152,7 @@ class Attention(nn.Module):
 
 def attention_weights(query: Array, key: Array, allowed: Array | None) -> Array:
     """Softmax of the scaled scores: f[b,t,heads,e] twice -> f32[b,heads,t,t], query before key."""
+    # Products of bfloat16 are summed in float32, as the attention itself does.
     scores = jnp.einsum("bqhe,bkhe->bhqk", query, key, preferred_element_type=jnp.float32)
     scores = scores / math.sqrt(query.shape[-1])
     if allowed is not None:
@@ -186,6 +188,7 @@ def sincos_positions(h: int, w: int, d: int) -> np.ndarray:
     exponent = 2 * (np.arange(half) // 2) / half
 
     def line(n: int) -> np.ndarray:
+        # Positions count from 1, as in the published transformers that have this table.
         angle = np.arange(1, n + 1)[:, None] / 10000.0**exponent
         return np.where(np.arange(half) % 2 == 0, np.sin(angle), np.cos(angle))
 
@@ -212,6 +215,7 @@ def token_grid(size: tuple[int, ...], cap: int | None) -> tuple[int, int]:
         return h, w
     # Attention grows with the square of the tokens, so large images share the grid of small ones.
     scale = math.sqrt(cap / (h * w))
+    # Rounded down, but at least 1: a very long image must stay within the cap too.
     rows = min(max(1, int(h * scale)), cap)
     return rows, max(1, min(int(w * scale), cap // rows))
 
@@ -230,4 +234,5 @@ def _dense(config: GKNetConfig, features: int, dtype: DTypeLike, name: str) -> n
 
 
 def _norm(dtype: DTypeLike, name: str) -> nn.LayerNorm:
+    # The fast variance, E[x^2] - E[x]^2, cancels where the mean is large.
     return nn.LayerNorm(epsilon=1e-5, dtype=dtype, use_fast_variance=False, name=name)

@@ -128,6 +128,7 @@ class GKNet(nn.Module):
             block = DoubleConv(config, level, True, self.axis_name, dtype, name=f"dec{level}")
             x = block(*inputs, train=train)
             if level in config.levels:
+                # A block continues from the block below, or each starts from the reference map.
                 source = predicted if config.kpb_chain else reference
                 predict = KernelPredictionBlock(config, level, dtype, name=f"kpb{level}")
                 local = encoder[level] if config.kpb_local == "encoder" else x
@@ -199,9 +200,10 @@ class DoubleConv(nn.Module):
         if config.norm == "batch":
             norm = BatchNorm(axis_name=self.axis_name, sync=config.bn_sync, name=name)
             return norm(x, train=train)
-        groups = width
+        groups = width  # as many groups as channels is instance normalization
         if config.norm == "group":
             groups = next(n for n in range(min(_GROUPS, width), 0, -1) if width % n == 0)
+        # The fast variance, E[x^2] - E[x]^2, cancels where the mean is large.
         return nn.GroupNorm(
             groups, epsilon=1e-5, dtype=self.dtype, use_fast_variance=False, name=name
         )(x)

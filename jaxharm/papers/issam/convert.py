@@ -22,6 +22,7 @@ def backbone_rules(config: UNetConfig) -> list[Rule]:
     """The rules of encoder, decoder and head."""
     rules = []
     for i in range(config.depth):
+        # The release has the first two blocks as attributes and the others in a list.
         theirs = f"encoder.block{i}" if i < 2 else f"encoder.blocks_connected.block{i}"
         rules += _double_conv(f"{theirs}.convs", (f"encoder{i}",), i >= config.batch_norm_from)
     for d in range(config.depth - 1):

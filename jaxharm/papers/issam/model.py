@@ -90,6 +90,7 @@ class Issam(nn.Module):
         del background
         config, dtype = self.config, self.dtype
         check_inputs("iSSAM", config, composite, mask)
+        # Zeros in place of a missing channel, so that the first layer keeps its shape.
         mask = mask.astype(jnp.float32) * config.use_mask
         image = normalize(composite.astype(jnp.float32))
         x = jnp.concatenate([image, mask], -1).astype(dtype)

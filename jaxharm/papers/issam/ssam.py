@@ -47,6 +47,7 @@ class SpatialSeparatedAttention(nn.Module):
         soft = self._blurred(mask)
         self.sow("intermediates", "mask", soft)
         pooled = mean_and_max(x)
+        # The gates see mean and maximum of all positions; the regions differ by the mask alone.
         gates = {name: self._gate(pooled, name) for name in ("background", "foreground", "mix")}
         gates = {name: gate[:, None, None].astype(x.dtype) for name, gate in gates.items()}
         learned = x * gates["foreground"]
@@ -84,6 +85,7 @@ class SpatialSeparatedAttention(nn.Module):
         # no gradient changes it.
         kernel = self.variable("buffers", "blur", self._initial_blur).value
         pad = _BLUR // 2
+        # Zero padding, as released: near the image's border even a full mask falls off.
         return jax.lax.conv_general_dilated(
             mask,
             jax.lax.stop_gradient(kernel),

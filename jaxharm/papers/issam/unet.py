@@ -74,6 +74,7 @@ class UNetConfig:
     @property
     def size_multiple(self) -> int:
         """Sides must be multiples of this."""
+        # Each halving must be exact, or the enlarged feature would not fit the skip feature.
         return 1 << (self.depth - 1)
 
     @property
@@ -164,6 +165,7 @@ class DecoderBlock(nn.Module):
                 self.dtype,
                 name="attention",
             )
+            # The gates need all channels in one map, so here the concatenation is made.
             inputs = (attention(jnp.concatenate(inputs, -1), mask, train=train),)
         features = config.channels[config.depth - 2 - self.index]
         convs = DoubleConv(features, True, self.axis_name, self.dtype, name="convs")

@@ -35,6 +35,7 @@ def _transfer(image: Array, mask: Array, grid: int, epsilon: float) -> Array:
     height, width = image.shape[1:3]
     # As in the release, whose weights expect it: the zeros of the other region count, and the
     # standard deviation is unbiased.
+    # Both regions as six channels: one pass for the statistics of both.
     both = jnp.concatenate([image * mask, image * (1 - mask)], axis=-1)
     count = jnp.asarray(patches.counts(height, width, grid))
     mean = patches.patch_sums(both, grid) / count
@@ -102,6 +103,7 @@ class SqueezeExcitation(nn.Module):
         squeezed = jnp.mean(x.astype(jnp.float32), (1, 2))
         gate = nn.relu(self._dense(channels // self.reduction, channels, "squeeze")(squeezed))
         gate = nn.sigmoid(self._dense(channels, channels // self.reduction, "excite")(gate))
+        # The image's gate is added to the channels' gates, so the sum reaches up to 2.
         extra = jnp.mean(jnp.max(features.astype(jnp.float32), (1, 2)), -1, keepdims=True)
         extra = nn.sigmoid(extra)
         self.sow("intermediates", "gates", (gate, extra))

@@ -92,6 +92,7 @@ class PHNetConfig:
     def pn_grids(self) -> dict[int, int]:
         """Decoder step -> grid of its PN block."""
         first = STEPS + 1 - len(self.grid_counts)
+        # The steps end before the last entry, whose block never runs.
         return dict(zip(range(first, STEPS), self.grid_counts, strict=False))
 
     @property
@@ -126,6 +127,7 @@ class EncoderLayer(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """f[b,h,w,c] -> f[b,h/stride,w/stride,features]."""
+        # The bias has no effect before a normalization; it is here because the release has it.
         conv = Conv(
             self.features,
             kernel_size=4 if self.stride == 2 else 3,
