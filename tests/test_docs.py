@@ -80,6 +80,8 @@ def test_links_lead_to_files(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=ids(PAGES))
 def test_files_that_are_named_exist(page: Path) -> None:
+    if page.name == "CHANGELOG.md":
+        return  # names what was there before, too
     named = re.findall(
         r"`((?:jaxharm|configs|data_pipelines|tests|benchmarks|docs)/[\w./]+)`", page.read_text()
     )
