@@ -25,16 +25,18 @@ def export(name: str, *, data_dir: str | None, split: str, count: int, out: Path
     """Writes the stored bytes of `count` records, evenly spread over the split, to image files.
 
     Returns:
-        The composite ids, in the order of the list file `<name>_<split>.txt` that is written too.
+        The composites' file names, in the order of the list `<name>_<split>.txt` written beside them.
 
     Raises:
-        DatasetValidationError: the data set is not built, or holds photographs without composites.
+        DatasetValidationError: the data set is not built or holds no composites, or count is below 1.
     """
     source = open_source(name, data_dir, split)
     if source.info.kind != "paired":
         raise DatasetValidationError(
-            f"data set {name!r} holds photographs only: no composites to export"
+            f"data set {name!r} of kind {source.info.kind} holds no composites to export"
         )
+    if count < 1:
+        raise DatasetValidationError(f"--count {count} must be at least 1")
     total = len(source)
     names = []
     for position in range(min(count, total)):
@@ -42,6 +44,7 @@ def export(name: str, *, data_dir: str | None, split: str, count: int, out: Path
         for key, (folder, id_key) in _FILES.items():
             if key not in record:
                 continue
+            # Stored bytes are those of the source file; its kind is known from the first bytes.
             suffix = ".png" if record[key][:4] == b"\x89PNG" else ".jpg"
             path = out / folder / (record[id_key] + suffix)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ its name and the data directory only, not the code of its builder.
 
 import json
 import os
+import shlex
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,9 +213,9 @@ def open_source(
 
 
 def _build_command(parts: list[str], root: Path) -> str:
-    command = "python -m data_pipelines.build"
+    command, data_dir = "python -m data_pipelines.build", shlex.quote(str(root))
     if parts[0] == "demo":
-        return f"{command} demo --data-dir {root}"
+        return f"{command} demo --data-dir {data_dir}"
     if parts[0] in _BUILDERS:
-        return f"{command} {'/'.join(parts)} --manual-dir DIR --data-dir {root}"
-    return f"{command} folder --name {parts[0]} --manual-dir DIR --data-dir {root}"
+        return f"{command} {'/'.join(parts)} --manual-dir DIR --data-dir {data_dir}"
+    return f"{command} folder --name {parts[0]} --manual-dir DIR --data-dir {data_dir}"
