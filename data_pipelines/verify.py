@@ -61,7 +61,7 @@ def verify(
     """
     try:
         info = dataset_info(name, data_dir)
-    except MissingDatasetError:
+    except MissingDatasetError:  # bad input, while a damaged data set is a finding
         raise
     except DatasetValidationError as error:
         return [str(error)]

@@ -47,6 +47,7 @@ class PainterlyLoader(RecordLoader):
         levels = self._levels(item, turns)
         if levels.shape != native:
             raise ImageProblem("size_mismatch", f"{item}: mask {levels.shape}, image {native}")
+        # Counted by distinct levels: files of other tools number objects with gaps.
         share, count = float((levels > 0).mean()), len(np.unique(levels[levels > 0]))
         if share in (0.0, 1.0):
             kind = "empty_mask" if share == 0 else "full_mask"

@@ -34,7 +34,7 @@ class Report:
 
     @staticmethod
     def _note(found: dict[str, tuple[int, list[str]]], kind: str, example: str) -> None:
-        if kind not in KINDS:
+        if kind not in KINDS:  # a mistake in the code: every kind needs a remedy
             raise KeyError(kind)
         count, examples = found.get(kind, (0, []))
         if count < MAX_EXAMPLES:

@@ -35,6 +35,7 @@ def check_overlap(tree: Tree, report: Report) -> None:
                 report.error("split_overlap", f"{item} in {first} and {split}")
             first = where.setdefault(("real", item.subset, item.real_id), split)
             photo = (item.subset, item.real_id)
+            # Only a warning: official lists must be usable as they are.
             if first != split and tree.kind == "paired" and photo not in reported:
                 reported.add(photo)
                 text = f"photograph {item.subset}/{item.real_id} in {first} and {split}"

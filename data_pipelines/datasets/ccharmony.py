@@ -141,7 +141,7 @@ def _split_names(root: Path, split: str, report: Report) -> list[CompositeName]:
         return []
     found = [read_names(path, report) for path in lists]
     ids = [{name.composite_id for name in names} for names in found]
-    differing = sorted(ids[0] ^ ids[-1])
+    differing = sorted(ids[0] ^ ids[-1])  # empty if there is one list
     if differing:
         both = " and ".join(path.name for path in lists)
         report.error(

@@ -38,7 +38,7 @@ class Realhm(TreeBuilder):
         names = sorted({_id_of(stem, files, report) for stem in files.stems()} - {""})
         for name in names:
             parts = {role: files.find(f"{name}_{role}.jpg") for role in _ROLES}
-            parts["real"] = parts["real"] or parts["gt"]
+            parts["real"] = parts["real"] or parts["gt"]  # either name is in use
             for role, kind in (
                 ("bg", "missing_background"),
                 ("composite", "missing_composite"),

@@ -190,6 +190,7 @@ def _make_one(name: str, photo: Path, mask_path: Path, out: Path, seed: int) -> 
     targets = [out / folder / f"{name}.png" for folder in ("alpha", "comp")]
     if all(path.exists() for path in targets):
         return
+    # Checked by header first: a photograph of a wrong kind or size is refused before it is decoded.
     for path, is_mask in ((photo, False), (mask_path, True)):
         read_header(path, is_mask=is_mask, max_megapixels=200)
     real = decode_rgb(photo, photo.read_bytes())

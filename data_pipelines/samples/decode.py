@@ -60,6 +60,7 @@ def decode_record(record: Record, *, skip: tuple[str, ...] = ()) -> dict[str, np
     Raises:
         DatasetValidationError: unreadable bytes, or sizes that differ.
     """
+    # Only what is used: decoding is slow.
     images = {k: decode_image(record, k) for k in _IMAGE_KEYS if k in record and k not in skip}
     images["mask"] = decode_mask(record)
     sizes = {key: image.shape[:2] for key, image in images.items()}

@@ -53,6 +53,7 @@ def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
 
 def _blend_from(gray: int, image: np.ndarray, factor: float) -> np.ndarray:
     """Mixes a constant gray (factor 0) and the image (factor 1), or extrapolates, by a table."""
+    # 256 entries are computed instead of every pixel; float32 as in Pillow's blend.
     values = np.arange(256, dtype=np.float32) - np.float32(gray)
     table = np.float32(gray) + np.float32(factor) * values
     return cv2.LUT(image, quantize(table, rounding="truncate"))

@@ -64,6 +64,7 @@ def texture(number: int, side: int) -> np.ndarray:
     height = _noise(rng, side, int(rng.integers(3, 8)))
     place = height * (len(palette) - 1)
     low = np.minimum(place.astype(np.int64), len(palette) - 2)
+    # The power makes the transitions between patches sharper or softer.
     share = (place - low)[..., None] ** float(rng.uniform(0.5, 4))
     patches = palette[low] * (1 - share) + palette[low + 1] * share
     image = _paint(quantize(patches), rng, side)
@@ -92,5 +93,6 @@ def _paint(image: np.ndarray, rng: np.random.Generator, side: int) -> np.ndarray
 def _noise(rng: np.random.Generator, side: int, cells: int) -> np.ndarray:
     """Smooth noise f32[side,side] from 0 to 1."""
     coarse = rng.random((cells, cells)).astype(np.float32)
+    # Cubic interpolation overshoots, so that the result is scaled back to 0..1.
     smooth = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
     return (smooth - smooth.min()) / max(float(np.ptp(smooth)), 1e-6)
