@@ -71,6 +71,7 @@ def as_json(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, objec
         "baseline": evaluation.baseline,
         "statement": stated,
     }
+    # allow_nan=False when it is written: a NaN would make a file that few programs read.
     return {key: _plain(value) for key, value in content.items()}
 
 

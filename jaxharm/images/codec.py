@@ -79,10 +79,11 @@ def write_image(
             parts = [tiff.encode(pixels, icc_profile)]
     else:
         buffer = io.BytesIO()
-        profile: dict[str, Any] = (
-            {} if path.suffix.lower() == ".bmp" else {"icc_profile": icc_profile}
-        )
-        Image.fromarray(pixels).save(buffer, **_SAVE_OPTIONS[path.suffix.lower()], **profile)
+        options = dict(_SAVE_OPTIONS[path.suffix.lower()])
+        # The header that Pillow writes for BMP has no place for a profile.
+        if path.suffix.lower() != ".bmp":
+            options["icc_profile"] = icc_profile
+        Image.fromarray(pixels).save(buffer, **options)
         parts = [buffer.getbuffer()]
     write_whole(path, *parts)
 
@@ -144,7 +145,8 @@ def _decode_8bit(data: bytes) -> tuple[np.ndarray, bytes | None]:
 
 
 def _array_mode(image: Image.Image) -> str:
-    """The mode that holds this image without loss."""
+    """Names the Pillow mode that holds this image without loss."""
+    # A palette or gray PNG may mark one color as transparent: that is an alpha channel.
     transparent = "transparency" in image.info
     if image.mode in ("1", "L"):
         return "LA" if transparent else "L"

@@ -55,6 +55,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarra
         ValueError: unknown mode, or a mask of another type or shape.
     """
     _check(mask, (), mode, MASK_MODES)
+    # Dithering a soft mask is wrong, but it is what the published code of this mode does.
     if mode == "nearest_binary":
         bits = Image.fromarray(mask).convert("1")
         if mask.shape != tuple(size):
@@ -87,6 +88,7 @@ def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.dtype == np.uint8 and image.ndim == 3:
         picture = Image.fromarray(np.ascontiguousarray(image))
         return to_unit(np.asarray(picture.resize(shape, Image.Resampling.BILINEAR)))
+    # Pillow resizes floats of one channel only.
     planes = [image] if image.ndim == 2 else [image[..., c] for c in range(image.shape[2])]
     small = [
         np.asarray(Image.fromarray(to_unit(plane)).resize(shape, Image.Resampling.BILINEAR))

@@ -63,6 +63,7 @@ def read_votes(path: str | Path) -> list[Vote]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"file of votes {path} does not exist")
+    # utf-8-sig: spreadsheets begin their CSV files with a byte order mark.
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         missing = sorted(set(COLUMNS) - set(reader.fieldnames or ()))

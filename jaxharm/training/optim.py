@@ -94,6 +94,7 @@ def make_optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTrans
     parts = []
     if config.clip_norm is not None:
         parts.append(optax.clip_by_global_norm(config.clip_norm))
+    # Ahead of the optimizer, so that its moments see the decay, as in PyTorch.
     if config.name in ("adam", "sgd") and decay:
         parts.append(optax.add_decayed_weights(decay))
     if config.name == "lion":
