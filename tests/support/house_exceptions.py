@@ -9,9 +9,7 @@ NAMES: dict[str, list[str]] = {
     "giftnet": [
         "jaxharm/papers/issam/system.py",
         "pyproject.toml",
-        "tests/data_pipelines/making/test_ccharmony.py",
         "tests/distributed/test_launchers.py",
-        "tests/papers/issam/test_model.py",
         "tests/support/golden_recipe.py",
         "tests/support/system_cases.py",
         "tests/test_api.py",
@@ -37,8 +35,6 @@ NAMES: dict[str, list[str]] = {
     "pih": [
         "Makefile",
         "pyproject.toml",
-        "tests/data_pipelines/samples/test_placement.py",
-        "tests/ops/test_apply_curves.py",
         "tests/support/system_cases.py",
         "tests/test_api.py",
         "tests/test_config.py",
