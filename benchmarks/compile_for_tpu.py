@@ -48,16 +48,16 @@ def compile_case(case: Case, shape: Shape, dtype: str, place: SingleDeviceShardi
         device = jax.sharding.AbstractDevice(place.device_set.copy().pop().device_kind, 1, "tpu")
         mesh = jax.sharding.AbstractMesh((), (), abstract_device=device)
         try:
-            with jax.sharding.use_abstract_mesh(mesh):  # some lowerings ask what chip it is
+            with jax.sharding.use_abstract_mesh(mesh):  # some lowerings depend on the chip
                 memory = jax.jit(function).lower(*arguments).compile().memory_analysis()
             held = memory.argument_size_in_bytes + memory.output_size_in_bytes
-            told = (
+            outcome = (
                 f"{held / 1e6:.1f} MB in and out, {memory.temp_size_in_bytes / 1e6:.1f} MB copies"
             )
         except Exception as failure:  # the compiler's errors have no common type
-            told = f"FAILED: {str(failure).splitlines()[0]}"
+            outcome = f"FAILED: {str(failure).splitlines()[0]}"
         size = "x".join(map(str, shape))
-        lines.append(f"{case.op} {size} {dtype} {function.__name__}: {told}")
+        lines.append(f"{case.op} {size} {dtype} {function.__name__}: {outcome}")
     return lines
 
 

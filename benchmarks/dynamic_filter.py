@@ -1,12 +1,13 @@
-"""Dynamic filtering against the unfolded form: time and memory, both sides in one run.
+"""Compares dynamic filtering with the unfolded form: time and memory, both sides in one run.
 
     python benchmarks/dynamic_filter.py [--sizes 3 5] [--kernels per-channel shared] [--repeats 9]
 
 Shape (4,128,128,64), float32. "ours" is jaxharm.ops.dynamic_filter, "jnp unfold" stacks the shifted
 images, multiplies and sums, under jit, with autodiff's gradient; "torch unfold" is the same in
-PyTorch (torch.nn.functional.unfold), where it is installed. The candidates take turns; shown is
-the median of wall seconds, and of CPU-seconds (on a shared machine, read those). "extra" is what
-a call needs beside arguments and results: as XLA plans it, and for PyTorch not measured.
+PyTorch (torch.nn.functional.unfold), where it is installed. The candidates run in turns; the table
+has the median of wall seconds, and of CPU-seconds (on a shared machine, read those). "extra" is the
+memory that a call needs besides arguments and results, as XLA plans it; for PyTorch it is not
+measured.
 """
 
 import argparse

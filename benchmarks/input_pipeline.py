@@ -1,10 +1,10 @@
-"""How many images per second the input pipeline gives, and where its time goes.
+"""Measures how many images per second the input pipeline gives, and how long each stage takes.
 
     python -m benchmarks.input_pipeline --data-dir DIR --name iharmony4 --image-size 256 --workers 4
 
 prints the time per sample of each stage on one core, the throughput of the whole pipeline with and
-without on-the-fly synthesis, and how many training steps per second that feeds. Synthesis rates are
-for every record re-made; a run pays its share of that (`data.synthesis.probability`).
+without on-the-fly synthesis, and the training steps per second for which that is enough. Synthesis
+rates are for recoloring every record; a run does so for `data.synthesis.probability` of them.
 """
 
 import argparse

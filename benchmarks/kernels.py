@@ -1,4 +1,4 @@
-"""Speed of the operations' implementations, as a share of a plain copy measured in the same run.
+"""Measures the operations' implementations, as a share of the speed of a plain copy in the same run.
 
     python benchmarks/kernels.py --out build/kernels             # tables of times and errors
     python benchmarks/kernels.py --blocks --out build/kernels    # also tries the block sizes
@@ -41,7 +41,8 @@ _COLUMNS = (
 
 
 def seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Median time of a call; several calls in a row hide the cost of starting one."""
+    """Median time of a call."""
+    # Several calls in a row hide the cost of starting one.
     jax.block_until_ready(run())
     start = time.perf_counter()
     jax.block_until_ready(run())
@@ -137,7 +138,7 @@ def replaced(table: BlockTable, blocks: Any) -> Iterator[None]:
 
 
 def measure(arguments: argparse.Namespace, platform: str, copy: float) -> Iterator[dict[str, Any]]:
-    """All rows that the arguments ask for."""
+    """All rows of the table, for the operations and sizes of the arguments."""
     timing = {"copy": copy, "repeats": arguments.repeats}
     for case in CASES:
         if arguments.ops and case.op not in arguments.ops:

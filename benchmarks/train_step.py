@@ -1,4 +1,4 @@
-"""Time, memory and arithmetic of one training step (or of inference) on random data.
+"""Measures time, memory and arithmetic of one training step (or of inference) on random data.
 
     python benchmarks/train_step.py --config configs/PAPER/RUN.py --batch 4 --size 256
     python benchmarks/train_step.py --config ... --forward-only --precision bfloat16

@@ -37,9 +37,9 @@ class Pair:
 
     Attributes:
         xp: numpy or jax.numpy.
-        prediction: [b,h,w,3] on the 0-255 scale, clipped and quantized as the protocol says.
+        prediction: [b,h,w,3] on the 0-255 scale, clipped and quantized by the protocol's rules.
         target: [b,h,w,3] on the 0-255 scale.
-        weight: [b,h,w,1] foreground weights, binary or soft as the protocol says.
+        weight: [b,h,w,1] foreground weights, binary or soft by the protocol's rule.
         protocol: the conventions.
     """
 

@@ -24,7 +24,7 @@ def mse(
     """Mean squared error per image, on the 0-255 scale.
 
     Args:
-        prediction: f32[b,h,w,3] in [0,1]; clipped unless the protocol says otherwise.
+        prediction: f32[b,h,w,3] in [0,1]; clipped unless the protocol has `clip=False`.
         target: f32[b,h,w,3] in [0,1], the real image at the same size.
         mask: f32[b,h,w,1] in [0,1]; read only by protocols with a masked MSE.
         protocol: the conventions; sizes are as given, resizing is the evaluator's job.

@@ -1,4 +1,4 @@
-"""LPIPS v0.1, a perceptual distance by AlexNet features; the user brings the weights file.
+"""LPIPS v0.1, a perceptual distance by AlexNet features, with a weights file of the user's.
 
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018,
 arXiv 1801.03924. The weights cannot be shipped. The file (.npz or .safetensors) holds, in torch

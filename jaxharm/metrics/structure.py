@@ -53,7 +53,7 @@ def ssim(
     """Structural similarity, f32[b], 1 for equal images.
 
     Args:
-        prediction: f32[b,h,w,3] in [0,1]; clipped unless the protocol says otherwise.
+        prediction: f32[b,h,w,3] in [0,1]; clipped unless the protocol has `clip=False`.
         target: f32[b,h,w,3] in [0,1].
         mask: f32[b,h,w,1] in [0,1]; read only by the blended variant.
         protocol: the conventions.

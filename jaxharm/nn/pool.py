@@ -1,7 +1,7 @@
 """Maximum pooling whose gradients never divide by zero."""
 
 # Why not autodiff: it compares the input with the result and divides by the number of hits. Where a
-# compiler computes the input anew with another rounding there may be no hit, and 0/0 gives NaN
+# compiler computes the input again with another rounding there may be no hit, and 0/0 gives NaN
 # (seen on CPU without optimization). Here nothing is divided by a count that can be zero.
 
 import jax

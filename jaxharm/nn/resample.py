@@ -102,7 +102,7 @@ def resize_conv3x3(
 @cache
 def interpolation_matrix(old: int, new: int, kind: Kind) -> np.ndarray:
     """The resize of one line as a matrix f32[new,old]: output pixel i is row i times the input."""
-    # NumPy's float64, rounded once at the end; cached, since every trace asks for the same few.
+    # NumPy's float64, rounded once at the end; cached, since every trace needs the same few.
     if kind == "aligned":
         source = np.arange(new) * ((old - 1) / max(new - 1, 1))
     else:

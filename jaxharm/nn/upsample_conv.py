@@ -58,7 +58,7 @@ def _by_taps(x: Array, kernel: Array) -> Array:
     """Taps first, then the sums along the rows, then along the columns."""
     b, h, w, _ = x.shape
     o = kernel.shape[-1]
-    # The border of zeros stands for neighbors that do not exist; `_spread` has no weight for them.
+    # The border of zeros fills in for neighbors that do not exist; `_spread` has no weight for them.
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     taps = jnp.dot(padded, _flat(kernel)).reshape(b, h + 2, w + 2, 3, 3 * o)
     terms = [

@@ -196,7 +196,7 @@ def _conv_phases(x: Array, kernel: Array) -> Array:
     # Tap (2u+a, 2v+b) of the kernel is tap (u, v) of phase (a, b).
     phases = kernel.reshape(2, 2, 2, 2, c, o).transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, 4 * o)
     y = _conv(x, phases, 1, ((1, 1), (1, 1))).reshape(b, h + 1, w + 1, 2, 2, o)
-    # Phase a of output rows 2p, 2p+1 is computed from rows p-1+a and p+a, so it stands at p+a.
+    # Phase a of output rows 2p, 2p+1 is computed from rows p-1+a and p+a, so its place in y is p+a.
     rows = [jnp.stack([y[:, i : i + h, j : j + w, i, j] for j in (0, 1)], axis=3) for i in (0, 1)]
     return jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, o)
 

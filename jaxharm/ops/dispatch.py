@@ -20,7 +20,7 @@ from jaxharm.interfaces import Array
 
 _log = logging.getLogger(__name__)
 
-# What each name stands for; an operation offers a subset.
+# The meaning of each name; an operation has a subset of them.
 IMPLEMENTATIONS = {
     "reference": "jax.numpy, on any platform",
     "pallas_tpu": "Pallas kernel for TPU",

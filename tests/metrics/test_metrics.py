@@ -72,7 +72,7 @@ def test_psnr_falls_by_20_log10_of_the_error_factor():
     np.testing.assert_allclose(first - second, 20 * np.log10(4), rtol=1e-6)
 
 
-def test_prediction_is_clipped_and_quantized_as_the_protocol_says():
+def test_prediction_is_clipped_and_quantized_by_the_protocol():
     _, target, mask = _images()
     high = np.full_like(target, 1.5)
     np.testing.assert_array_equal(

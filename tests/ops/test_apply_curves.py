@@ -176,7 +176,7 @@ def test_curve_gradient_of_a_flat_image_keeps_its_precision():
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"image": np.zeros((11, 13, 3), np.float32)}, r"image is \[11, 13, 3\]"),
         ({"curves": np.zeros((2, 3, 1), np.float32)}, "k of at least 2"),
@@ -188,8 +188,8 @@ def test_curve_gradient_of_a_flat_image_keeps_its_precision():
         ({"implementation": "fast"}, "unknown implementation='fast'"),
     ],
 )
-def test_bad_input_is_named(change, says):
-    with pytest.raises(InputError, match=says):
+def test_bad_input_is_named(change, message):
+    with pytest.raises(InputError, match=message):
         apply_curves(**{**draw(), **change})
 
 

@@ -39,7 +39,7 @@ def test_default_is_the_reference_where_nothing_is_measured():
     assert choose("op", None, ALL, X) is REFERENCE
 
 
-def test_default_is_what_was_measured_unless_it_refuses(monkeypatch):
+def test_default_is_the_measured_implementation_unless_it_refuses(monkeypatch):
     monkeypatch.setitem(dispatch.MEASURED, ("op", "cpu"), "pallas_interpret")
     assert choose("op", None, ALL, X) is INTERPRET
     assert choose("op", None, ALL, HALF) is REFERENCE
@@ -64,7 +64,7 @@ def test_a_kernel_for_another_platform_is_refused_unless_traced():
     jax.eval_shape(lambda x: x * (choose("op", "pallas_tpu", ALL, x) is TPU), X)
 
 
-def test_absent_and_unknown_names_are_refused_with_what_there_is():
+def test_absent_and_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(InputError, match=r"my_op has no .*'pallas_tpu' .*TPU.*'reference'"):
         choose("my_op", "pallas_tpu", {"reference": REFERENCE})
     with pytest.raises(InputError, match=r"unknown implementation='cuda' for my_op.*'reference'"):

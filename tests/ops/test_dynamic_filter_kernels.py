@@ -159,8 +159,8 @@ def test_all_kernels_lower(platform, shape, groups, padding, dtype):
 def test_what_is_too_large_is_refused_with_a_reason():
     x = jax.ShapeDtypeStruct((1, 128, 20000, 128), jnp.float32)
     kernels = jax.ShapeDtypeStruct((1, 128, 20000, 128, 3, 3), jnp.float32)
-    for name, says in (("pallas_interpret", "fit into VMEM"), ("pallas_gpu", "64-bit")):
-        with pytest.raises(InputError, match=says):
+    for name, message in (("pallas_interpret", "fit into VMEM"), ("pallas_gpu", "64-bit")):
+        with pytest.raises(InputError, match=message):
             jax.eval_shape(functools.partial(dynamic_filter, implementation=name), x, kernels)
     small, side = jnp.zeros((1, 4, 4, 2)), jnp.zeros((1, 4, 4, 2, 3, 3))
     with pytest.raises(InputError, match="mirror image of 4 pixels is larger than 4x4"):

@@ -31,7 +31,7 @@ def apply_curves(
 ) -> Array:
     """Applies one piecewise-linear curve per channel, and blends if `mask` is given.
 
-    Knot i of a curve of k knots stands at (i + 0.5)/k; left of the first and right of the last
+    Knot i of a curve of k knots is at (i + 0.5)/k; left of the first and right of the last
     knot the curve is flat. With C the curved image, m `mask`, bg `background`, S `shading`:
     without a mask the result is C; with mask and background it is P = C*m + (1-m)*bg; with shading
     as well it is P*S*m + (1-m)*bg (a soft mask then attenuates twice, as in the published code).

@@ -82,7 +82,7 @@ class Tile(NamedTuple):
     def load_mask(self, ref: Ref | None) -> Array:
         """This tile of a mask [b,pixels]: f32[pixels,1], zero where nothing exists.
 
-        None stands for a mask of ones.
+        None means a mask of ones.
         """
         if ref is None:
             return self.exists.astype(jnp.float32)[:, None]

@@ -111,7 +111,7 @@ class GiftNet(nn.Module):
             Output; aux:
             raw f32[b,h,w,3], the image not clipped;
             transformed_skips, the maps that reach the decoder blocks over the skips, deepest first
-            (the encoder's own where no module stands there);
+            (the encoder's own if there is no module);
             encoder, the maps of the encoder blocks, finest first;
             codes, place -> f32[b,n], "global" or the names of the modules;
             scales, name of a module -> f32[b,c] of each of its convolutions.

@@ -27,10 +27,10 @@ class GKNetConfig:
         bn_sync: whether batch statistics are those of the global batch (under one global `jit`
             they always are); if not, the running ones are averaged over the devices.
         lre_dim, lre_depth, lre_heads, lre_ffn: width, layers, heads and hidden width of the LRE;
-            no layers leaves its input projection.
+            with 0 layers only the input projection is left.
         lre_norm_first: whether layers normalize their input (and one norm follows the last one)
             instead of their sums.
-        lre_act, lre_dropout: of the layers; dropout stands behind attention, activation and
+        lre_act, lre_dropout: of the layers; dropout comes after attention, activation and
             feed-forward net, not on the attention's weights.
         lre_pos: sines of row and column added to queries and keys of every layer, or once to the
             tokens; a learned table (of `trained_size`, resized to other grids) added once; none.

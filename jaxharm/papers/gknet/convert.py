@@ -14,8 +14,8 @@ _Path = tuple[str, ...]
 def torch_names(config: GKNetConfig) -> NameMap:
     """The name map for `config`.
 
-    Parts of options beside the default are `lre_pos` (the learned table), `lre_norm`,
-    `kpb.<l>.scf.cat` and `decoder_input`.
+    Some parts exist with options other than the default only: `lre_pos` (the learned table),
+    `lre_norm`, `kpb.<l>.scf.cat`, `decoder_input`.
     """
     rules: list[Rule] = []
     for level in range(config.depth_levels):

@@ -81,8 +81,7 @@ class SpatialSeparatedAttention(nn.Module):
 
     def _blurred(self, mask: Array) -> Array:
         """The mask f32[b,h,w,1], blurred; outside the image it counts as 0."""
-        # A variable, not a constant: official checkpoints bring their own blur, and as in PyTorch
-        # no gradient changes it.
+        # A variable, not a constant: official checkpoints hold their own blur. It is not trained.
         kernel = self.variable("buffers", "blur", self._initial_blur).value
         pad = _BLUR // 2
         # Zero padding, as released: near the image's border even a full mask falls off.

@@ -173,7 +173,7 @@ class PatchNorm(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """Fuses the decoder feature with its skip feature and goes one step towards the image.
+    """One step of the decoder: fuses its feature with the skip feature, then enlarges or convolves.
 
     Attributes:
         step: 0 (bottleneck) to 5 (image).

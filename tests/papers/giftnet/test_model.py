@@ -271,7 +271,7 @@ def test_gradients_are_finite_and_reach_every_parameter(kind):
                 assert float(jnp.abs(grad).max()) > 0, (name, path)
 
 
-def test_all_sites_and_local_codes_run_and_say_what_they_used():
+def test_all_sites_and_local_codes_run_and_return_their_codes():
     config = dataclasses.replace(TINY, sites=EVERYWHERE, guidance="local", residual=True)
     output = run(config, *example())
     places = {f"{site}{d}" for site in ("skip", "out", "concat", "up") for d in range(3)}

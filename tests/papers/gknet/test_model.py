@@ -303,7 +303,7 @@ def test_doubling_is_the_bilinear_resize():
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"kernel_groups": 3}, r"kernel_groups=3 does not divide 256, .* level 3"),
         ({"kernel_groups": 256}, r"kernel_groups=256 does not divide 128, .* level 2"),
@@ -319,8 +319,8 @@ def test_doubling_is_the_bilinear_resize():
         ({"kpb_convs": -1}, "kpb_convs=-1 is not an integer of at least 0"),
     ],
 )
-def test_impossible_options_are_named(options, says):
-    with pytest.raises(InputError, match=says) as caught:
+def test_impossible_options_are_named(options, message):
+    with pytest.raises(InputError, match=message) as caught:
         registry.create_model("gknet", **options)
     assert "\n" not in str(caught.value)
 

@@ -50,7 +50,7 @@ def compiled_figures():
     return jax.jit(start()[0].figures, compiler_options=QUICK_COMPILE)
 
 
-def test_losses_are_what_they_are_called():
+def test_losses_match_their_names():
     system, _, batch = start()
     batch = system.prepare(batch)
     image = jnp.asarray(np.random.default_rng(0).random(batch.target.shape), jnp.float32)

@@ -204,7 +204,7 @@ def count_parameters(config):
     return sum(leaf.size for leaf in jax.tree.leaves(shapes(config)["params"]))
 
 
-def test_options_change_what_they_say():
+def test_each_option_has_its_effect():
     assert count_parameters(IssamConfig()) == 2_185_340
     assert count_parameters(IssamConfig(image_fusion=False)) == 2_185_307  # the teacher
     without = shapes(IssamConfig(ssam=False))
@@ -272,7 +272,7 @@ def test_the_mask_can_be_withheld(tiny):
     assert not np.allclose(seen, whole)
 
 
-def test_the_blur_is_a_gaussian_unless_noise_is_asked_for():
+def test_the_blur_is_a_gaussian_by_default():
     def drawn(**options):
         x, mask = jnp.zeros((1, 4, 4, 8)), jnp.zeros((1, 4, 4, 1))
         attention = SpatialSeparatedAttention(0.5, **options)
