@@ -5,14 +5,14 @@ import functools
 import jax
 import numpy as np
 import pytest
+from support import system_cases
 from support.system_cases import NAMES, tiny_batch, tiny_system
 
 from jaxharm.errors import InputError
 from jaxharm.training import parallel
 
 STEPS, FEW = 10, 3
-# The two-stream case of pih_light takes its plain step as well; giftnet's holds its teacher.
-CASES = ["toy", *(name for name in NAMES if name not in ("pih_light", "giftnet_teacher"))]
+CASES = ["toy", *(name for name in NAMES if system_cases.CASES[name].launched)]
 pytestmark = pytest.mark.dist
 
 

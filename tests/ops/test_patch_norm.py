@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.golden_recipe import fill, phnet_override
+from support.golden_recipe import fill, region_norm_override
 from support.goldens import load_golden
 
 from jaxharm.errors import InputError
@@ -28,7 +28,7 @@ def golden_params(block, channels, grid):
         "grid_weights": (1, channels, grid, grid),
     }
     draws = {
-        name: fill(f"normalizers.{block}.{name}", shape, override=phnet_override)
+        name: fill(f"normalizers.{block}.{name}", shape, override=region_norm_override)
         for name, shape in shapes.items()
     }
     return {name: our_layout(name, value) for name, value in draws.items()}

@@ -68,10 +68,10 @@ def _common(name: str, shape: tuple[int, ...], rng: np.random.Generator, gain: f
     return 0.1 * rng.standard_normal(shape)
 
 
-def phnet_override(
+def region_norm_override(
     name: str, shape: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray | None:
-    """PHNet's own rules: normalization scales, mixing weights and patch weights of useful size."""
+    """Rules of networks that normalize by regions: normalization scales, mixing weights and patch weights of useful size."""
     last = name.rsplit(".", 1)[-1]
     if last in ("fg_var", "bg_var", "patched_fg_var"):
         return 0.8 + 0.1 * rng.standard_normal(shape)
@@ -84,10 +84,10 @@ def phnet_override(
     return None
 
 
-def giftnet_override(
+def style_override(
     name: str, shape: tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray | None:
-    """iSSAM's and GiftNet's own rules: a Gaussian blur; equalized layers of unit variance."""
+    """Rules of networks with a blurred mask and style layers: a Gaussian blur; equalized layers of unit variance."""
     if name.endswith("mask_blurring.weight"):
         line = np.exp(-(np.arange(-3, 4) ** 2) / 2)
         kernel = np.outer(line, line)

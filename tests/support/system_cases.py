@@ -1,13 +1,12 @@
 """A tiny run of every registered system, for the tests of what all systems must guarantee."""
 
 import dataclasses
-import functools
+import importlib
 import inspect
-import tempfile
 from pathlib import Path
 
-import jax
 import numpy as np
+from support.case import Case
 from support.toy_system import toy_config
 
 from jaxharm import registry
@@ -19,63 +18,41 @@ from jaxharm.config import (
     OptimConfig,
     TrainConfig,
 )
-from jaxharm.papers.pih.discriminator import PIHDiscriminatorConfig
-from jaxharm.papers.pih.system import AdversarialConfig, PIHObjective
-from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig
 from jaxharm.registry import make_system
 from jaxharm.schema import Batch, Pair
-from jaxharm.weights.portable import save_weights
 
 SIDE = 64
-# Further runs of registered systems: name of the case -> system, options of its model, objective.
-VARIANTS = {
-    "pih_light_dual": (
-        "pih_light",
-        # Not the default, so that an export must carry it; fewer blocks than the plain case.
-        {"mask_offset": 0.7, "curve_blocks": (0, 3)},
-        PIHObjective(
-            recon_weight=0.5,
-            # With this share and seed 0 the first four steps take the two streams in turn.
-            adversarial=AdversarialConfig(
-                recon_ratio=0.9, discriminator=PIHDiscriminatorConfig.tiny()
-            ),
-        ),
-    ),
-}
+ROOMS = Path(__file__).resolve().parents[1] / "papers"
+
+
+def _cases():
+    """Every case that a paper's `case.py` lists, and one for each other model that is listed."""
+    files = sorted(ROOMS.glob("*/case.py"))
+    found = [
+        case
+        for file in files
+        for case in importlib.import_module(f"papers.{file.parent.name}.case").CASES
+    ]
+    covered = {case.registered for case in found}
+    found += [Case(name) for name in registry.list_models() if name not in {*covered, "toy"}]
+    return {case.name: case for case in found}
+
+
+CASES = _cases()
 
 
 def tiny_config(name, *, batch_size=8, **changes):
-    """A run of `name`: tiny model, its objective's defaults (or the variant's), SGD, ten steps."""
+    """The tiny run of a case: its objective or the default one, SGD, ten steps."""
     if name == "toy":
         return _small_run(toy_config(), batch_size, 8, 1e-2, changes)
-    name, options, variant = VARIANTS.get(name, (name, {}, None))
-    entry = registry.get(name)
-    model, objective = entry.config(), entry.objective()
+    case = CASES[name]
+    entry = registry.get(case.registered)
+    model, objective = entry.config(), case.objective or entry.objective()
     accepted = inspect.signature(model.tiny).parameters
     preset = {key: value for key, value in entry.preset.items() if key in accepted}
-    tiny = dataclasses.replace(model.tiny(**preset), **options)
-    config = TrainConfig(system=name, model=tiny, objective=variant or objective())
-    if name == "propih":
-        discriminator = ProPIHDiscriminatorConfig.tiny()
-        changed = objective(random_encoder=True, discriminator=discriminator)
-        config = dataclasses.replace(config, objective=changed)
-    if name == "giftnet":
-        changed = dataclasses.replace(config.objective, teacher=str(teacher_weights()))
-        config = dataclasses.replace(config, objective=changed)
-    # ProPIH's loss is a sum of 28 terms: its gradients are that much larger.
-    return _small_run(config, batch_size, SIDE, 0.01 if name == "propih" else 0.1, changes)
-
-
-@functools.cache
-def teacher_weights():
-    """A weights folder with a random teacher of tiny GiftNet's width."""
-    config = tiny_config("giftnet_teacher")
-    system = make_system(config, total_steps=1)
-    variables = system.variables(jax.jit(system.init)(jax.random.key(5), tiny_batch(config)))
-    holder = tempfile.TemporaryDirectory()
-    teacher_weights.holder = holder  # removed with the process
-    save_weights(holder.name, config.system, config.model, jax.device_get(variables))
-    return Path(holder.name)
+    tiny = dataclasses.replace(model.tiny(**preset), **case.options)
+    config = TrainConfig(system=case.registered, model=tiny, objective=objective())
+    return _small_run(config, batch_size, SIDE, case.lr, changes)
 
 
 def _small_run(config, batch_size, side, lr, changes):
@@ -98,8 +75,10 @@ def _distinct(names):
     """Leaves out names whose tiny run is that of an earlier name: presets that tiny() ignores."""
     runs = {}
     for name in names:
-        config = dataclasses.replace(tiny_config(name), system="")
-        runs.setdefault((registry.get(name).system(), config.model), name)
+        config = tiny_config(name)
+        run = dataclasses.replace(config, system="")
+        same = (registry.get(config.system).system(), run.model, run.objective)
+        runs.setdefault(same, name)
     return list(runs.values())
 
 
@@ -122,7 +101,7 @@ def tiny_batch(config, step=0):
     gain = rng.uniform(0.5, 1.3, (count, 1, 1, 3))
     composite = np.clip(target * np.where(mask > 0, gain, 1), 0, 1)
     background = unpaired = None
-    if config.system == "propih":  # its painting; the other models fill a plate or need none
+    if any(case.painting for case in CASES.values() if case.registered == config.system):
         background = _as_bytes(target)
     if getattr(config.objective, "adversarial", None) is not None:
         # Another image's foreground, in its place; the plates are the targets themselves.
@@ -144,7 +123,4 @@ def _as_bytes(image):
     return np.round(image * 255).astype(np.uint8)
 
 
-NAMES = [
-    *_distinct([*(name for name in registry.list_models() if name != "toy"), "giftnet_teacher"]),
-    *VARIANTS,
-]
+NAMES = _distinct(CASES)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.golden_recipe import fill, fill_all, giftnet_override
+from support.golden_recipe import fill, fill_all, style_override
 from support.goldens import load_golden, load_layout
 from support.random_variables import QUICK_COMPILE, random_variables
 
@@ -51,7 +51,7 @@ def listing():
 
 @pytest.fixture(scope="module")
 def state(listing):
-    return fill_all(listing["canonical_parameter_list"], override=giftnet_override)
+    return fill_all(listing["canonical_parameter_list"], override=style_override)
 
 
 @pytest.mark.golden

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from papers.giftnet.case import teacher_weights
 from support.contexts import NO_EXTRAS, context
-from support.golden_recipe import fill_all, giftnet_override
-from support.system_cases import teacher_weights, tiny_batch, tiny_config
+from support.golden_recipe import fill_all, style_override
+from support.system_cases import tiny_batch, tiny_config
 
 from jaxharm import registry
 from jaxharm.convert import from_torch
@@ -85,7 +86,7 @@ def test_golden_distillation(shared):
     ]
     variables = {}
     for key, name, prefix in names:
-        filled = fill_all(manifest[key], override=giftnet_override)
+        filled = fill_all(manifest[key], override=style_override)
         arrays = {n.removeprefix(prefix): value for n, value in filled.items()}
         variables[name] = dict(from_torch(name, arrays))
     params = {name: found.pop("params") for name, found in variables.items()}

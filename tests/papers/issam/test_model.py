@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from support.contexts import NO_EXTRAS, context
-from support.golden_recipe import fill_all, giftnet_override
+from support.golden_recipe import fill_all, style_override
 from support.goldens import load_layout
 from support.random_variables import QUICK_COMPILE, random_variables
 
@@ -46,7 +46,7 @@ def manifest(shared):
 
 @pytest.fixture(scope="module")
 def state():
-    return fill_all(load_layout("issam")["state_dict"], override=giftnet_override)
+    return fill_all(load_layout("issam")["state_dict"], override=style_override)
 
 
 @pytest.fixture(scope="module")

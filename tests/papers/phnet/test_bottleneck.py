@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.golden_recipe import fill, phnet_override
+from support.golden_recipe import fill, region_norm_override
 from support.goldens import load_golden
 
 from jaxharm.papers.phnet.bottleneck import PatchFeatureExtractor, SqueezeExcitation
@@ -18,7 +18,7 @@ def nhwc(value):
 
 
 def recipe(name, *shape):
-    return fill(name, shape, override=phnet_override)
+    return fill(name, shape, override=region_norm_override)
 
 
 def assert_relative(got, want, tolerance, name):

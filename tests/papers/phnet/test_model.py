@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.golden_recipe import fill_all, phnet_override
+from support.golden_recipe import fill_all, region_norm_override
 from support.goldens import load_layout
 
 from jaxharm import metrics, registry
@@ -31,7 +31,7 @@ def golden(request, shared, layouts):
     """Expected arrays, our output and every intermediate of one released configuration."""
     name = request.param
     arrays = np.load(shared / "golden" / "phnet" / f"{GOLDENS[name]}.npz")
-    state = fill_all(layouts[name]["state_dict"], override=phnet_override)
+    state = fill_all(layouts[name]["state_dict"], override=region_norm_override)
     model, variables = registry.create_model(name), from_torch(name, state)
 
     @jax.jit
@@ -107,7 +107,7 @@ def test_checkpoint_layout_is_the_official_one(layouts, name):
 
 
 def test_conversion_is_strict(layouts):
-    state = fill_all(layouts["phnet_iharmony4"]["state_dict"], override=phnet_override)
+    state = fill_all(layouts["phnet_iharmony4"]["state_dict"], override=region_norm_override)
     del state["encoder.3.0.bias"]
     with pytest.raises(InputError, match=r"1 missing \(encoder.3.0.bias\)"):
         from_torch("phnet_iharmony4", state)

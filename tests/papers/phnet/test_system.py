@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from support.contexts import NO_EXTRAS, context
-from support.golden_recipe import fill_all, phnet_override
+from support.golden_recipe import fill_all, region_norm_override
 from support.goldens import load_golden
 
 from jaxharm import registry
@@ -44,7 +44,7 @@ def golden_step(shared):
     folder = shared / "golden" / "phnet"
     manifest = json.loads((folder / "manifest.json").read_text())
     arrays = np.load(folder / "train_step.npz")
-    state = fill_all(manifest["configs"][NAME]["state_dict"], override=phnet_override)
+    state = fill_all(manifest["configs"][NAME]["state_dict"], override=region_norm_override)
     variables = from_torch(NAME, state)
     config = TrainConfig(NAME, registry.model_config(NAME), PHNetObjective(), steps=1)
     system = make_system(config, total_steps=1)

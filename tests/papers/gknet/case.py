@@ -1,0 +1,7 @@
+"""GKNet's tiny runs: everything is the default."""
+
+from support.case import Case
+
+# The models that programs outside of this project ask for by name.
+CONTRACT = ("gknet",)
+CASES = (Case("gknet"),)
