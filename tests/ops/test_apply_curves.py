@@ -69,21 +69,6 @@ def test_golden(implementation):
         np.testing.assert_allclose(d_image, golden[name], rtol=1e-4, atol=1.4e-4, err_msg=name)
 
 
-@pytest.mark.golden
-@pytest.mark.parametrize("shaded", [False, True])
-def test_golden_rendering(shared, shaded):
-    golden = np.load(shared / "golden/pih/highres_and_edit.npz")
-    image, background = (
-        golden[f"{k}_u8"][None] / np.float32(255) for k in ("composite", "background")
-    )
-    mask = golden["mask_u8"][None, ..., None] / np.float32(255)
-    shading = golden["shading_up"] if shaded else None
-    out = apply_curves(image, golden["curves"], mask=mask, background=background, shading=shading)
-    np.testing.assert_allclose(
-        out, golden["final" if shaded else "intermediate"], rtol=1e-4, atol=1e-5
-    )
-
-
 @pytest.mark.parametrize("kind", ["curves", "blend", "render"])
 @pytest.mark.parametrize("knots", [2, 32, 100])
 def test_equals_the_definition(kind, knots):
