@@ -12,7 +12,15 @@ from jaxharm.errors import InputError
 from jaxharm.training import parallel
 
 STEPS, FEW = 10, 3
-CASES = ["toy", *(name for name in NAMES if system_cases.CASES[name].launched)]
+# Compiling five programs of every system takes many minutes: only the toy's are compared each time.
+CASES = [
+    "toy",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in NAMES
+        if system_cases.CASES[name].launched
+    ),
+]
 pytestmark = pytest.mark.dist
 
 
