@@ -29,7 +29,12 @@ def checkout(tmp_path_factory):
     for folder in CODE:
         skipped = shutil.ignore_patterns("__pycache__", "*.png", "new_system", Path(__file__).name)
         shutil.copytree(ROOT / folder, copy / folder, ignore=skipped)
-    for file in [*ROOT.glob("*.py"), *ROOT.glob("*.toml"), *ROOT.glob("*.md")]:
+    for file in [
+        *ROOT.glob("*.py"),
+        *ROOT.glob("*.toml"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("Makefile"),
+    ]:
         shutil.copy(file, copy)
     before = digests(copy)
     for room, place in ROOMS.items():
