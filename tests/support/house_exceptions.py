@@ -8,43 +8,22 @@ CIRCLES: set[str] = {
 NAMES: dict[str, list[str]] = {
     "giftnet": [
         "jaxharm/papers/issam/system.py",
-        "pyproject.toml",
-        "tests/distributed/test_launchers.py",
-        "tests/support/golden_recipe.py",
-        "tests/support/system_cases.py",
-        "tests/test_api.py",
-    ],
-    "gknet": [
-        "pyproject.toml",
-        "tests/test_api.py",
     ],
     "issam": [
         "configs/gknet/ablations.py",
         "configs/gknet/iharmony4.py",
         "tests/metrics/test_golden.py",
-        "tests/support/golden_recipe.py",
-        "tests/test_api.py",
     ],
     "phnet": [
         "jaxharm/compiler.py",
-        "pyproject.toml",
         "tests/metrics/test_golden.py",
-        "tests/support/golden_recipe.py",
-        "tests/test_api.py",
     ],
     "pih": [
-        "Makefile",
-        "pyproject.toml",
-        "tests/support/system_cases.py",
-        "tests/test_api.py",
         "tests/test_config.py",
         "tests/training/test_adversarial.py",
     ],
     "propih": [
         "jaxharm/cli/train.py",
-        "pyproject.toml",
-        "tests/support/system_cases.py",
-        "tests/test_api.py",
         "tests/test_config.py",
     ],
 }
