@@ -32,7 +32,7 @@ def state_dict(kind):
 
 
 def discriminator_variables(tensors):
-    """Official tensors of the discriminator -> our variables; every one is used (specs/pih 8.1)."""
+    """Official tensors of the discriminator -> our variables; every one is used (docs/papers/pih.md, "Checkpoints")."""
     params, spectral = {}, {}
     for name, value in tensors.items():
         layer, kind = name.split(".")

@@ -92,7 +92,7 @@ STAGE_ENDINGS = [f"_stage{number}" for number in range(1, 5)]
 
 
 def test_official_panels_are_reproduced_bit_for_bit(tmp_path, weights, shared):
-    """Panels 1 to 3 and the background of 4 to 7 need no weights (specs/propih 5.4)."""
+    """Panels 1 to 3 and the background of 4 to 7 need no weights (docs/papers/propih.md, "Inference")."""
     examples = shared / "data/propih_examples"
     for name in ("comp", "mask", "style"):
         shutil.copytree(examples / name, tmp_path / "in" / name)

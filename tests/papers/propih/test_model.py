@@ -173,5 +173,5 @@ def there_and_back(pixels):
 
 
 def truncated(unit):
-    """specs/propih 5.4."""
+    """As the official code stores results: docs/papers/propih.md, "What we decided"."""
     return np.clip((signed(unit) + 1) / 2 * np.float32(255), 0, 255).astype(np.uint8)

@@ -103,7 +103,7 @@ def test_a_cell_with_more_than_100_full_pixels_holds_an_object(pixels):
 
 
 def test_learning_rate_of_the_official_epochs():
-    """1 up to epoch 20, then 10/11, 9/11 ... 1/11 (specs/propih 4.6)."""
+    """1 up to epoch 20, then 10/11, 9/11 ... 1/11 (docs/papers/propih.md, "Training")."""
     optim = OptimConfig(lr=1.0, schedule="stairs", milestones=tuple(e / 30 for e in range(20, 30)))
     schedule = make_schedule(optim, 300)
     for epoch in range(1, 31):
