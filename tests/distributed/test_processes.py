@@ -60,7 +60,7 @@ def one_process(tmp_path_factory):
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("parallel", ["shard_map", "pmap"])
+@pytest.mark.parametrize("parallel", ["shard_map", pytest.param("pmap", marks=pytest.mark.slow)])
 def test_two_processes_agree_with_one(one_process, tmp_path, parallel):
     outputs = finish(start_pair(tmp_path, "--parallel", parallel))
     assert "2 x cpu in 2 processes, batch 8 (4 per device" in outputs[0]

@@ -1,5 +1,6 @@
 """Real processes that are killed, stopped or run out of disk, then run again."""
 
+import pytest
 from support.toy_run import curve, saved
 
 
@@ -12,6 +13,7 @@ def assert_same_run(workdir, undisturbed):
         ).read_bytes()
 
 
+@pytest.mark.slow
 def test_kill_in_training_then_rerun(toy_command, undisturbed, tmp_path):
     assert toy_command(tmp_path, "--kill-at-batch", 5)[0] == -9
     status, _, errors = toy_command(tmp_path)
@@ -29,6 +31,7 @@ def test_kill_in_a_checkpoint_then_rerun(toy_command, undisturbed, tmp_path):
     assert_same_run(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_rerun_resumes(toy_command, undisturbed, tmp_path):
     status, output, errors = toy_command(tmp_path, "--term-at-evaluation", 1)
     assert status == 0, errors
@@ -40,6 +43,7 @@ def test_sigterm_saves_and_rerun_resumes(toy_command, undisturbed, tmp_path):
     assert_same_run(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_disk_full_in_a_checkpoint_keeps_the_previous_one(toy_command, undisturbed, tmp_path):
     status, _, errors = toy_command(tmp_path, "--disk-full-at-evaluation", 2)
     assert status == 2

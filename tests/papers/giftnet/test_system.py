@@ -72,6 +72,7 @@ def model_output():
 # Golden ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_golden_distillation(shared):
     folder = shared / "golden/giftnet"
     manifest = json.loads((folder / "manifest.json").read_text())["files"]["spec_giftnet.npz"]

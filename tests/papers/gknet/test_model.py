@@ -113,6 +113,7 @@ def unused(config, name):
     return "blend" in name or ("'lre'" in name and not reads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_trains(option):
     """The name map covers the parameters; values and training gradients reach all that matter."""

@@ -130,6 +130,7 @@ def test_golden_losses_and_metrics(evaluated, golden):
 
 
 @pytest.mark.golden
+@pytest.mark.slow
 def test_golden_training_step(golden, manifest):
     """Batch statistics, loss, gradients and running statistics."""
     arrays, (composite, mask, target), variables = golden

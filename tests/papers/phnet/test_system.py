@@ -74,6 +74,7 @@ def golden_step(shared):
 
 
 @pytest.mark.golden
+@pytest.mark.slow
 def test_golden_losses(golden_step):
     _, arrays, (total, terms, raw), _, _ = golden_step
     np.testing.assert_allclose(raw, nhwc(arrays["pred_train"]), rtol=0, atol=1e-5)
@@ -86,6 +87,7 @@ def test_golden_losses(golden_step):
 
 
 @pytest.mark.golden
+@pytest.mark.slow
 def test_golden_gradients(golden_step):
     manifest, arrays, _, gradients, _ = golden_step
     order = manifest["train_step_parameter_order"]
@@ -120,6 +122,7 @@ def _official(name, value):
 
 
 @pytest.mark.golden
+@pytest.mark.slow
 def test_golden_batch_statistics(golden_step):
     _, arrays, _, _, buffers = golden_step
     stored = [k.removeprefix("buf/") for k in arrays.files if k.startswith("buf/")]

@@ -21,7 +21,7 @@ from jaxharm.training.adversarial import DISCRIMINATOR
 from jaxharm.training.supervised import NETWORK
 from jaxharm.training.updates import Network, Tag, replace_networks, step_key
 
-pytestmark = pytest.mark.golden
+pytestmark = [pytest.mark.golden, pytest.mark.slow]
 CONFIG = TrainConfig(
     system="pih",
     model=PIHConfig(lowres=True),

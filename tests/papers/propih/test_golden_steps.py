@@ -31,7 +31,7 @@ from jaxharm.training.adversarial import DISCRIMINATOR
 from jaxharm.training.supervised import NETWORK
 from jaxharm.training.updates import Network, replace_networks
 
-pytestmark = pytest.mark.golden
+pytestmark = [pytest.mark.golden, pytest.mark.slow]
 CONFIG = TrainConfig(
     system="propih",
     model=ProPIHConfig(),
