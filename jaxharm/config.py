@@ -8,8 +8,8 @@ import dataclasses
 import json
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, get_args
 
 from jaxharm.errors import InputError
 from jaxharm.fields import (
@@ -28,6 +28,10 @@ from jaxharm.fields import (
 
 Family: TypeAlias = Literal[
     "lab_transfer", "lab_histogram", "covariance", "curves", "photometric", "polynomial"
+]
+MaskResize: TypeAlias = Literal["linear", "linear_aa", "linear_binary", "nearest_binary"]
+Implementation: TypeAlias = Literal[
+    "reference", "pallas_tpu", "pallas_gpu", "pallas_mosaic_gpu", "pallas_interpret"
 ]
 
 
@@ -57,10 +61,7 @@ class SynthesisConfig:
     """
 
     probability: Probability = 0.0  # share of paired records made anew; `photos` sets always are
-    families: tuple[Family, ...] = (  # kinds of recoloring to draw from, each equally likely
-        *("lab_transfer", "lab_histogram", "covariance"),
-        *("curves", "photometric", "polynomial"),
-    )
+    families: tuple[Family, ...] = get_args(Family)  # kinds of recoloring, each equally likely
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -120,15 +121,13 @@ class DataConfig:
     batch_size: Count = 16  # global: over all devices and hosts
     image_size: Count = 256  # side of the square that images are resized to, in pixels
     image_resize: Literal["linear_noaa", "linear_aa", "cubic_aa"] = "linear_noaa"  # of images
-    mask_resize: Literal["linear", "linear_aa", "linear_binary", "nearest_binary"] = (
-        "linear_binary"  # of masks; "binary" ones are thresholded at 0.5
-    )
+    mask_resize: MaskResize = "linear_binary"  # of masks; "binary": thresholded at 0.5
     num_workers: Natural = 0  # decoding processes; 0: threads of the main process
     num_threads: Natural = 4  # reading threads, of each process
-    augment: AugmentConfig = AugmentConfig()
-    synthesis: SynthesisConfig = SynthesisConfig()
-    unpaired: UnpairedConfig = UnpairedConfig()
-    paintings: PaintingsConfig = PaintingsConfig()
+    augment: AugmentConfig = AugmentConfig()  # random crops, flips and color changes
+    synthesis: SynthesisConfig = SynthesisConfig()  # composites made while training
+    unpaired: UnpairedConfig = UnpairedConfig()  # a second stream without ground truth
+    paintings: PaintingsConfig = PaintingsConfig()  # objects pasted on paintings
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -217,10 +216,7 @@ class LogConfig:
 class OpsConfig:
     """How the operations of `jaxharm.ops` run."""
 
-    implementation: (
-        Literal["reference", "pallas_tpu", "pallas_gpu", "pallas_mosaic_gpu", "pallas_interpret"]
-        | None
-    ) = None  # None: what is measured to be best on this device
+    implementation: Implementation | None = None  # None: what is measured to be best here
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -274,12 +270,12 @@ class TrainConfig(Generic[ModelT, ObjectiveT]):
     system: str  # a name of jaxharm.list_models()
     model: ModelT  # that model's frozen Config dataclass
     objective: ObjectiveT  # that system's frozen Objective dataclass: loss weights and choices
-    data: DataConfig = DataConfig()
-    optim: OptimConfig = OptimConfig()
-    eval: EvalConfig = EvalConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    log: LogConfig = LogConfig()
-    ops: OpsConfig = OpsConfig()
+    data: DataConfig = DataConfig()  # training data
+    optim: OptimConfig = OptimConfig()  # optimizer and learning-rate schedule
+    eval: EvalConfig = EvalConfig()  # evaluation
+    checkpoint: CheckpointConfig = CheckpointConfig()  # what is kept of the run
+    log: LogConfig = LogConfig()  # what the run reports
+    ops: OpsConfig = OpsConfig()  # implementations of the operations
     seed: Natural = 0  # of everything that is drawn: weights, data order, augmentation
     steps: Count | None = None  # optimization steps; exactly one of steps and epochs
     epochs: Positive | None = None  # passes over the training data
@@ -288,7 +284,6 @@ class TrainConfig(Generic[ModelT, ObjectiveT]):
     init_from: str | None = None  # a run or weights folder to start from: weights only
     parallel: Literal["shard_map", "pmap", "jit"] = "shard_map"  # how a step is spread over devices
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products
-    notes: Mapping[str, str] = field(default_factory=dict)  # provenance, copied to run.json
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -50,7 +50,10 @@ def load_config(
     for overlay in overlays:
         if overlay not in known:
             raise InputError(f"unknown overlay {overlay!r} for {path}{suggest(overlay, known)}")
-        config = known[overlay](config)
+        try:
+            config = known[overlay](config)
+        except (AttributeError, TypeError) as error:  # it sets a field that this config lacks
+            raise InputError(f"overlay {overlay!r} does not fit {path}: {error}") from error
     config = apply_overrides(config, sets)
     if (config.steps is None) == (config.epochs is None):
         raise InputError(

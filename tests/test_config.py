@@ -2,14 +2,16 @@
 
 import dataclasses
 import functools
+import inspect
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from data_pipelines.loader import eval_batches
 from jaxharm import registry
-from jaxharm.config import from_json, to_json
+from jaxharm.config import EvalConfig, from_json, to_json
 from jaxharm.config_file import find_config, import_file, known_overlays, load_config
 from jaxharm.errors import InputError
 from jaxharm.registry import make_system
@@ -273,3 +275,9 @@ def test_overlays_of_pih_change_what_they_are_named_for(file, overlay, key, valu
 def test_every_overlay_of_pih_is_tested():
     known = known_overlays(PIH_RELEASED)
     assert set(known) - {"smoke"} == {overlay for overlay, _, _ in PIH_OVERLAYS}
+
+
+def test_evaluation_options_reach_the_loader():
+    loading = EvalConfig(split="val", batch_size=3, paintings="p", paintings_split="q").loading
+    assert loading == {"split": "val", "batch_size": 3, "paintings": "p", "paintings_split": "q"}
+    assert set(loading) <= set(inspect.signature(eval_batches).parameters)

@@ -219,7 +219,7 @@ class _Run:
 
     def _export(self, state: TrainState, step: int) -> None:
         if jax.process_index() == 0:
-            training = {"step": step, "best": self._best, "notes": dict(self._config.notes)}
+            training = {"step": step, "best": self._best}
             save_weights(
                 self._workdir / RUN_WEIGHTS,
                 self._system.name,

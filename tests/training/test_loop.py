@@ -12,7 +12,7 @@ from support import toy_run
 from support.toy_run import curve, run, run_config, saved
 from tensorboardX.proto.event_pb2 import Event
 
-from jaxharm.config import DataConfig
+from jaxharm.config import CheckpointConfig, DataConfig
 from jaxharm.errors import InputError
 from jaxharm.training.loop import DivergedError
 from jaxharm.weights.portable import load_variables
@@ -74,6 +74,14 @@ def test_a_longer_run_continues_the_shorter(finished, tmp_path):
     run(run_config(steps=8), tmp_path / "longer")
     run(run_config(steps=8), tmp_path / "whole")
     assert saved(tmp_path / "longer", 8) == saved(tmp_path / "whole", 8)
+
+
+def test_as_many_states_as_asked_for_are_kept(tmp_path):
+    for keep in (1, 3):
+        folder = tmp_path / str(keep)
+        run(run_config(steps=5, checkpoint=CheckpointConfig(every=1, keep=keep)), folder)
+        kept = sorted(int(state.name) for state in (folder / "last").iterdir() if state.is_dir())
+        assert kept == [3, 4, 5][-keep:]
 
 
 def test_console_line(tmp_path, capsys):

@@ -56,6 +56,13 @@ def test_adam():
     np.testing.assert_allclose(first_two_updates(name="adam"), [-0.1, second], rtol=1e-4)
 
 
+def test_eps_is_added_to_the_denominator():
+    first, _ = first_two_updates(name="adam", eps=1.0)
+    assert first == pytest.approx(-0.1 * 3 / (3 + 1), rel=1e-5)
+    small, _ = first_two_updates(name="adamw", eps=5.0)
+    assert small == pytest.approx(-0.1 * 3 / (3 + 5), rel=1e-5)
+
+
 def test_lion_is_the_sign_and_does_not_decay_unless_asked():
     # Second direction: sign(0.9 * (0.01 * 3) + 0.1 * -1) = -1.
     options = {"name": "lion", "b1": 0.9, "b2": 0.99}

@@ -63,7 +63,9 @@ class RelationConfig:
         features: of the student: its transformed skips, or the encoder's own maps (also where no
             module stands on the skips).
         levels: 0 is the deepest skip; depth - 1 is the bottleneck, of both networks as it is.
-        similarity, positions, distance: see relation.py.
+        similarity: how two positions are compared; see relation.py.
+        positions: which positions the foreground is compared with.
+        distance: between the student's and the teacher's relations.
         joint: the teacher goes on learning beside the student, with the same optimizer.
     """
 
@@ -87,7 +89,8 @@ class GiftNetObjective:
     Attributes:
         min_area: pixels that the foreground counts as at least.
         teacher: run folder or weights folder of the teacher; only a fresh training run reads it.
-        teacher_skips, teacher_use_mask: what the teacher was trained with.
+        teacher_skips: whether the teacher was trained with skip connections.
+        teacher_use_mask: whether the teacher was trained with the mask as input.
         rd: the distillation.
     """
 

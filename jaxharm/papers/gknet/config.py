@@ -26,12 +26,15 @@ class GKNetConfig:
         norm_from: first encoder level with a norm; every decoder level has one.
         bn_sync: whether batch statistics are those of the global batch (under one global `jit`
             they always are); if not, the running ones are averaged over the devices.
-        lre_dim, lre_depth, lre_heads, lre_ffn: width, layers, heads and hidden width of the LRE;
-            with 0 layers only the input projection is left.
+        lre_dim: width of the LRE.
+        lre_depth: its layers; with 0 only the input projection is left.
+        lre_heads: attention heads of a layer.
+        lre_ffn: hidden width of a layer's feed-forward net.
         lre_norm_first: whether layers normalize their input (and one norm follows the last one)
             instead of their sums.
-        lre_act, lre_dropout: of the layers; dropout comes after attention, activation and
-            feed-forward net, not on the attention's weights.
+        lre_act: activation of the layers.
+        lre_dropout: probability; after attention, activation and feed-forward net, not on the
+            attention's weights.
         lre_pos: sines of row and column added to queries and keys of every layer, or once to the
             tokens; a learned table (of `trained_size`, resized to other grids) added once; none.
         lre_attn_mask: whether foreground tokens see the background and themselves only, or every
@@ -47,12 +50,14 @@ class GKNetConfig:
         scf_mode: how global and local features are joined: weights per channel, sum, or 1x1
             convolution of both.
         scf_descriptor: what the weights are made from: means, or also the correlation of both.
-        scf_reduction, scf_min_dim: the weights' hidden width is max(c / reduction, min_dim).
+        scf_reduction: the weights' hidden width is the channels divided by this.
+        scf_min_dim: the least such hidden width.
         kernel_size: odd side of the kernels.
         kernel_groups: groups of channels that share a kernel, or one per channel.
         kernel_param: predictions are changes of the identity, kernels, or logits over the taps.
         modulate_levels: decoder levels that are modulated; None: all but the finest.
-        mod_padding, mod_dilation: of the modulation; see `ops.dynamic_filter`.
+        mod_padding: what the modulation sees beyond the border; see `ops.dynamic_filter`.
+        mod_dilation: distance of the kernels' taps in pixels.
         mod_fg_gate: whether only the foreground is modulated.
         mod_residual: whether modulation adds to the feature instead of replacing it.
         decoder_input: the decoder starts from the encoder's bottleneck, the LRE, or their sum.

@@ -51,7 +51,8 @@ class PHNetConfig:
         grid_weights_init: patch weights start at 1/(g*g*c) ("official") or 1/(g*g) ("mean").
         pfe_mix_init: initial weights of PFE's patch and whole-image transfers.
         se_reduction: channel reduction of the squeeze-and-excitation gate.
-        pn_eps, pfe_eps: added to PN's mask sums and variances, to PFE's deviations.
+        pn_eps: added to PN's mask sums and variances.
+        pfe_eps: added to PFE's deviations.
         pfe_background_divisor: of the background that PFE's head sees.
         trained_size: side of the training images; results at others are not equivalent.
     """

@@ -48,7 +48,12 @@ class PHNetObjective:
     """Loss weights and choices; defaults are the release's. Terms of weight 0 are not computed.
 
     Attributes:
-        psnr, fnmse, gradient, l2, l1, color: weights of the terms.
+        psnr: weight of the PSNR term.
+        fnmse: weight of the foreground-normalized squared error.
+        gradient: weight of the term of image gradients.
+        l2: weight of the squared error.
+        l1: weight of the absolute error.
+        color: weight of the gray-world term.
         color_start: share of the run after which the color term counts (epoch 101 of 300).
         fnmse_on_blended: whether FnMSE sees the blended image, so that only foreground counts.
         fnmse_min_area: pixels that the foreground counts as at least.

@@ -59,7 +59,9 @@ class ProPIHObjective:
             wrote); only a fresh training run reads it.
         random_encoder: train against random features instead. For tests and for trying things out
             only: what is learned has no meaning.
-        content_weight, style_weight, adversarial_weight: of the three terms.
+        content_weight: weight of the content term.
+        style_weight: weight of the style term.
+        adversarial_weight: weight of the adversarial term.
         style_layers: what stage k is compared by: the layers 1 to k, or all four.
         supervise_stages: whose results have losses.
         supervise_coarse: whether the results before blending have them too.

@@ -91,6 +91,17 @@ def test_crops_without_foreground_are_drawn_again() -> None:
     assert share_with_foreground(1.0) < 0.4
 
 
+def test_crops_have_the_chosen_aspect() -> None:
+    full = np.full((80, 80), 255, np.uint8)
+    for aspect in (0.5, 2.0):
+        geometry = draw_geometry(
+            full, np.random.default_rng(0), crop_scale=(0.3, 0.4), crop_ratio=(aspect, aspect)
+        )
+        assert geometry.box is not None
+        _, _, height, width = geometry.box
+        assert width / height == pytest.approx(aspect, rel=0.05)
+
+
 def test_the_whole_image_is_kept_where_no_crop_can_hold_foreground() -> None:
     empty = np.zeros((32, 48), np.uint8)
     geometry = draw_geometry(

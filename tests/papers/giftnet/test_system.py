@@ -362,6 +362,13 @@ def test_teachers_that_cannot_be_used_are_named(tmp_path):
         weights_of(tmp_path / "s", "giftnet_teacher", no_skips),
         "or set objective.teacher_skips=False",
     )
+    no_mask = TeacherConfig(base_channels=4, use_mask=False)
+    blind = weights_of(tmp_path / "b", "giftnet_teacher", no_mask)
+    refused(blind, "or set objective.teacher_use_mask=False")
+    objective = dataclasses.replace(tiny().objective, teacher=blind, teacher_use_mask=False)
+    system = system_of(dataclasses.replace(tiny(), objective=objective))
+    loaded = system.with_pretrained(start()[1])  # the teacher that was trained so is accepted
+    assert NETWORK_TEACHER in loaded.params
     damaged = tmp_path / "w/weights.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-7])
     refused(str(tmp_path / "w"), "incomplete or damaged")

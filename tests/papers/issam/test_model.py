@@ -217,6 +217,22 @@ def test_each_option_has_its_effect():
         "kernel"
     ].shape == (3, 3, 256, 256)
     assert IssamConfig(depth=5).size_multiple == 16
+    attended = [set(shapes(IssamConfig(attend_from=first))["buffers"]) for first in (0, 2)]
+    assert len(attended[0]) == len(attended[1]) + 2  # two more blocks with a blurred mask
+    normalized = [shapes(IssamConfig(batch_norm_from=first))["batch_stats"] for first in (0, 3)]
+    assert {"encoder0", "encoder1", "encoder2"} <= set(normalized[0]) - set(normalized[1])
+
+
+def test_the_blur_can_start_as_noise():
+    image, mask = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 1))
+    tiny = IssamConfig.tiny()
+    kernels = [
+        jax.tree.leaves(jax.jit(Issam(config).init)(jax.random.key(0), image, mask)["buffers"])[0]
+        for config in (tiny, dataclasses.replace(tiny, random_blur_init=True))
+    ]
+    assert float(kernels[0].sum()) == pytest.approx(1, abs=1e-5)
+    assert kernels[0].shape == kernels[1].shape
+    assert float(jnp.abs(kernels[0] - kernels[1]).max()) > 1e-3
 
 
 @pytest.mark.parametrize(

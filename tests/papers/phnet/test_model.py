@@ -1,6 +1,7 @@
 """PHNet: goldens of both released configurations, shapes, sizes, gradients, options."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -215,3 +216,29 @@ def test_initial_values_follow_the_release(tiny):
     image, mask = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 1))
     params = jax.jit(PHNet(mean).init)(jax.random.key(0), image, mask)["params"]
     np.testing.assert_allclose(params["decoder3"]["norm"]["grid_weights"], 1 / 16)
+
+
+def test_initial_weights_can_be_set():
+    options = {"scale_init": 0.5, "mix_init": (0.25, 0.75), "pfe_mix_init": (0.2, 0.8)}
+    config = dataclasses.replace(PHNetConfig.tiny(), **options)
+    image, mask = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 1))
+    params = jax.jit(PHNet(config).init)(jax.random.key(0), image, mask)["params"]
+    assert params["pfe"]["weights"].tolist() == pytest.approx([0.2, 0.8])
+    norm = params["decoder3"]["norm"]
+    assert norm["weights"].tolist() == pytest.approx([0.25, 0.75])
+    np.testing.assert_allclose(norm["fg_var"], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("pn_eps", 0.1), ("pfe_eps", 0.1), ("pfe_background_divisor", 1.0)]
+)
+def test_options_of_the_statistics_change_the_image(tiny, option, value):
+    model, variables, composite, mask = tiny
+    changed = PHNet(dataclasses.replace(model.config, **{option: value}))
+    apply = [
+        jax.jit(functools.partial(m.apply, capture_intermediates=True)) for m in (model, changed)
+    ]
+    before, after = (run(variables, composite, mask)[1]["intermediates"] for run in apply)
+    differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before, after)
+    part = "decoder3" if option == "pn_eps" else "pfe"
+    assert max(jax.tree.leaves(differences[part])) > 1e-4

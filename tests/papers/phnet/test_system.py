@@ -162,12 +162,12 @@ def make(objective=None, optim=None, **options):
 def batch():
     rng = np.random.default_rng(0)
     shape = (4, 64, 64)
-    return {
-        "composite": rng.integers(0, 256, (*shape, 3), dtype=np.uint8),
-        "mask": (rng.random((*shape, 1)) > 0.5).astype(np.float32),
-        "target": rng.integers(0, 256, (*shape, 3), dtype=np.uint8),
-        "index": np.arange(4, dtype=np.int32),
-    }
+    return Batch(
+        rng.integers(0, 256, (*shape, 3), dtype=np.uint8),
+        (rng.random((*shape, 1)) > 0.5).astype(np.float32),
+        rng.integers(0, 256, (*shape, 3), dtype=np.uint8),
+        index=np.arange(4, dtype=np.int32),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +264,15 @@ def test_fnmse_on_the_blended_image_sees_no_background(images):
         system = make(PHNetObjective(fnmse=1.0, fnmse_on_blended=blended, **off))
         total, _ = system.loss(context(), perfect, batch, NO_EXTRAS)
         assert (float(total) < 1e-10) == expected_zero
+
+
+def test_a_small_foreground_counts_as_the_least_area(images):
+    output, batch = images
+    one = dataclasses.replace(batch, mask=jnp.zeros_like(batch.mask).at[:, 5, 5].set(1.0))
+    off = dict.fromkeys(("psnr", "gradient"), 0.0)
+    systems = [make(PHNetObjective(fnmse=1.0, fnmse_min_area=a, **off)) for a in (10.0, 1000.0)]
+    totals = [system.loss(context(), output, one, NO_EXTRAS)[0] for system in systems]
+    assert float(totals[0]) == pytest.approx(100 * float(totals[1]), rel=1e-5)
 
 
 def test_color_term_starts_late(images, start, batch):

@@ -48,6 +48,7 @@ def test_options_of_the_losses_change_what_they_name():
     runs = {
         "plain": config(),
         "style": config(content_weight=0.0),
+        "content": config(style_weight=0.0),
         "all_layers": config(style_layers="all"),
         "final": config(supervise_coarse=False),
         "last": config(supervise_stages=(4,), model={"detach_previous": False}),
@@ -72,6 +73,7 @@ def test_options_of_the_losses_change_what_they_name():
     found, no_style, some_content = losses(state)
     value = {name: float(total) for name, (total, _) in found.items()}
     assert value["style"] < value["plain"] < value["all_layers"]
+    assert value["style"] + value["content"] == pytest.approx(value["plain"], rel=1e-5)
     assert value["final"] < value["plain"]
     total, count = found["plain"][1]["stage4_loss"]
     assert value["last"] == pytest.approx(float(total / count), rel=1e-5)
@@ -100,6 +102,45 @@ def test_a_cell_with_more_than_100_full_pixels_holds_an_object(pixels):
     expected = np.zeros((4, 4))
     expected[0, 1] = pixels > 100
     np.testing.assert_array_equal(cells, expected)
+
+
+def test_the_share_of_a_cell_that_makes_an_object_can_be_set():
+    mask = np.zeros((1, 64, 64, 1), np.float32)
+    mask[0, :16, :8] = 1  # half of the first of 4x4 cells
+    options = ProPIHDiscriminatorConfig(halvings=4, object_share=0.4)
+    for share, holds in ((0.4, True), (0.6, False)):
+        chosen = dataclasses.replace(options, object_share=share)
+        cells = object_cells(jnp.asarray(mask), chosen)
+        assert bool(cells[0, 0, 0, 0]) == holds
+        assert float(cells.sum()) == float(holds)
+
+
+def test_the_discriminator_statistics_can_be_those_of_a_device():
+    for statistics, axis in (("global", "data"), ("per_device", None)):
+        system = make_system(config(discriminator_statistics=statistics), total_steps=10)
+        assert system.discriminator("data").axis_name == axis
+
+
+def test_the_adversarial_term_is_weighted():
+    state, batch = first_state(), tiny_batch(config())
+
+    def discriminate(collections, image):
+        return jnp.mean(image, (1, 2, 3), keepdims=True), collections
+
+    systems = [make_system(config(adversarial_weight=w), total_steps=10) for w in (0.0, 2.0)]
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def losses(state):
+        prepared = systems[0].prepare(batch)
+        networks = state.params[NETWORK], state.collections[NETWORK]
+        output, _ = systems[0].forward(context(key=state.key), *networks, prepared)
+        given = discriminate, {}, output, prepared, Extras(None, networks[1][COLLECTION])
+        return [system.generator_loss(context(), *given) for system in systems]
+
+    (without, (_, terms)), (double, _) = losses(state)
+    added = 2 * float(terms["adversarial_loss"][0])
+    assert added > 1e-3
+    assert float(double - without) == pytest.approx(added, rel=1e-3)
 
 
 def test_learning_rate_of_the_official_epochs():
