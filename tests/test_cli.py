@@ -1,5 +1,6 @@
 """The commands, called in process: results, resuming, and one sentence per kind of bad input."""
 
+import argparse
 import dataclasses
 import json
 import subprocess
@@ -416,3 +417,17 @@ def test_help_lists_every_field_of_the_config(command, capsys):
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert "add --config CONFIG" in capsys.readouterr().out
+
+
+def test_options_of_the_papers_are_declared_by_their_names():
+    """An option without its name in `names` would pass unseen where another model is loaded."""
+    parser = argparse.ArgumentParser()
+    for entry in registry.entries():
+        if entry.flags is not None:
+            group = parser.add_argument_group(entry.name)
+            flags = entry.flags()
+            actions = []
+            group._add_action = lambda action, actions=actions: actions.append(action) or action
+            flags.add_arguments(group)
+            assert {action.dest for action in actions} == set(flags.names)
+            assert all(action.default is None for action in actions)

@@ -58,6 +58,7 @@ def find_pairs(folder: Path, out_dir: Path) -> tuple[list[Pair], dict[Path, str]
             mask = _first(masks[0], [f"{name}_mask"]) or _first(masks[1], _mask_names(name))
             plate = _first(plates[0], [f"{name}_bg"])
             plate = plate or next(filter(None, (_first(p, [name]) for p in plates[1:])), None)
+            # a.bmp and a.png would both become a.png: the second would silently replace the first.
             if output in outputs:
                 failures[file] = f"its result would replace that of {outputs[output].name}"
             elif mask is None and plate is None:
@@ -72,6 +73,7 @@ def find_pairs(folder: Path, out_dir: Path) -> tuple[list[Pair], dict[Path, str]
 
 def make_output_folder(out_dir: Path) -> None:
     """Makes the folder and proves that it can be written to; InputError otherwise."""
+    # Permission bits do not tell on every file system; only writing does.
     probe = out_dir / ".jaxharm-write-test"
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -163,6 +165,7 @@ class _Files:
         def read(pair: Pair) -> "Loaded":
             return self._load(self._watch, pair.composite, pair.mask, pair.background)
 
+        # One image ahead, not more: each may take hundreds of megabytes.
         coming = pool.submit(read, pairs[0])
         for index, pair in enumerate(pairs):
             current = coming
@@ -175,6 +178,7 @@ class _Files:
 
     def write(self, pair: Pair, loaded: "Loaded", results: "Mapping[str, np.ndarray]") -> None:
         """Starts writing results; at most one image waits, so that memory stays bounded."""
+        # The write before must be done: at most one encoded image waits for the disk.
         self._finish()
         self._watch.count(loaded.inputs)
         written = self._writer.submit(

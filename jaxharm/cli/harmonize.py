@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
+    # Before the imports of JAX and of the networks, which take seconds.
     _check(arguments)
     started = time.perf_counter()
     from jaxharm.cli.job import Stopwatch
@@ -77,6 +78,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _all_flags() -> "list[HarmonizeFlags]":
     """What the papers' rooms add, each once although several models may share it."""
+    # Keyed by the loading function, which the entries of one paper share.
     found = {entry.flags: entry.flags() for entry in registry.entries() if entry.flags}
     return list(found.values())
 
@@ -209,5 +211,6 @@ def _warnings_on_stderr() -> Iterator[None]:
 def _peak_mib() -> float:
     import resource
 
+    # macOS counts in bytes, Linux in kibibytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

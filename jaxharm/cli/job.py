@@ -92,6 +92,7 @@ def write_results(
 ) -> None:
     """Writes the results of a job; the main one, which shows that all is done, last."""
     with watch.time("write"):
+        # A run that is cut off and started again skips images whose main picture exists.
         for ending, pixels in reversed(list(results.items())):
             file = path.with_name(f"{path.stem}{ending}{path.suffix}")
             write_image(file, pixels, icc_profile=icc_profile)

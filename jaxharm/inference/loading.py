@@ -87,5 +87,6 @@ def _name_and_module(model: str | nn.Module) -> tuple[str, nn.Module]:
     names = [name for name in registry.list_models() if registry.get(name).model() is type(model)]
     if not names:
         raise InputError(f"{reference} is no registered model; known: {registry.list_models()}")
+    # Several names may share a class (sizes of one network): the one with this very Config, if any.
     exact = [name for name in names if registry.model_config(name) == config_of(model)]
     return (exact or names)[0], model

@@ -80,6 +80,7 @@ class PixelRunner(BaseRunner[NoOptions, Seen, Pixels]):
             if max(height, width) > NATIVE_FACTOR * config.default_size:
                 side = config.default_size
         background = inputs.background
+        # A size equal to the image's needs no carrying over: that would only blur the change.
         if side is None or (height, width) == (side, side):
             return Seen(
                 to_unit(inputs.composite),
@@ -138,6 +139,7 @@ def _carried(inputs: Inputs, prediction: Pixels, strength: float) -> np.ndarray:
     composite, mask = inputs.composite, inputs.mask
     result = composite.copy()
     rows, columns = foreground_box(mask)
+    # In tiles, since the enlarged coefficients are six floats for every pixel.
     for tile in row_tiles(rows, mask.shape[1]):
         part = (tile, columns)
         image, soft = to_unit(composite[part]), mask[part][..., None]
@@ -160,6 +162,7 @@ def fit_change(
         gain, shift: f32[h,w,3], smooth, and extended a few pixels beyond the foreground so that
         enlarging them draws nothing from the background. Zero far from the foreground.
     """
+    # float64: the box filter keeps running sums, and variances are differences of them.
     image, change = image.astype(np.float64), change.astype(np.float64)  # running sums, below
     weight = np.broadcast_to(weight, image.shape).astype(np.float64)
     mass = _box(weight)
@@ -170,6 +173,8 @@ def fit_change(
     variance = np.maximum(_box(weight * image * image) / near - mean_image**2, 0)
     gain = covariance / (variance + _EPSILON)
     shift = mean_change - gain * mean_image
+    # Coefficients are averaged over the windows that a pixel lies in, which smooths them, weighted
+    # by how much foreground a window has: an almost empty one knows little.
     spread = np.maximum(_box(mass), 1e-6)
     gain, shift = _box(mass * gain) / spread, _box(mass * shift) / spread
     return gain.astype(np.float32), shift.astype(np.float32)

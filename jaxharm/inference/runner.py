@@ -45,6 +45,7 @@ class BaseRunner(ABC, Generic[OptionsT, PreparedT, PredictionT]):
         """Puts the weights on the device, where they stay."""
         self.model = model
         self.settings = settings
+        # Once: arrays of the host would be copied to the device on every call.
         self._variables = jax.device_put(variables)
 
     def check(self, options: OptionsT) -> None:

@@ -28,6 +28,8 @@ def enlarge_rows(small: np.ndarray, size: tuple[int, int], rows: slice) -> np.nd
     Half-pixel centers, borders replicated, no antialiasing; the same numbers for any tiling.
     """
     height, width = size
+    # Rows by hand, by their place in the whole image, columns by OpenCV: resizing each strip alone
+    # would place its rows by the strip's own height, and tiles would not join.
     position = (np.arange(rows.start, rows.stop, dtype=np.float64) + 0.5) * small.shape[0] / height
     position = np.clip(position - 0.5, 0, small.shape[0] - 1)
     low = position.astype(np.int64)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # slow to import, and `jaxharm --help` imports this module
     from jaxharm.papers.pih.temporal import Frame
 
 _FILES = ("save_params", "export_cube", "export_shading")
+_EDITS = ("shading_strength", "channels", "blend")
 _SMOOTHED_FRAMES = 7
 
 
@@ -99,6 +100,8 @@ smooths curves and shading over time, by a straight line fitted to the 7 frames 
                 raise InputError(f"--{name.replace('_', '-')} goes with one image")
             if not folder and not path.absolute().parent.is_dir():
                 raise InputError(f"cannot write {path}: its folder does not exist")
+        if any(getattr(arguments, name) is not None for name in _EDITS):
+            _edit(arguments)  # refuses values out of range before a model is loaded
 
     def replaces_model(self, arguments: argparse.Namespace) -> str | None:
         """--params renders what was predicted before."""

@@ -28,6 +28,7 @@ def torch_names(config: PIHConfig) -> NameMap:
         ),
         *(_counter(f"gainnet.{name}.1") for name in _UNUSED_NORMED),
     ]
+    # PyTorch counts the batches of every batch norm; nothing here reads the count.
     dropped += [
         _counter(rule.torch_name.removesuffix(".running_mean"))
         for rule in (*rules, *shading)
@@ -51,6 +52,7 @@ def _resnet(blocks: tuple[int, ...] | None) -> list[Rule]:
                 rules += _conv_norm(
                     f"{theirs}.conv{i}", f"{theirs}.bn{i}", (*ours, f"conv{i}"), (*ours, f"bn{i}")
                 )
+            # Only the first block of a stage changes the width, and so needs a shortcut with weights.
             if block == 0:
                 shortcut = f"{theirs}.downsample"
                 rules += _conv_norm(

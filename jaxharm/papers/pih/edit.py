@@ -88,6 +88,7 @@ def set_luminance(image: Array, luminance: Array) -> Array:
     Returns:
         f32[...,3] in [0,1] of that luminance.  Source: W3C Compositing, SetLum and ClipColor.
     """
+    # Equal steps in all three channels move the luminance and keep the differences: the hue.
     shifted = image + (luminance - _luminance(image))
     lowest = jnp.min(shifted, -1, keepdims=True)
     highest = jnp.max(shifted, -1, keepdims=True)

@@ -83,6 +83,7 @@ def curve_table(
     values = np.linspace(0, 1, steps + 1)
     positions = (np.arange(knots) + 0.5) / knots
     curves = [np.interp(values, positions, curve.astype(np.float64)) for curve in parameters.curves]
+    # A strength below 1 mixes with the identity, which is a curve as well.
     column = values[:, None]
     return column + weights * (np.stack(curves, 1) - column)
 

@@ -21,6 +21,7 @@ from jaxharm.papers.pih import model
 from jaxharm.papers.pih.edit import Blend, Edit, blend_images
 from jaxharm.papers.pih.parameters import Parameters
 
+# Two sizes: a small picture does not pay for a large piece, and a large one needs few calls.
 _PIECES = (1 << 14, 1 << 17)  # pixels per compiled rendering
 _ROW = 1 << 7  # pieces are rendered as images of this width
 _MOST_THREADS = 8
@@ -44,12 +45,14 @@ def render_full_size(
     if shading is not None:
         shading = np.asarray(edit.gain(jnp.asarray(shading)))
     weights = np.float32(strength) * np.asarray(edit.channels, np.float32)
+    # `weights` is None where nothing is weighted: the plain rendering then stays one pass.
     run = partial(
         _render_arrays,
         (parameters.single_alpha or edit.single_alpha, edit.parts != "shading", edit.blend),
         curves=parameters.curves[None],
         weights=None if (weights == 1).all() else weights.reshape(1, 1, 1, 3),
     )
+    # Pixels outside of the foreground's box are never touched again.
     result = composite.copy()
     rows, columns = foreground_box(mask)
 
@@ -67,6 +70,7 @@ def render_full_size(
         work(tiles)
         return result
     with ThreadPoolExecutor(threads) as pool:
+        # `list` waits for the threads and raises their errors.
         list(pool.map(work, (tiles[start::threads] for start in range(threads))))
     return result
 
@@ -79,7 +83,9 @@ class _Buffers:
 
     def fill(self, name: str, values: np.ndarray, piece: int) -> np.ndarray:
         """A copy of `values` [h,w] or [h,w,c] as [1,r,_ROW,c]; what lies beyond it is old."""
+        # What an earlier tile left beyond `count` is computed as well, but never read.
         channels = values.shape[2] if values.ndim == 3 else 1
+        # Integers go to the device as they are: fewer bytes than in float32.
         dtype = np.dtype(np.float32) if values.dtype.kind == "f" else values.dtype
         key = (name, piece, channels, dtype)
         if key not in self._arrays:
@@ -98,6 +104,7 @@ def _render_tile(
 ) -> None:
     """Renders one tile of composite, mask, plate and gain into `result`, a view [h,w,3]."""
     count = result.shape[0] * result.shape[1]
+    # A single row wider than the largest piece has a size, and a compilation, of its own.
     piece = next((size for size in _PIECES if size >= count), -(-count // _ROW) * _ROW)
     names = ("composite", "mask", "plate", "shading")
     arrays = {
@@ -135,9 +142,11 @@ def _render_arrays(
         single_alpha=single_alpha,
     )
     if blend != "all":
+        # A luminance outside of [0,1] would be reached by no color.
         full = blend_images(image, jnp.clip(full, 0.0, 1.0), blend)
     if weights is not None:
         full = image + weights * (full - image)
     result = jnp.clip(full, 0.0, 1.0) * scale
     result = result if scale == 1 else jnp.rint(result).astype(dtype)
+    # Not left to arithmetic: a blend with weight 0 may still move a float's last bit.
     return jnp.where(mask > 0, result, composite)

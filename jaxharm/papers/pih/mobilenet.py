@@ -63,6 +63,7 @@ class SqueezeExcite(nn.Module):
     def __call__(self, x: Array) -> Array:
         """f[b,h,w,c] -> the same shape."""
         channels = x.shape[-1]
+        # float32: a mean over a large map loses its digits in bfloat16.
         gate = jnp.mean(x.astype(jnp.float32), (1, 2))
         gate = nn.relu(_linear(make_divisible(channels // 4), name="squeeze")(gate))
         gate = nn.hard_sigmoid(_linear(channels, name="excite")(gate))

@@ -192,6 +192,7 @@ class PIH(nn.Module):
                 )
             x = jnp.concatenate([x, seen_intermediate], -1)
             shading = self._shading(x, (mask.shape[1], mask.shape[2]), train)
+        # Without a mask: what the model would make of every pixel. XLA drops it where unused.
         raw = apply_curves(foreground, curves) * shading
         if config.single_alpha:
             image = raw * mask + (1 - mask) * background
@@ -237,6 +238,7 @@ class PIH(nn.Module):
         if config.identity_start:
             # A curve through its own knot positions is the identity (but for its flat ends).
             positions = (jnp.arange(config.knots, dtype=jnp.float32) + 0.5) / config.knots
+            # The inverse of the sigmoid: logits near 0, as at the start, then give this curve.
             logits += jnp.log(positions / (1 - positions)).reshape(1, 1, -1)
         return jax.nn.sigmoid(logits)
 

@@ -18,7 +18,6 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -53,6 +52,7 @@ class Parameters:
     single_alpha: bool = False
 
     def __post_init__(self) -> None:
+        # The record is frozen for its users; what it is given is copied and checked here.
         curves = _floats("the curves", self.curves)
         if curves.ndim != 2 or curves.shape[0] != 3 or not 2 <= curves.shape[1] <= _MOST_KNOTS:
             raise InputError(
@@ -95,7 +95,7 @@ class Parameters:
             raise InputError(f"parameters {path} do not exist") from None
         except OSError as error:
             raise InputError(f"cannot read parameters {path}: {error.strerror}") from None
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # the latter: a file of ten thousand brackets
             raise InputError(f"{path} is no parameters file: it is not JSON") from None
         try:
             return cls(*_fields(document))
@@ -109,6 +109,7 @@ def _fields(document: object) -> tuple[np.ndarray, np.ndarray | None, bool]:
     curves, shading = document.get("curves"), document.get("shading", ...)
     if not isinstance(curves, dict) or set(curves) != set(CHANNELS):
         raise InputError(f'"curves" must hold {", ".join(CHANNELS)}')
+    # Checked before numpy sees them: lists of unequal lengths would become an array of objects.
     if len({len(v) if isinstance(v, list) else -1 for v in curves.values()}) > 1:
         raise InputError('the three "curves" must be lists of equally many numbers')
     if shading is ...:
@@ -139,24 +140,24 @@ def _pack(shading: np.ndarray) -> dict[str, int | str]:
     return {"height": shading.shape[0], "width": shading.shape[1], "data": data}
 
 
-def _unpack(packed: Any) -> np.ndarray:
+def _unpack(packed: object) -> np.ndarray:
+    damaged = 'its "shading" is damaged: it needs height, width and data (packed float32)'
+    if not isinstance(packed, dict) or not {"height", "width", "data"} <= set(packed):
+        raise InputError(damaged)
+    size = (packed["height"], packed["width"])
+    if not all(isinstance(n, int) and 1 <= n <= _LARGEST_SIDE for n in size):
+        raise InputError(
+            f'the sides of the "shading" must be whole numbers of 1 to {_LARGEST_SIDE}'
+        )
+    count = 4 * size[0] * size[1]
     try:
-        size = (packed["height"], packed["width"])
-        if not all(isinstance(n, int) and 1 <= n <= _LARGEST_SIDE for n in size):
-            raise InputError(
-                f'the sides of the "shading" must be whole numbers of 1 to {_LARGEST_SIDE}'
-            )
-        count = 4 * size[0] * size[1]
-        # At most one byte too many is unpacked, whatever the data claim to hold.
+        # At most one byte too many is unpacked, whatever the data claim to hold: a small file must
+        # not fill the memory.
         raw = zlib.decompressobj().decompress(
             base64.b64decode(packed["data"], validate=True), count + 1
         )
-    except (TypeError, KeyError, AttributeError, binascii.Error, zlib.error, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            'its "shading" is damaged: it needs height, width and data (packed float32)'
-        ) from None
+    except (TypeError, binascii.Error, zlib.error, ValueError):
+        raise InputError(damaged) from None
     if len(raw) != count:
         raise InputError(
             f'its "shading" does not hold {size[0]}x{size[1]} values: the file is damaged'

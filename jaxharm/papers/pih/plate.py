@@ -25,6 +25,7 @@ def fill_plate(composite: Array, mask: Array) -> Array:
 
     Source: ours (docs/papers/pih.md, "What we decided"): the paper inpaints by a network.
     """
+    # Already a faint mask shows the object: its colors must not stay in the background.
     replaced = jnp.minimum(mask / _OPAQUE, 1.0)
     # A trace of weight everywhere: with nothing known, the pyramid ends in the plain mean.
     # The barrier keeps XLA from computing it anew inside each of its uses.
@@ -38,6 +39,7 @@ def _push_pull(image: Array, known: Array) -> Array:
     height, width = image.shape[1:3]
     if height == width == 1:
         return image
+    # Colors travel multiplied by their weight, so that unknown pixels do not enter a mean.
     weighted = _halve(jnp.concatenate([image * known, known], -1))
     weight = weighted[..., 3:]
     # The 1e-30 is for the cells of padding alone.
@@ -48,6 +50,7 @@ def _push_pull(image: Array, known: Array) -> Array:
 
 def _grow(mask: Array) -> Array:
     """Maximum over a square neighborhood."""
+    # One axis after the other: 2 x 5 shifted maxima instead of the 25 of the square.
     for axis in (1, 2):
         size = mask.shape[axis]
         padding = [(0, 0)] * 4
@@ -74,6 +77,7 @@ def _double(x: Array) -> Array:
         first, last = (jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, size - 1))
         padded = jnp.concatenate([first, x, last], axis)
         before, after = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in (0, 2))
+        # Pixel centers of the large image lie a quarter of a pixel off those of the small one.
         halves = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
         x = halves.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
     return x

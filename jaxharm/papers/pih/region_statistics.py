@@ -64,15 +64,18 @@ class StatisticsNet(nn.Module):
     @nn.compact
     def __call__(self, statistics: Array, *, train: bool) -> Array:
         """f32[b,n] -> f32[b,features]."""
+        # Means, deviations and shares have different scales: batch norm brings them to one.
         x = BatchNorm(self.axis_name, name="standardize")(statistics, train=train)
         for layer in ("hidden1", "hidden2"):
             x = nn.hard_swish(nn.Dense(_WIDTH, name=layer)(x))
             x = Dropout(self.dropout, self.axis_name, name=f"{layer}_dropout")(x, train=train)
+        # Zero at first: the head starts as no change to the curve net.
         return nn.Dense(self.features, kernel_init=nn.initializers.zeros, name="out")(x)
 
 
 def _quantiles(image: Array, region: Array) -> Array:
     """f32[b,5,3]: quantiles of each channel over a region of zeros and ones; zeros if it is empty."""
+    # Pixels outside sort to the end, whatever their number: shapes stay fixed under jit.
     pixels = jnp.where(region > 0, image, jnp.inf).reshape(image.shape[0], -1, image.shape[-1])
     ordered = jnp.sort(pixels, axis=1)
     count = jnp.sum(region, (1, 2))  # f32[b,1]

@@ -79,6 +79,7 @@ class ResNet(nn.Module):
                     dtype=self.dtype,
                     name=f"layer{stage + 1}_{block}",
                 )(x, train=train)
+        # float32: a mean over a large map loses its digits in bfloat16.
         x = jnp.mean(x.astype(jnp.float32), (1, 2))
         init = uniform_fan_in(x.shape[-1])
         return nn.Dense(self.features, kernel_init=init, bias_init=init, name="head")(x)

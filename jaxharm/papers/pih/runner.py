@@ -82,6 +82,7 @@ def network_inputs(inputs: Inputs, side: int) -> Seen:
         )
     assert composite is not None
     assert mask is not None
+    # Pillow's filter overshoots by a rounding where a mask is 0 or 1.
     return Seen(composite, np.clip(mask, 0, 1)[..., None], background)
 
 

@@ -61,12 +61,14 @@ def smooth(frames: Iterable[Frame | None], radius: int) -> Iterator[Parameters |
             if last is not None and is_cut(last, frame):
                 scene += 1
             last = frame
+        # Frames without a prediction are kept: they hold a place in time, and get no result.
         window.append((time, scene, frame))
         if time - due == radius:
             yield _fit(window, due, radius)
             due += 1
         while window[0][0] < due - radius:
             window.popleft()
+    # The clip has ended: the windows of the last frames are what there is.
     while window and due <= window[-1][0]:
         yield _fit(window, due, radius)
         due += 1
@@ -76,6 +78,7 @@ def is_cut(before: Frame, after: Frame) -> bool:
     """Whether a new scene starts with `after`, by the pictures or by the parameters' shapes."""
     if np.mean(np.abs(before.thumbnail - after.thumbnail)) > CUT:
         return True
+    # Predictions of another shape (other weights, no shading) cannot be averaged with these.
     shapes = [
         (p.curves.shape, None if p.shading is None else p.shading.shape)
         for p in (before.parameters, after.parameters)
@@ -106,6 +109,7 @@ def _fit(
 def line_weights(offsets: np.ndarray, radius: int) -> np.ndarray:
     """f64[n]: weights with which values at `offsets` give the fitted line's value at 0; sum 1."""
     gauss = np.exp(-2 * (offsets / radius) ** 2)
+    # A single frame has no spread to divide by, and is its own average.
     if len(offsets) == 1:
         return np.ones(1)
     mean = np.average(offsets, weights=gauss)
@@ -114,6 +118,7 @@ def line_weights(offsets: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _mix(weights: np.ndarray, values: Sequence[np.ndarray]) -> np.ndarray:
+    # float64: with equal frames the sum must give back their bits in float32.
     total = np.zeros(values[0].shape, np.float64)
     for weight, value in zip(weights, values, strict=True):
         total += weight * value

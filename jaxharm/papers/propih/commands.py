@@ -47,6 +47,8 @@ OUT, and each result to OUT_stage1 ... OUT_stage4. Outside of the mask pixels ar
         """InputError where options do not go together."""
         if arguments.exit_threshold is not None and arguments.stage != "auto":
             raise InputError("--exit-threshold goes with --stage auto")
+        if arguments.stage is not None:
+            _restyle(arguments)  # refuses values out of range before a model is loaded
 
     def replaces_model(self, arguments: argparse.Namespace) -> str | None:
         """Never: the network is needed."""

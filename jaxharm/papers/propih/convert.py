@@ -34,6 +34,7 @@ def torch_names(config: ProPIHConfig) -> NameMap:
     """The name map of `latest_net_G.pth` for `config`; it carries the encoder too."""
     if config.exit_head:
         raise InputError("official ProPIH checkpoints have no exit head: leave exit_head=False")
+    # The official file of the generator carries the frozen encoder in its four pieces.
     rules = []
     for number, name in _encoder_layers():
         theirs = f"enc_{number}.{_IN_PIECE[name]}"

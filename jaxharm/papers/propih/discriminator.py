@@ -107,6 +107,7 @@ class ProPIHDiscriminator(nn.Module):
             x = self._block(f"block{i}", x, features, 4, 2)
         for i, padding in enumerate((1, 0), config.halvings):
             x = self._block(f"block{i}", x, 2 * widest, 3, padding=padding)
+        # From 2x2 cells back to 4x4: the convolution without padding before has lost two.
         x = jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
         for i, features in enumerate((widest, widest // 2)):
             x = self._block(f"dec{i}", x, features, 3, slope=0.0)

@@ -63,6 +63,7 @@ def normalized_encoder(
     before = np.ones(3)
     state: dict[str, np.ndarray] = {}
     for name, (weight, bias) in layers.items():
+        # What a layer's outputs are divided by, the next layer's inputs are multiplied with.
         after = np.ones(3) if name == "pre" else means[name]
         scaled = weight * before[None, :, None, None] / after[:, None, None, None]
         state[f"{flat_names()[name]}.weight"] = scaled.astype(np.float32)
@@ -78,6 +79,7 @@ def mean_activations(layers: Layers, images: Iterable[np.ndarray]) -> dict[str, 
     """
     width = layers["conv1_1"][0].shape[0]
     variables = {number: _variables(layers, number) for number in range(1, len(PIECES) + 1)}
+    # float64 sums on the host: some hundred images have too many pixels for float32.
     sums = {name: np.zeros(len(layers[name][1])) for name in LAYERS}
     counts = dict.fromkeys(LAYERS, 0)
     for image in images:

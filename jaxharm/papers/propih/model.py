@@ -216,6 +216,7 @@ class ProPIH(nn.Module):
         }
         if self.exit is not None:
             aux["exit_logits"] = jnp.stack([s.logit for s in stages[:-1] if s.logit is not None])
+        # Only in training: as outputs of a compiled prediction they would take memory for nothing.
         if train:
             aux["content_features"] = tuple(c.content for c in carried)
             aux["style_features"] = tuple(c.style for c in carried)
@@ -270,6 +271,7 @@ class ProPIH(nn.Module):
             if self.config.detach_previous:
                 previous = jax.lax.stop_gradient(previous)
             features = self.fuses[number - 2](previous, features)
+        # The network works in [-1,1]; float32, since the blend and the losses are in float32.
         coarse = (self.heads[number - 1](features).astype(jnp.float32) + 1) / 2
         final = coarse * inputs.mask + inputs.background * (1 - inputs.mask)
         memory, logit = carry.memory, None

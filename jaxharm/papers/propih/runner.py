@@ -79,6 +79,7 @@ class ProPIHRunner(BaseRunner[Restyle, Seen, np.ndarray]):
             stage=options.number,
             threshold=options.exit_threshold,
         )
+        # One image: the stages are the first axis of `coarses`, images that of `coarse`.
         painted = result.coarse if result.coarses is None else result.coarses[:, 0]
         height, width = prepared.size
         return painted[:, :height, :width]
@@ -86,6 +87,8 @@ class ProPIHRunner(BaseRunner[Restyle, Seen, np.ndarray]):
     def _apply(
         self, inputs: Inputs, prediction: np.ndarray, strength: float, options: Restyle
     ) -> np.ndarray:
+        # Made anew instead of kept since `_prepare`: three float images would wait in memory while
+        # the network runs, which needs the most of it.
         layers = _layers(inputs, options.rounding)
         height, width = inputs.mask.shape
         images = []
@@ -155,6 +158,7 @@ def _blended(
 
     Rounded to nearest, pixels outside of the mask are copied from the painting bit for bit.
     """
+    # Blended at full size from the unblended picture: an enlarged blend would blur the painting.
     final = coarse * layers.mask + layers.painting * (1 - layers.mask)
     if strength < 1:
         final = layers.pasted + np.float32(strength) * (final - layers.pasted)

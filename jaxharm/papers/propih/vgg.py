@@ -86,6 +86,8 @@ class FrozenConv(nn.Module):
             flat = jax.random.normal(self.make_rng("params"), (math.prod(shape),))
             return math.sqrt(2 / (9 * channels)) * flat.reshape(shape)
 
+        # In a collection of their own and not in params: no optimizer touches them, and checkpoints
+        # hold them all the same.
         kernel = self.variable(COLLECTION, "kernel", random_kernel).value.astype(self.dtype)
         bias = self.variable(COLLECTION, "bias", jnp.zeros, (self.features,)).value
         bias = bias.astype(self.dtype).reshape(1, 1, 1, -1)
