@@ -24,8 +24,8 @@ def enable_compilation_cache() -> Path:
 def save_memory_on_cpu() -> None:
     """Chooses XLA's sequential schedule for CPU programs; call it before any use of a device.
 
-    The default one starts independent operations early and so holds many copies at once: a PHNet
-    training step at 256x256 needs 40 % more memory for it and gains 5 to 10 % in time. A setting
+    The default one starts independent operations early and so holds many copies at once: a
+    training step of a U-Net at 256x256 needs 40 % more memory for it and gains 5 to 10 % in time. A setting
     of the user's own in XLA_FLAGS stands.
     """
     flags = os.environ.get("XLA_FLAGS", "")

@@ -1,6 +1,6 @@
-"""Content and style of an image as the normalized VGG-19 sees them.
+"""Errors of content and of style between images, from the features of the normalized VGG-19.
 
-Source: ProPIH (arXiv 2312.10264), specs/propih 4.1 and 4.2. All errors are per image.
+All errors are per image. Source: docs/papers/propih.md, "Losses".
 """
 
 from collections.abc import Sequence
