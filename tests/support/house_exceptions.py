@@ -15,7 +15,6 @@ NAMES: dict[str, list[str]] = {
         "tests/metrics/test_golden.py",
     ],
     "phnet": [
-        "jaxharm/compiler.py",
         "tests/metrics/test_golden.py",
     ],
     "pih": [
