@@ -254,8 +254,9 @@ class Objective(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-ModelT = TypeVar("ModelT", bound=ModelConfig)
-ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
+# Covariant, as a frozen config is only read: a run of one system is a run of some system.
+ModelT = TypeVar("ModelT", bound=ModelConfig, covariant=True)
+ObjectiveT = TypeVar("ObjectiveT", bound=Objective, covariant=True)
 DataclassT = TypeVar("DataclassT", bound=Objective)
 
 
@@ -293,7 +294,8 @@ class TrainConfig(Generic[ModelT, ObjectiveT]):
                 raise InputError(f"TrainConfig.{name}={value!r} is not a dataclass instance")
 
 
-Overlay = Callable[[TrainConfig], TrainConfig]
+RunConfig: TypeAlias = TrainConfig[ModelConfig, Objective]  # a run of some system
+Overlay: TypeAlias = Callable[[RunConfig], RunConfig]
 
 
 def to_json(config: Objective) -> dict[str, Any]:

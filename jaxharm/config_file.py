@@ -12,7 +12,7 @@ import types
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxharm.config import Overlay, TrainConfig
+from jaxharm.config import Overlay, RunConfig
 from jaxharm.errors import InputError
 from jaxharm.metrics import get_protocol
 from jaxharm.overrides import apply_overrides, suggest
@@ -28,7 +28,7 @@ _PUBLISHED = next(
 
 def load_config(
     name: str | Path, overlays: Sequence[str] = (), sets: Sequence[str] = ()
-) -> TrainConfig:
+) -> RunConfig:
     """Loads `get_config()` of a config file, then applies overlays and `key=value` settings.
 
     Args:
@@ -45,7 +45,7 @@ def load_config(
     module = import_file(path)
     if not hasattr(module, "get_config"):
         raise InputError(f"config file {path} defines no get_config(); see configs/README.md")
-    config: TrainConfig = module.get_config()
+    config: RunConfig = module.get_config()
     known = known_overlays(path)
     for overlay in overlays:
         if overlay not in known:

@@ -13,7 +13,7 @@ from flax import linen as nn
 from flax import struct
 
 from jaxharm.config import ModelConfig as ModelConfig
-from jaxharm.config import TrainConfig
+from jaxharm.config import RunConfig
 from jaxharm.schema import DEVICE_FIELDS, HOST_FIELDS, Batch, Pair
 
 Array = jax.Array
@@ -119,7 +119,7 @@ class System(Protocol):
         ...
 
     @property
-    def config(self) -> TrainConfig:
+    def config(self) -> RunConfig:
         """The run this system was made for."""
         ...
 
@@ -129,7 +129,7 @@ class System(Protocol):
         ...
 
     @classmethod
-    def from_config(cls, config: TrainConfig, *, total_steps: int) -> "System":
+    def from_config(cls, config: RunConfig, *, total_steps: int) -> "System":
         """Builds the system; `total_steps` is the length of the run, for schedules."""
         ...
 

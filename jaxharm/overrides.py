@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from jaxharm.config import DataclassT, Objective, TrainConfig
+from jaxharm.config import DataclassT, Objective, RunConfig, TrainConfig
 from jaxharm.errors import InputError
 from jaxharm.fields import field_types, type_words
 
@@ -37,13 +37,13 @@ def apply_overrides(config: DataclassT, sets: Sequence[str]) -> DataclassT:
     return _changed(config, settings, "")
 
 
-def describe(config: TrainConfig) -> str:
+def describe(config: RunConfig) -> str:
     """Every field of a run's config with type, default and help text, as `--help` prints it."""
     import tyro
 
     # The parameters are spelled out, as tyro cannot see the fields behind a type variable.
     parts = (type(config.model), type(config.objective))
-    cls = cast("type[TrainConfig]", types.GenericAlias(TrainConfig, parts))
+    cls = cast("type[RunConfig]", types.GenericAlias(TrainConfig, parts))
     options = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # flax and the systems are slow to import and only name types
     from flax import linen as nn
 
     from jaxharm.commands import Command, HarmonizeFlags, HelperNetwork
-    from jaxharm.config import ModelConfig, Objective, TrainConfig
+    from jaxharm.config import ModelConfig, Objective, RunConfig
     from jaxharm.interfaces import AnyRunner, System
     from jaxharm.weights.name_map import NameMap
 
@@ -129,7 +129,7 @@ def build_model(name: str, config: "ModelConfig") -> "nn.Module":
     return built
 
 
-def check_config(config: "TrainConfig") -> None:
+def check_config(config: "RunConfig") -> None:
     """Refuses a run whose parts do not belong together.
 
     Raises:
@@ -147,7 +147,7 @@ def check_config(config: "TrainConfig") -> None:
             )
 
 
-def make_system(config: "TrainConfig", *, total_steps: int) -> "System":
+def make_system(config: "RunConfig", *, total_steps: int) -> "System":
     """The system that `config.system` names, for a run of `total_steps` optimization steps.
 
     Raises:

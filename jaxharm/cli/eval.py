@@ -22,7 +22,7 @@ from jaxharm.cli.run_arguments import (
     join_processes,
 )
 from jaxharm.compiler import enable_compilation_cache
-from jaxharm.config import TrainConfig
+from jaxharm.config import RunConfig
 from jaxharm.evaluation.evaluate import evaluate
 from jaxharm.evaluation.gallery import Gallery
 from jaxharm.evaluation.images import ImageSaver
@@ -61,7 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(config: TrainConfig, arguments: argparse.Namespace) -> None:
+def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
     enable_compilation_cache()
     join_processes(arguments)
     protocol = get_protocol(config.eval.protocol)
@@ -99,7 +99,7 @@ def _evaluate(config: TrainConfig, arguments: argparse.Namespace) -> None:
         print(as_table(result, about))
 
 
-def _about(config: TrainConfig, weights: Path) -> dict[str, str]:
+def _about(config: RunConfig, weights: Path) -> dict[str, str]:
     """What the results are of, for their heads."""
     about = {"model": config.system, "weights": str(weights)}
     about["data"] = f"{config.eval.data} {config.eval.split}"

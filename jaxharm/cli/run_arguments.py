@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from jaxharm.config import TrainConfig
+from jaxharm.config import RunConfig
 from jaxharm.config_file import load_config
 from jaxharm.overrides import describe
 from jaxharm.training.parallel import initialize_distributed
@@ -42,7 +42,7 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--process-id", type=int, metavar="I")
 
 
-def config_of(arguments: argparse.Namespace) -> TrainConfig:
+def config_of(arguments: argparse.Namespace) -> RunConfig:
     """The config that the arguments name, with overlays and settings applied."""
     return load_config(arguments.config, arguments.overlay, arguments.set)
 

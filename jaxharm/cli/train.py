@@ -22,7 +22,7 @@ from jaxharm.cli.run_arguments import (
     join_processes,
 )
 from jaxharm.compiler import enable_compilation_cache, save_memory_on_cpu
-from jaxharm.config import TrainConfig
+from jaxharm.config import RunConfig
 from jaxharm.evaluation.evaluate import Evaluation, evaluate
 from jaxharm.evaluation.padding import padded_predict
 from jaxharm.metrics import get_protocol
@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _train(config: TrainConfig, arguments: argparse.Namespace) -> None:
+def _train(config: RunConfig, arguments: argparse.Namespace) -> None:
     save_memory_on_cpu()
     enable_compilation_cache()
     join_processes(arguments)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from jaxharm.config import TrainConfig
+from jaxharm.config import RunConfig
 from jaxharm.config_file import find_config, import_file, load_config
 from jaxharm.errors import InputError
 from jaxharm.evaluation.report import COLUMNS
@@ -285,7 +285,7 @@ def _with_needs(runs: Sequence[Run], chosen: set[str]) -> tuple[Run, ...]:
     return tuple(reversed(kept))
 
 
-def _recognizable(config: TrainConfig) -> dict[str, object]:
+def _recognizable(config: RunConfig) -> dict[str, object]:
     """Reduces a config to what decides a run's numbers, as plain JSON values."""
     # Not where the data lie or how many workers read them: another machine may go on with the study.
     data = dataclasses.replace(config.data, data_dir=None, num_workers=0, num_threads=0)

@@ -162,7 +162,8 @@ def fit(
             "method never won, or never lost, against the rest; use smoothing or more votes"
         )
     scores: np.ndarray = choix.ilsr_pairwise_dense(counts, tol=1e-10)
-    return scores - scores.mean()
+    centered: np.ndarray = scores - scores.mean()
+    return centered
 
 
 def _connected(wins: np.ndarray) -> bool:
