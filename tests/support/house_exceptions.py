@@ -18,11 +18,9 @@ NAMES: dict[str, list[str]] = {
         "tests/metrics/test_golden.py",
     ],
     "pih": [
-        "tests/test_config.py",
         "tests/training/test_adversarial.py",
     ],
     "propih": [
         "jaxharm/cli/train.py",
-        "tests/test_config.py",
     ],
 }
