@@ -83,6 +83,7 @@ def upstream_of(arrays, seed=5):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 @pytest.mark.parametrize("case", CASES)
 def test_values_and_gradients_are_those_of_float64(lowering, case):
@@ -104,6 +105,7 @@ def test_values_and_gradients_are_those_of_float64(lowering, case):
         )
 
 
+@pytest.mark.slow
 @parametrize_lowering
 @pytest.mark.parametrize("value", ["empty", "full", "one pixel"])
 def test_extreme_masks_equal_the_reference(lowering, value):
@@ -118,6 +120,7 @@ def test_extreme_masks_equal_the_reference(lowering, value):
         np.testing.assert_allclose(gradients[name], expected, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_bfloat16_is_read_and_written_and_summed_in_float32(lowering):
     arrays = {k: jnp.asarray(v, jnp.bfloat16) for k, v in draw((1, 24, 130), 8).items()}
@@ -135,6 +138,7 @@ def test_bfloat16_is_read_and_written_and_summed_in_float32(lowering):
         )
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_slope_on_knots_flat_ends_and_nan(lowering):
     curves = np.random.default_rng(3).random((1, 3, 32), np.float32)
@@ -154,6 +158,7 @@ def test_slope_on_knots_flat_ends_and_nan(lowering):
     assert np.isfinite(out[0, 0, :8]).all()
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_curve_gradient_of_a_flat_image_keeps_its_precision(lowering):
     arrays = {
@@ -164,6 +169,7 @@ def test_curve_gradient_of_a_flat_image_keeps_its_precision(lowering):
     np.testing.assert_allclose(gradients["curves"].sum((0, 2)), 0.1 * 256 * 256, rtol=1e-6)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_two_backward_runs_have_the_same_bits(lowering):
     arrays = draw((2, 70, 30), 8)

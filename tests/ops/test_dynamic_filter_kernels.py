@@ -91,6 +91,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @parametrize_runs
 def test_equals_the_loops_in_float64(run, case, monkeypatch):
@@ -115,6 +116,7 @@ def three_rows(plan_of):
     return plan
 
 
+@pytest.mark.slow
 @parametrize_runs
 def test_bfloat16_is_summed_in_float32(run):
     arrays = [jnp.asarray(a, jnp.bfloat16) for a in draw((1, 6, 7, 4), 4, 3)]
@@ -125,6 +127,7 @@ def test_bfloat16_is_summed_in_float32(run):
         np.testing.assert_allclose(np.asarray(value, np.float32), expected, rtol=2**-8, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["tpu", "cuda"])
 def test_two_backward_runs_have_the_same_bits(run):
     arrays = [np.float32(a) for a in draw((2, 9, 8, 4), 2, 3)]

@@ -78,11 +78,13 @@ def assert_equal(found, case):
     )
 
 
+@pytest.mark.slow
 @parametrize_cases
 def test_remat(case):
     assert_equal(jax.jit(value_and_gradients(case, wrap=jax.checkpoint))(CASES[case][1]), case)
 
 
+@pytest.mark.slow
 @parametrize_cases
 def test_vmap(case):
     arrays = jax.tree.map(lambda a: a[:, None], CASES[case][1])
@@ -90,6 +92,7 @@ def test_vmap(case):
     assert_equal(jax.tree.map(lambda a: a[:, 0], found), case)
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 @parametrize_cases
 def test_pmap(case):
@@ -115,6 +118,7 @@ def test_shard_map_moves_nothing_between_devices(case):
     assert "all-reduce" not in program.as_text()
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_parameters_that_devices_share_get_the_gradient_of_all():
     def gradient(arrays, params):
@@ -128,6 +132,7 @@ def test_parameters_that_devices_share_get_the_gradient_of_all():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("platform", CALLS)
 @parametrize_cases

@@ -33,6 +33,7 @@ def arrays_of(shape, kind, **options):
     return (content, style, mask, style_mask), upstream
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["64 channels", "odd sides", "channels in the lanes"])
 @parametrize_lowering
 def test_values_and_gradients_are_those_of_float64(lowering, shape):
@@ -46,6 +47,7 @@ def test_values_and_gradients_are_those_of_float64(lowering, shape):
         assert_close(found, want, 2e-4 if kind == "one pixel" else 1e-5)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_no_style_mask_is_one_of_ones(lowering):
     (*arguments, ones), upstream = arrays_of(SHAPES["64 channels"], "soft")
@@ -56,6 +58,7 @@ def test_no_style_mask_is_one_of_ones(lowering):
     assert_close((out, gradients[:3]), (want_out, want[:3]), 4e-6)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_a_large_offset_keeps_the_deviations(lowering):
     arguments, upstream = arrays_of(SHAPES["64 channels"], "hard", offset=1e3, spread=0.1)
@@ -84,6 +87,7 @@ def test_golden_values_and_gradients(lowering, golden, case):  # noqa: F811
         np.testing.assert_allclose(got, want, rtol=0, atol=limit, err_msg=name)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_two_runs_have_the_same_bits(lowering):
     case = arrays_of(SHAPES["64 channels"], "soft")

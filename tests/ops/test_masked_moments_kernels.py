@@ -47,6 +47,7 @@ def test_values_and_gradients_are_those_of_float64(lowering, shape):
         assert_close(*both(lowering, x, mask), 5e-4 if "one pixel" in (kind, shape) else 3e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hard", "soft"])
 @parametrize_lowering
 def test_a_large_offset_keeps_the_deviation(lowering, kind):
@@ -59,6 +60,7 @@ def test_a_large_offset_keeps_the_deviation(lowering, kind):
     assert_close(gradients, want, 2e-4)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_bfloat16_is_summed_in_float32(lowering):
     x, mask, _ = draw(SHAPES["64 channels"], offset=40)
@@ -70,6 +72,7 @@ def test_bfloat16_is_summed_in_float32(lowering):
     assert_close(tuple(g.astype(jnp.float32) for g in gradients), want[1], 2**-8)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_two_runs_have_the_same_bits(lowering):
     x, mask, _ = draw(SHAPES["64 channels"])

@@ -33,6 +33,7 @@ def run(grid, x, mask, params, upstream):
     return out, patch_kernels.backward(*arguments, interpret=True)
 
 
+@pytest.mark.slow
 @needs_interpretation
 @pytest.mark.parametrize(("shape", "grid"), [(SHAPES[0], 2), (SHAPES[1], 1)])
 def test_patch_norm_is_that_of_float64(shape, grid):
@@ -47,6 +48,7 @@ def test_patch_norm_is_that_of_float64(shape, grid):
         assert_same_bits(found, run(grid, x, mask, params, upstream))
 
 
+@pytest.mark.slow
 @needs_interpretation
 @pytest.mark.parametrize("shape", SHAPES)
 def test_masked_moments_are_those_of_float64(shape):
@@ -60,6 +62,7 @@ def test_masked_moments_are_those_of_float64(shape):
         assert_close((found[:2], gradients), want, 5e-4 if kind == "one pixel" else 3e-6)
 
 
+@pytest.mark.slow
 @needs_interpretation
 @pytest.mark.parametrize("shape", SHAPES)
 def test_masked_adain_is_that_of_float64(shape):
@@ -71,6 +74,7 @@ def test_masked_adain_is_that_of_float64(shape):
     assert_close((out, gradients), in_float64(region_cases.adain, arguments, upstream), 1e-5)
 
 
+@pytest.mark.slow
 @needs_interpretation
 def test_bfloat16_is_summed_in_float32():
     x, mask, _ = draw(SHAPES[0], offset=40)
@@ -110,6 +114,7 @@ def sharded(function, check):
     return jax.shard_map(function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["vmap", "remat", "shard_map", "checked shard_map"])
 def test_lowers_inside_programs(program):
     params, name = params_of(16, 1), "pallas_mosaic_gpu"

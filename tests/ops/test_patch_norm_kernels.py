@@ -53,6 +53,7 @@ def both(lowering, grid, x, mask, upstream):
     return run(lowering, grid, x, mask, params, upstream), want
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @parametrize_lowering
 def test_values_and_gradients_are_those_of_float64(lowering, case):
@@ -67,6 +68,7 @@ def test_values_and_gradients_are_those_of_float64(lowering, case):
         assert_close(*both(lowering, grid, x, mask, upstream), 5e-4 if hard else 5e-6)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_a_large_offset_keeps_the_deviations(lowering):
     shape, grid = CASES["64 channels"]
@@ -76,6 +78,7 @@ def test_a_large_offset_keeps_the_deviations(lowering):
     assert_close(gradients[:2], want[:2], 2e-3)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_blocks_that_end_inside_patches(lowering, monkeypatch):
     """Smaller blocks, so that a patch spans several and a block several patches."""
@@ -91,6 +94,7 @@ def test_blocks_that_end_inside_patches(lowering, monkeypatch):
     run.clear_cache()
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_bfloat16_is_summed_in_float32(lowering):
     shape, grid = CASES["64 channels"]
@@ -122,6 +126,7 @@ def test_golden_block_and_all_gradients(blocks, lowering, block):  # noqa: F811
             assert error <= (5e-3 if one_pixel else 1e-5) * norm + 1e-12, (case, name)
 
 
+@pytest.mark.slow
 @parametrize_lowering
 def test_two_runs_have_the_same_bits(lowering):
     shape, grid = CASES["64 channels"]

@@ -213,6 +213,7 @@ def test_reference_layout(reference):
     assert sum(state[name].size for name in trained) == layout["parameters"]
 
 
+@pytest.mark.slow
 def test_reference_net(folder, reference):
     _, _, variables = reference
     manifest = json.loads((folder / "manifest.json").read_text())["reference_net"]

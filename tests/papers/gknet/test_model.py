@@ -154,6 +154,7 @@ def test_every_option_trains(option):
             assert float(jnp.abs(grad).max()) > 0, name
 
 
+@pytest.mark.slow
 def test_no_switch_does_nothing():
     image, mask = example()
     variables = variables_of(TINY)
@@ -168,6 +169,7 @@ def test_no_switch_does_nothing():
         assert float(jnp.abs(other - plain).max()) > 1e-5, changes
 
 
+@pytest.mark.slow
 def test_the_start_does_not_depend_on_kernels_and_the_first_step_wakes_them():
     """Zero kernel heads: the LRE has no gradient at step 0, and has one after a step."""
     image, mask = example()
