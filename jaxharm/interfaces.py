@@ -1,7 +1,7 @@
 """The few words that rooms speak to each other: batches, outputs, training state, systems."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeAlias, TypeVar
@@ -171,6 +171,31 @@ class System(Protocol):
     def with_variables(self, state: TrainState, variables: dict[str, Params]) -> TrainState:
         """`state` with the deployed model's variables replaced; its average restarts there."""
         ...
+
+
+Transform: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+
+def same(value: np.ndarray) -> np.ndarray:
+    """The layout of biases, scales and statistics, which is the official one."""
+    return value
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One official tensor: its name, where it goes (collection, then path) and its new layout."""
+
+    torch_name: str
+    path: tuple[str, ...]  # ("params", "encoder1", "conv", "kernel"), ("batch_stats", ...)
+    transform: Transform = same
+
+
+@dataclass(frozen=True)
+class NameMap:
+    """All rules of a model, and the official tensors that are known and dropped on purpose."""
+
+    rules: Sequence[Rule]
+    dropped: Collection[str] = ()
 
 
 def to_float(images: Array) -> Array:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:  # flax and the systems are slow to import and only name types
 
     from jaxharm.commands import Command, HarmonizeFlags, HelperNetwork
     from jaxharm.config import ModelConfig, Objective, RunConfig
-    from jaxharm.interfaces import AnyRunner, System
-    from jaxharm.weights.name_map import NameMap
+    from jaxharm.interfaces import AnyRunner, NameMap, System
 
 
 @dataclass(frozen=True)

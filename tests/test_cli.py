@@ -15,7 +15,8 @@ from jaxharm import cli, registry
 from jaxharm.__main__ import main
 from jaxharm.config_file import load_config, published_configs
 from jaxharm.images import read_image, write_image
-from jaxharm.weights.name_map import NameMap, Rule, conv
+from jaxharm.interfaces import NameMap, Rule
+from jaxharm.weights.name_map import conv
 from jaxharm.weights.portable import load_weights, save_weights
 
 OTHER = next(name for name in registry.list_models() if name != "toy")

@@ -87,7 +87,7 @@ def train(
     check_writable(workdir)
     with _disk_full_explained(workdir), contextlib.ExitStack() as stack:
         preemption = stack.enter_context(Preemption())
-        checkpoints = stack.enter_context(Checkpoints(workdir, config, mesh))
+        checkpoints = stack.enter_context(Checkpoints(workdir, config, parallel.to_savers(mesh)))
         start = checkpoints.latest_step() or 0
         batches = Prefetcher(
             make_batches(start),

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +16,6 @@ from jaxharm.config import TrainConfig, to_json
 from jaxharm.errors import InputError
 from jaxharm.interfaces import System, TrainState
 from jaxharm.schema import HostBatch
-from jaxharm.training.parallel import make_mesh, on_mesh
 from jaxharm.weights.checkpoint_checks import (
     check_model,
     check_same_run,
@@ -41,11 +40,14 @@ class Checkpoints:
     from the data stream, and the best value so far.
     """
 
-    def __init__(self, workdir: Path, config: TrainConfig, mesh: Mesh):
-        self._workdir, self._config = workdir.resolve(), config
-        # One replica per process: given more, orbax compiles a slice of every array for each.
-        first = {device.process_index: device for device in reversed(list(mesh.devices.flat))}
-        self._mesh = make_mesh(list(first.values()))
+    def __init__(
+        self, workdir: Path, config: TrainConfig, to_savers: Callable[[TrainState], TrainState]
+    ):
+        """Opens the folders of the run `config` in `workdir`.
+
+        `to_savers` views a state as the arrays to save (`training.parallel.to_savers`).
+        """
+        self._workdir, self._config, self._to_savers = workdir.resolve(), config, to_savers
         self._last = _manager(self._workdir / LAST, config.checkpoint.keep)
         self._best = _manager(self._workdir / BEST, 1)
 
@@ -126,7 +128,7 @@ class Checkpoints:
             "best": dict(best) if best else None,
         }
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(on_mesh(state, self._mesh)),
+            state=ocp.args.StandardSave(self._to_savers(state)),
             record=ocp.args.JsonSave(record),
         )
         if jax.process_count() > 1:

@@ -1,7 +1,6 @@
 """Official parameter names -> ours: the rules a model gives and how they are applied."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,13 +9,7 @@ import numpy as np
 
 from jaxharm import registry
 from jaxharm.errors import InputError
-
-Transform = Callable[[np.ndarray], np.ndarray]
-
-
-def same(value: np.ndarray) -> np.ndarray:
-    """Biases, scales, statistics."""
-    return value
+from jaxharm.interfaces import Rule
 
 
 def conv(value: np.ndarray) -> np.ndarray:
@@ -27,23 +20,6 @@ def conv(value: np.ndarray) -> np.ndarray:
 def linear(value: np.ndarray) -> np.ndarray:
     """Dense (out,in) -> (in,out)."""
     return value.T
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One official tensor: its name, where it goes (collection, then path) and its new layout."""
-
-    torch_name: str
-    path: tuple[str, ...]  # ("params", "encoder1", "conv", "kernel"), ("batch_stats", ...)
-    transform: Transform = same
-
-
-@dataclass(frozen=True)
-class NameMap:
-    """All rules of a model, and the official tensors that are known and dropped on purpose."""
-
-    rules: Sequence[Rule]
-    dropped: Collection[str] = field(default_factory=tuple)
 
 
 def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: Any) -> dict[str, Any]:

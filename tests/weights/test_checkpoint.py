@@ -41,7 +41,7 @@ def test_state_saved_on_8_devices_is_restored_on_fewer(finished, count):
     workdir, config, state = finished
     mesh = parallel.make_mesh(jax.devices()[:count])
     target = parallel.abstract_state(system_of(config), toy_batch(0, 8), mesh)
-    with Checkpoints(workdir, config, mesh) as checkpoints:
+    with Checkpoints(workdir, config, parallel.to_savers(mesh)) as checkpoints:
         restored, record = checkpoints.restore(6, target)
     assert record["records"] == 6 * 8
     assert record["best"] == {"step": 4, "metric": "fmse", "value": 1.0}

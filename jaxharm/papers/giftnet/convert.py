@@ -3,9 +3,10 @@
 There is no official checkpoint: the names are those of docs/papers/giftnet.md, "Checkpoints".
 """
 
+from jaxharm.interfaces import NameMap, Rule
 from jaxharm.papers.giftnet.model import GiftNetConfig
 from jaxharm.papers.issam.convert import torch_names as backbone_names
-from jaxharm.weights.name_map import NameMap, Rule, conv, linear
+from jaxharm.weights.name_map import conv, linear
 
 _Path = tuple[str, ...]
 

@@ -8,11 +8,11 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from collections.abc import Callable
     from typing import Any
 
+    from jaxharm.interfaces import NameMap
     from jaxharm.papers.giftnet.model import GiftNet, GiftNetConfig
     from jaxharm.papers.giftnet.system import GiftNetObjective, GiftNetSystem
     from jaxharm.papers.giftnet.teacher import TeacherConfig, TeacherObjective, TeacherSystem
     from jaxharm.papers.issam.model import Issam
-    from jaxharm.weights.name_map import NameMap
 
 
 def _model() -> "type[GiftNet]":

@@ -5,8 +5,9 @@ There is no official checkpoint: the names are those of docs/papers/gknet.md, "C
 
 import numpy as np
 
+from jaxharm.interfaces import NameMap, Rule, Transform
 from jaxharm.papers.gknet.config import GKNetConfig
-from jaxharm.weights.name_map import NameMap, Rule, Transform, conv, linear
+from jaxharm.weights.name_map import conv, linear
 
 _Path = tuple[str, ...]
 

@@ -8,10 +8,10 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from collections.abc import Callable
     from typing import Any
 
+    from jaxharm.interfaces import NameMap
     from jaxharm.papers.gknet.config import GKNetConfig
     from jaxharm.papers.gknet.model import GKNet
     from jaxharm.papers.gknet.system import GKNetObjective, GKNetSystem
-    from jaxharm.weights.name_map import NameMap
 
 
 def _model() -> "type[GKNet]":

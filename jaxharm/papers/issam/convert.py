@@ -1,7 +1,8 @@
 """The official checkpoint layout of iSSAM. Source: docs/papers/issam.md, "Checkpoints"."""
 
+from jaxharm.interfaces import NameMap, Rule
 from jaxharm.papers.issam.unet import UNetConfig
-from jaxharm.weights.name_map import NameMap, Rule, conv, linear
+from jaxharm.weights.name_map import conv, linear
 
 _Path = tuple[str, ...]
 

@@ -8,9 +8,9 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from collections.abc import Callable
     from typing import Any
 
+    from jaxharm.interfaces import NameMap
     from jaxharm.papers.issam.model import Issam, IssamConfig
     from jaxharm.papers.issam.system import IssamObjective, IssamSystem
-    from jaxharm.weights.name_map import NameMap
 
 
 def _model() -> "type[Issam]":

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from jaxharm.interfaces import NameMap, Rule
 from jaxharm.papers.phnet.model import BATCH_NORM_STEPS, STEPS, PHNetConfig
-from jaxharm.weights.name_map import NameMap, Rule, conv, linear
+from jaxharm.weights.name_map import conv, linear
 
 _VECTORS = tuple(
     f"{region}_{part}" for region in ("fg", "patched_fg", "bg") for part in ("var", "bias")

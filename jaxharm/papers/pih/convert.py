@@ -3,11 +3,12 @@
 Source: docs/papers/pih.md, "Checkpoints".
 """
 
+from jaxharm.interfaces import NameMap, Rule
 from jaxharm.papers.pih.mobilenet import BLOCKS
 from jaxharm.papers.pih.model import PIHConfig
 from jaxharm.papers.pih.resnet import RESNET50
 from jaxharm.papers.pih.shading import DECODER, ENCODER
-from jaxharm.weights.name_map import NameMap, Rule, conv, linear
+from jaxharm.weights.name_map import conv, linear
 
 _Path = tuple[str, ...]
 # Shading-net layers that the official code creates and the released configurations never run.

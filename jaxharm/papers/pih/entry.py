@@ -9,11 +9,11 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from typing import Any
 
     from jaxharm.commands import Command
+    from jaxharm.interfaces import NameMap
     from jaxharm.papers.pih.commands import PIHFlags
     from jaxharm.papers.pih.model import PIH, PIHConfig
     from jaxharm.papers.pih.runner import PIHRunner
     from jaxharm.papers.pih.system import PIHObjective, PIHSystem
-    from jaxharm.weights.name_map import NameMap
 
 
 def _model() -> "type[PIH]":

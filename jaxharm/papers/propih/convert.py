@@ -11,9 +11,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_safetensors
 
 from jaxharm.errors import InputError
+from jaxharm.interfaces import NameMap, Rule
 from jaxharm.papers.propih.model import STAGES, ProPIHConfig
 from jaxharm.papers.propih.vgg import COLLECTION, PIECES
-from jaxharm.weights.name_map import NameMap, Rule, conv
+from jaxharm.weights.name_map import conv
 from jaxharm.weights.torch_file import read_torch_file
 
 _Path = tuple[str, ...]

@@ -8,11 +8,11 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from collections.abc import Callable
     from typing import Any
 
+    from jaxharm.interfaces import NameMap
     from jaxharm.papers.propih.commands import ProPIHFlags, Vgg19Command
     from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
     from jaxharm.papers.propih.runner import ProPIHRunner
     from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
-    from jaxharm.weights.name_map import NameMap
 
 
 def _model() -> "type[ProPIH]":

@@ -7,9 +7,10 @@ import numpy as np
 from support import golden_recipe
 from support.goldens import load_layout
 
+from jaxharm.interfaces import Rule
 from jaxharm.papers.propih.convert import torch_names
 from jaxharm.papers.propih.model import ProPIHConfig
-from jaxharm.weights.name_map import Rule, conv
+from jaxharm.weights.name_map import conv
 
 
 @functools.cache
