@@ -16,6 +16,8 @@ from data_pipelines.batching import Batches
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.reading import RecordSource as BuiltSource
 from data_pipelines.reading import open_source
+from data_pipelines.samples.existing import ExistingSamples
+from data_pipelines.samples.label_file import read_labels
 from data_pipelines.samples.options import DataOptions
 from data_pipelines.samples.painted import (
     OWN,
@@ -77,8 +79,14 @@ def train_batches_from(
 ) -> Batches:
     """As `train_batches`, for sources that are opened already: anything with len() and [index]."""
     rows = _process_rows(data.batch_size, start, process_index, process_count)
-    samples: TrainSamples | PaintedSamples
-    if paintings:
+    samples: TrainSamples | PaintedSamples | ExistingSamples
+    if data.labels and data.paintings.name != OWN:
+        raise DatasetValidationError(
+            f"data.labels={data.labels!r} names existing composites: set data.paintings.name={OWN}"
+        )
+    if data.paintings.name == OWN:
+        samples = ExistingSamples(sources, data, seed=seed, rows=rows)
+    elif paintings:
         samples = PaintedSamples(sources, paintings, data, seed=seed, rows=rows)
     else:
         samples = TrainSamples(sources, data, seed=seed, rows=rows, composites=composites)
@@ -177,8 +185,11 @@ def eval_batches_from(
 def steps_per_epoch(data: DataOptions) -> int:
     """Number of whole global batches in one pass over all data sets, at least 1.
 
-    If objects are pasted on paintings, the pass is over the paintings.
+    If objects are pasted on paintings, the pass is over the paintings; if only labeled composites
+    are used, over these.
     """
+    if data.labels:
+        return max(1, len(read_labels(data.labels, data.label_classes)) // data.batch_size)
     sources = open_paintings(data) or open_sources(data)
     return max(1, sum(len(source) for source in sources) // data.batch_size)
 
@@ -198,6 +209,8 @@ def open_composites(data: DataOptions) -> list[BuiltSource]:
 def open_paintings(data: DataOptions) -> list[BuiltSource | TextureSource]:
     """Opens the paintings that the objects of the run are pasted on, if it has any."""
     options = data.paintings
+    if options.name == OWN:  # the composites bring them along
+        return []
     return _open_paintings(
         options.name, data.data_dir, options.split, textures=options.textures, side=data.image_size
     )

@@ -101,7 +101,9 @@ class PaintingsConfig:
     Source: docs/data.md, "Paintings".
     """
 
-    name: str = ""  # built sets of paintings or photographs, joined by '+'; "textures": generated
+    # Built sets of paintings or photographs, joined by '+'; "textures": generated; "own": the data
+    # set holds existing composites with their paintings.
+    name: str = ""
     split: Name = "train_paintings"  # split of those sets
     fixed_pairing: bool = False  # a painting always gets the same photograph, as officially
     textures: Count = 2000  # how many images "textures" generates
@@ -128,6 +130,8 @@ class DataConfig:
     synthesis: SynthesisConfig = SynthesisConfig()  # composites made while training
     unpaired: UnpairedConfig = UnpairedConfig()  # a second stream without ground truth
     paintings: PaintingsConfig = PaintingsConfig()  # objects pasted on paintings
+    labels: str = (
+    label_classes: Natural = 0  # labels are 1 to this; 0: any number from 0 on
 
     def __post_init__(self) -> None:
         check_fields(self)

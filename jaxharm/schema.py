@@ -40,6 +40,7 @@ _ON_DEVICES = {
     "background": Field(np.uint8, _IMAGE, "the plate without the object, or a painting, 0..255"),
     "composite": Field(np.uint8, _IMAGE, "the image to harmonize, 0..255"),
     "index": Field(np.int32, (), "position of the sample in the run's stream of samples"),
+    "label": Field(np.int32, (), "what data.labels says of the composite"),
     "mask": Field(np.float32, _MASK, "foreground, 0..1, 1 = foreground"),
     "target": Field(np.uint8, _IMAGE, "the real image, 0..255"),
     "unpaired.background": Field(np.uint8, _IMAGE, "its plate, 0..255"),
@@ -94,6 +95,7 @@ class Batch(Generic[A]):
         background: u8[b,h,w,3], the plate or the painting.
         unpaired: a second composite per sample, without ground truth.
         index: i32[b].
+        label: i32[b], of the composites that a label file names.
         valid: f32[b]; host only, as all that follow.
         composite_id, subset: str[b], object arrays.
     """
@@ -104,6 +106,7 @@ class Batch(Generic[A]):
     background: A | None = None
     unpaired: Pair[A] | None = None
     index: A | None = None
+    label: A | None = None
     valid: HostArray | None = None
     composite_id: HostArray | None = None
     subset: HostArray | None = None

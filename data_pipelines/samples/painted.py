@@ -35,7 +35,7 @@ from data_pipelines.samples.stream import (
 from jaxharm.images.bit_depth import from_unit
 from jaxharm.images.resize import resize_image
 
-OWN = "own"  # value of eval.paintings: the records are composites with their own paintings
+OWN = "own"  # value of eval.paintings and data.paintings.name: the records are composites with their own paintings
 # The painting's record, a photograph u8[h,w,3], the mask of an object u8[h,w], and a name.
 Joined = tuple[Record, np.ndarray, np.ndarray, str]
 
@@ -95,7 +95,7 @@ class PaintedSamples:
         image, mask = _draw_object(photo, rng)
         geometry = draw_augmentation(mask, rng, data)
         size = (data.image_size, data.image_size)
-        arrays = _paste(image, mask, geometry, painting, size, data.image_resize, data.mask_resize)
+        arrays = paste(image, mask, geometry, painting, size, data.image_resize, data.mask_resize)
         return {**arrays, "index": sample_index(position)}
 
     def _photograph(self, position: int, which: int, index: int) -> Record:
@@ -148,7 +148,7 @@ class PaintedEvalSamples:
         size = (side, side) if side else (int(painting["height"]), int(painting["width"]))
         whole = Geometry((0, 0, *mask.shape))
         return {
-            **_paste(image, mask, whole, painting, size, *self._modes),
+            **paste(image, mask, whole, painting, size, *self._modes),
             "index": sample_index(position),
             "valid": np.float32(position < len(self._paintings)),
             "composite_id": name,
@@ -202,7 +202,7 @@ class ExistingEvalSamples(PaintedEvalSamples):
         return record, decode_image(record, key), decode_mask(record), record_id(record)
 
 
-def _paste(
+def paste(
     image: np.ndarray,
     mask: np.ndarray,
     geometry: Geometry,

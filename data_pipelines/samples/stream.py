@@ -1,6 +1,6 @@
 """The order of samples: which record is used at every position of a run's global stream."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,7 +70,7 @@ def sample_index(position: int) -> np.int32:
 
 
 def record_order(
-    sources: Sequence[RecordSource],
+    sources: Sequence[Sized],
     weights: Sequence[float] | None,
     seed: int,
     tag: int = ORDER_TAG,

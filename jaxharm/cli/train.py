@@ -27,7 +27,6 @@ from jaxharm.evaluation.evaluate import Evaluation, evaluate
 from jaxharm.evaluation.padding import padded_predict
 from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
-from jaxharm.papers.propih.exit_train import ExitHeadObjective, train_exit_head
 from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.training.loop import DivergedError, train
@@ -75,9 +74,6 @@ def _train(config: RunConfig, arguments: argparse.Namespace) -> None:
             return evaluate(padded_predict(predict, config.model), batches, protocol)
 
     open_eval().close()  # reports a missing data set before hours of training, not after
-    if isinstance(config.objective, ExitHeadObjective):  # a phase that sees a fixed set once
-        train_exit_head(config, arguments.workdir, open_eval)
-        return
     sets = describe_sources(config.data)
     steps = config.steps or max(1, round((config.epochs or 0) * steps_per_epoch(config.data)))
     train(

@@ -77,7 +77,9 @@ def check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) 
 def check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System) -> None:
     """Raises InputError if the checkpoint holds another model than the system's."""
     wanted = (system.name, to_json(system.config.model))
-    if (saved[0], _completed(system.name, saved[1])) != wanted:
+    # A phase of a model, such as the training of one part, has a registry name of its own.
+    names = {system.name, system.config.system}
+    if saved[0] not in names or _completed(system.name, saved[1]) != wanted[1]:
         raise InputError(
             f"{folder} holds a model {saved[0]!r} of {saved[1]}, the config asks for {wanted[0]!r} "
             f"of {wanted[1]}"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # for the types that the functions below return
 
     from jaxharm.interfaces import NameMap
     from jaxharm.papers.propih.commands import ProPIHFlags, Vgg19Command
+    from jaxharm.papers.propih.exit_system import ExitHeadObjective, ExitHeadSystem
     from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
     from jaxharm.papers.propih.runner import ProPIHRunner
     from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
@@ -37,6 +38,18 @@ def _system() -> "type[ProPIHSystem]":
     from jaxharm.papers.propih.system import ProPIHSystem
 
     return ProPIHSystem
+
+
+def _exit_objective() -> "type[ExitHeadObjective]":
+    from jaxharm.papers.propih.exit_system import ExitHeadObjective
+
+    return ExitHeadObjective
+
+
+def _exit_system() -> "type[ExitHeadSystem]":
+    from jaxharm.papers.propih.exit_system import ExitHeadSystem
+
+    return ExitHeadSystem
 
 
 def _torch_names() -> "Callable[[Any], NameMap]":
@@ -89,5 +102,20 @@ ENTRIES = (
         flags=_flags,
         exports={"Restyle": _restyle},
         helpers={"vgg19": _vgg19},
+    ),
+    Entry(
+        name="propih_exit",
+        model=_model,
+        config=_config,
+        objective=_exit_objective,
+        system=_exit_system,
+        preset={"exit_head": True},
+        parameters=33_153,
+        paper="the exit head of ProPIH, arXiv 2312.10264; the recipe is ours",
+        weights="none were released: train it with configs/propih/exit_head.py",
+        license="code Apache-2.0",
+        needs_background=True,
+        runner=_runner,
+        listed=False,
     ),
 )

@@ -1,82 +1,56 @@
-"""At which stage an image should leave: labels made by people, or from the results themselves.
+"""At which stage an image should stop, found from the results of all stages.
 
-Both are a csv file of the columns `id` and `stage` (1 to 4), one line per composite.
-Source: specs/propih 3.3 (our design).
+Source: docs/papers/propih.md, "Training" (our design).
 """
 
-import csv
-from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
+import jax.numpy as jnp
+from flax import struct
 
-import numpy as np
-
-from jaxharm.errors import InputError
-from jaxharm.papers.propih.model import STAGES
-
-_COLUMNS = ["id", "stage"]
-_RARE = 0.05  # share below which a stage has too few labels to be learned
+from jaxharm.interfaces import Array
+from jaxharm.losses.reduction import reduce_sum
 
 
-def automatic_labels(style: np.ndarray, content: np.ndarray, beta: float) -> np.ndarray:
+class ContentScale(struct.PyTreeNode):
+    """Running mean of the content error of the last stage, over all composites seen so far.
+
+    Attributes:
+        mean: f32[].
+        count: f32[], composites in it.
+    """
+
+    mean: Array
+    count: Array
+
+    @classmethod
+    def empty(cls) -> "ContentScale":
+        """The scale before the first composite."""
+        return cls(jnp.zeros(()), jnp.zeros(()))
+
+    def with_errors(self, errors: Array, axis_name: str | None) -> "ContentScale":
+        """The scale after further composites.
+
+        Args:
+            errors: f32[b], content errors of the last stage.
+            axis_name: mapped data axis, which is reduced here.
+        """
+        total, number = (
+            reduce_sum(x, axis_name) for x in (jnp.sum(errors), jnp.float32(len(errors)))
+        )
+        count = self.count + number
+        # Not a sum over the run: it would lose digits as it grows.
+        return ContentScale(self.mean + (total - number * self.mean) / count, count)
+
+
+def automatic_labels(style: Array, content: Array, beta: float) -> Array:
     """The stage with the smallest style error plus `beta` times its content error.
 
     Args:
-        style: f[4,n], the style error of every stage's result relative to the composite's: 1 =
+        style: f32[b,4], the style error of every stage's result relative to the composite's: 1 =
             untouched, 0 = perfect.
-        content: f[4,n], the content error relative to the mean one of stage 4.
+        content: f32[b,4], the content error relative to the mean one of stage 4.
         beta: weight of the content.
 
     Returns:
-        i[n], 1 to 4; the smaller stage of equal ones.
+        i32[b], 1 to 4; the smaller stage of equal ones.
     """
-    chosen: np.ndarray = 1 + np.argmin(style + beta * content, 0)
-    return chosen
-
-
-def read_labels(path: str | Path) -> dict[str, int]:
-    """Id of a composite -> stage.
-
-    Raises:
-        InputError: no such file, other columns, an id twice, or a stage outside of 1 to 4.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"label file {path} does not exist: give a csv file with the columns id,stage, or "
-            "objective.labels=automatic"
-        )
-    labels: dict[str, int] = {}
-    with path.open(newline="") as file:
-        rows = csv.reader(file)
-        if [cell.strip() for cell in next(rows, [])] != _COLUMNS:
-            raise InputError(f"{path} must begin with the line: {','.join(_COLUMNS)}")
-        for number, row in enumerate(rows, 2):
-            if not row:
-                continue
-            if len(row) != len(_COLUMNS) or row[1].strip() not in map(str, range(1, STAGES + 1)):
-                raise InputError(
-                    f"{path} line {number}: {','.join(row)} is not an id and a stage from 1 to "
-                    f"{STAGES}"
-                )
-            if row[0] in labels:
-                raise InputError(f"{path} line {number}: {row[0]} has a label already")
-            labels[row[0]] = int(row[1])
-    return labels
-
-
-def write_labels(path: Path, labels: Mapping[str, int]) -> None:
-    """Writes a label file."""
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([_COLUMNS, *labels.items()])
-
-
-def histogram(stages: np.ndarray) -> dict[int, int]:
-    """Stage -> how many labels it has."""
-    counts = Counter(np.asarray(stages).tolist())
-    return {stage: counts.get(stage, 0) for stage in range(1, STAGES + 1)}
-
-
-def rare_stages(counts: Mapping[int, int]) -> list[int]:
-    """Stages with less than 5 percent of the labels."""
-    return [stage for stage, count in counts.items() if count < _RARE * sum(counts.values())]
+    return 1 + jnp.argmin(style + beta * content, 1).astype(jnp.int32)

@@ -4,11 +4,16 @@ All errors are per image. Source: docs/papers/propih.md, "Losses".
 """
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
-from jaxharm.interfaces import Array
+from jaxharm.interfaces import Array, Output, Params
 from jaxharm.ops import masked_moments
+from jaxharm.papers.propih.model import STAGES, stage_mask
+from jaxharm.papers.propih.vgg import COLLECTION
 
 # Mean and standard deviation of a layer, f32[b,1,1,c] each.
 Moments = tuple[Array, Array]
@@ -63,3 +68,28 @@ def style_errors(
         for layer, mask, moments in zip(features, masks, target, strict=True)
     ]
     return jnp.stack(errors, 1)
+
+
+class Targets(NamedTuple):
+    """What the encoder's features of a result are compared with; none of it has a gradient."""
+
+    encoder: Params
+    masks: tuple[Array, ...]  # per layer
+    content: Array  # relu4_1 of the composite
+    style: tuple[Moments, ...]  # moments of the painting, per layer
+
+
+def targets_of(output: Output, mask: Array, encoder: Params) -> Targets:
+    """What results are compared with, from a training-mode output of the model."""
+    masks = tuple(stage_mask(mask, k) for k in range(1, STAGES + 1))
+    styles = style_moments(output.aux["style_features"])
+    content = output.aux["content_features"][-1]
+    return jax.lax.stop_gradient(Targets(encoder, masks, content, styles))
+
+
+def image_errors(module: nn.Module, image: Array, targets: Targets) -> tuple[Array, Array]:
+    """Content error f32[b] and style errors f32[b,4,2] of results f32[b,h,w,3]."""
+    variables = {"params": {}, COLLECTION: targets.encoder}
+    features: Any = module.apply(variables, image, method="encode")
+    styles = style_errors(features, targets.masks, targets.style)
+    return content_error(features[-1], targets.content), styles

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +41,8 @@ from jaxharm.papers.propih.discriminator import (
     object_cells,
 )
 from jaxharm.papers.propih.image_gradient import image_losses
-from jaxharm.papers.propih.model import STAGES, ProPIH, StageNumber, stage_mask
-from jaxharm.papers.propih.painterly import content_error, style_errors, style_moments
+from jaxharm.papers.propih.model import STAGES, ProPIH, StageNumber
+from jaxharm.papers.propih.painterly import Targets, image_errors, targets_of
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.schema import present
 from jaxharm.training.adversarial import AdversarialSystem, Discriminate, Loss
@@ -91,15 +91,6 @@ class ProPIHObjective:
 
     def __post_init__(self) -> None:
         check_fields(self)
-
-
-class Targets(NamedTuple):
-    """What the encoder's features of a result are compared with; none of it has a gradient."""
-
-    encoder: Params
-    masks: tuple[Array, ...]  # per layer
-    content: Array  # relu4_1 of the composite
-    style: tuple[Any, ...]  # moments of the painting, per layer
 
 
 # Shared: the frozen encoder that the losses look through.
@@ -199,7 +190,7 @@ class ProPIHSystem(AdversarialSystem[ProPIHObjective, EncoderExtras]):
             jnp.float32,
         )
         function = partial(_weighted_errors, self)
-        targets = self.targets(output, batch.mask, extras.shared)
+        targets = targets_of(output, batch.mask, extras.shared)
         values, parts = image_losses(function, images, layers, targets)
         total, terms = jnp.float32(0), {}
         for stage, value in zip(stages, values.reshape(len(stages), -1), strict=True):
@@ -209,20 +200,6 @@ class ProPIHSystem(AdversarialSystem[ProPIHObjective, EncoderExtras]):
         for index, name in enumerate(("content_loss", "style_loss")):
             terms[name] = reduce_ratio((jnp.sum(parts[:, index]), count), ctx.axis_name)
         return total, terms
-
-    def targets(self, output: Output, mask: Array, encoder: Params) -> Targets:
-        """What results are compared with, from a training-mode output of the model."""
-        masks = tuple(stage_mask(mask, k) for k in range(1, STAGES + 1))
-        styles = style_moments(output.aux["style_features"])
-        content = output.aux["content_features"][-1]
-        return jax.lax.stop_gradient(Targets(encoder, masks, content, styles))
-
-    def image_errors(self, image: Array, targets: Targets) -> tuple[Array, Array]:
-        """Content error f32[b] and style errors f32[b,4,2] of results f32[b,h,w,3]."""
-        module: Any = self.module()
-        features = module.apply({"params": {}, COLLECTION: targets.encoder}, image, method="encode")
-        styles = style_errors(features, targets.masks, targets.style)
-        return content_error(features[-1], targets.content), styles
 
     # The discriminator: see AdversarialSystem ----------------------------------------------
 
@@ -304,7 +281,7 @@ def _weighted_errors(
     `layers` f32[4] is 1 for the layers whose style counts.
     """
     objective = system.objective
-    content, style = system.image_errors(image, targets)
+    content, style = image_errors(system.module(), image, targets)
     parts = jnp.stack([jnp.sum(content), jnp.sum(style * layers[None, :, None])])
     weighted = objective.content_weight * parts[0] + objective.style_weight * parts[1]
     return weighted, parts

@@ -23,6 +23,7 @@ from jaxharm.config import TrainConfig
 from jaxharm.interfaces import Extras, Output
 from jaxharm.ops import masked_adain, masked_moments
 from jaxharm.papers.propih.model import STAGES, ProPIHConfig, stage_mask
+from jaxharm.papers.propih.painterly import image_errors, targets_of
 from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.schema import Batch
@@ -60,9 +61,9 @@ def forward_and_gradients(variables, batch):
         return total, (output.aux, terms)
 
     grads, (aux, terms) = jax.grad(objective, has_aux=True)(variables["params"])
-    targets = SYSTEM.targets(Output(batch.composite, aux), batch.mask, variables[COLLECTION])
+    targets = targets_of(Output(batch.composite, aux), batch.mask, variables[COLLECTION])
     errors = [
-        [SYSTEM.image_errors(aux[name][k], targets) for k in range(STAGES)]
+        [image_errors(SYSTEM.module(), aux[name][k], targets) for k in range(STAGES)]
         for name in ("coarse", "stages")
     ]
     content, style = ([[jnp.mean(e[i], 0) for e in row] for row in errors] for i in (0, 1))

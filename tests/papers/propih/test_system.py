@@ -16,6 +16,7 @@ from jaxharm.errors import InputError
 from jaxharm.interfaces import Extras
 from jaxharm.papers.propih.convert import load_encoder
 from jaxharm.papers.propih.discriminator import ProPIHDiscriminatorConfig, object_cells
+from jaxharm.papers.propih.painterly import image_errors, targets_of
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.registry import make_system
 from jaxharm.training.optim import make_schedule
@@ -64,8 +65,8 @@ def test_options_of_the_losses_change_what_they_name():
         output, _ = plain.forward(context(key=state.key), *networks, prepared)
         encoder = networks[1][COLLECTION]
         painting = prepared.background
-        perfect = plain.targets(output, jnp.ones_like(prepared.mask), encoder)
-        content, style = plain.image_errors(painting, perfect)
+        perfect = targets_of(output, jnp.ones_like(prepared.mask), encoder)
+        content, style = image_errors(plain.module(), painting, perfect)
         given = context(), output, prepared, Extras(None, encoder)
         found = {name: system.loss(*given) for name, system in systems.items()}
         return found, jnp.max(style), jnp.min(content)
