@@ -51,7 +51,7 @@ ALLOWED = {
     "convert": {"weights"},
     "cli": _WORDS
     | {"commands", "compiler", "config", "config_file", "convert", "evaluation"}
-    | {"images", "inference", "metrics", "ops", "overrides", "papers", "registry", "studies"}
+    | {"images", "inference", "metrics", "ops", "overrides", "registry", "studies"}
     | {"training", "weights"}
     | {"data_pipelines.build", "data_pipelines.export", "data_pipelines.loader"}
     | {"data_pipelines.making", "data_pipelines.reading", "data_pipelines.verify"},

@@ -18,7 +18,4 @@ NAMES: dict[str, list[str]] = {
     "pih": [
         "tests/training/test_adversarial.py",
     ],
-    "propih": [
-        "jaxharm/cli/train.py",
-    ],
 }

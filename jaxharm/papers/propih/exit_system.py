@@ -37,14 +37,14 @@ from jaxharm.interfaces import (
     TrainState,
     to_float,
 )
-from jaxharm.losses.reduction import reduce_ratio
+from jaxharm.losses.reduction import reduce_ratio, reduce_sum
 from jaxharm.papers.propih.exit_labels import ContentScale, automatic_labels
 from jaxharm.papers.propih.exit_measure import exit_logits, measure
 from jaxharm.papers.propih.hazard import decide, hazard_error
 from jaxharm.papers.propih.model import STAGES, ProPIH, ProPIHConfig, stage_macs
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.training.supervised import NETWORK, SupervisedSystem
-from jaxharm.training.updates import Network, copy, replace_networks, single
+from jaxharm.training.updates import Network, copy, replace_networks
 from jaxharm.weights.portable import load_variables
 
 _DEPLOYED = "propih"  # registry name of the model that leaves a run
@@ -208,11 +208,13 @@ class ExitHeadSystem(SupervisedSystem[ExitHeadObjective, Lessons]):
         learned = 1 - lesson.held_out
         errors = hazard_error(logits, lesson.stage)
         error, count = reduce_ratio((jnp.sum(errors * learned), jnp.sum(learned)), ctx.axis_name)
-        total = error / jnp.maximum(count, 1.0)  # where all are held out: 0
+        # Over all samples, held-out ones too: their number does not differ between micro-batches,
+        # so that the mean gradient is that of the large batch.
+        total = error / reduce_sum(jnp.float32(len(errors)), ctx.axis_name)
         sums = self._sums(logits, lesson)
         terms = {name: reduce_ratio(ratio, ctx.axis_name) for name, ratio in sums.items()}
         updated = {**collections, SCALE: extras.shared}
-        return total, (updated, {"loss": single(total), **terms})
+        return total, (updated, {"loss": (error, count), **terms})
 
     def _sums(self, logits: Array, lesson: Lesson) -> Metrics:
         """This device's metrics: labels, accuracy, and of held-out composites what is spent."""
