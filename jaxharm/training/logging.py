@@ -1,4 +1,4 @@
-"""What a run tells: console lines, metrics.jsonl, TensorBoard, run.json. Process 0 only."""
+"""Records of a run: console lines, metrics.jsonl, TensorBoard, run.json. Process 0 only."""
 
 import importlib.metadata
 import json

@@ -3,7 +3,7 @@
 The teacher (teacher.py) is a network of the training state beside the model. Its
 maps are made before the gradient is taken: nothing of it changes, and nothing of it is exported.
 
-Source: specs/giftnet 3 and 4. What the paper leaves open is a field of `RelationConfig`.
+Source: docs/papers/giftnet.md, "Losses" and "Training". What the paper leaves open is a field of `RelationConfig`.
 """
 
 import dataclasses
@@ -213,7 +213,7 @@ class GiftNetSystem(SupervisedSystem[GiftNetObjective, TeacherMaps]):
     ) -> tuple[Array, Array]:
         """The distillation loss as (sum over the images that count, their number).
 
-        Source: specs/giftnet 3.3.
+        Source: docs/papers/giftnet.md, "Losses".
         """
         rd, masks = self.objective.rd, self.level_masks(mask)
         levels = [

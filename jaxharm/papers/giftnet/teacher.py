@@ -3,7 +3,7 @@
 iSSAM's U-Net without image fusion sees the real photograph and returns it. With fusion, copying
 the input would be a perfect solution, and the features would learn nothing.
 
-Source: specs/giftnet 3.1. What the paper leaves open: the loss (`distance`), skip connections and
+Source: docs/papers/giftnet.md, "Training". What the paper leaves open: the loss (`distance`), skip connections and
 mask of the network (model.skips, model.use_mask).
 """
 

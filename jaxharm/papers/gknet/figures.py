@@ -1,6 +1,6 @@
 """What GKNet shows of itself: its kernels, where the LRE looks, what the fusion selects.
 
-Source: specs/gknet 11 (visualization hooks).
+Source: docs/papers/gknet.md, "Figure".
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Training of GKNet: a pixel loss on the foreground, nothing adversarial or perceptual.
 
-Source: specs/gknet 9. The foreground's mean squared error is the paper's; its normalization, and
+Source: docs/papers/gknet.md, "Losses". The foreground's mean squared error is the paper's; its normalization, and
 the alternatives here, are not known.
 """
 

@@ -1,4 +1,7 @@
-"""Training of iSSAM: the foreground-normalized squared error of specs/giftnet 1.3."""
+"""Training of iSSAM: the foreground-normalized squared error.
+
+Source: docs/papers/issam.md, "Losses".
+"""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """Training of PHNet: its loss, and the options that concern its batch statistics and biases.
 
-Source: specs/phnet 2 and 10. The losses see the network's raw image; the blended one is only
+Source: docs/papers/phnet.md, "Losses" and "Training". The losses see the network's raw image; the blended one is only
 evaluated. Unlike the released trainer, all means are over the global batch.
 """
 

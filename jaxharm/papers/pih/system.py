@@ -1,6 +1,6 @@
 """Training of PIH: on pairs alone, or in two streams with a discriminator.
 
-Source: specs/pih 4.2 and 5.
+Source: docs/papers/pih.md, "Losses" and "Training".
 """
 
 import dataclasses

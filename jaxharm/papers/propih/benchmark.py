@@ -89,7 +89,7 @@ def _images(count: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _losses(images: tuple[np.ndarray, ...], *, gradient: bool = False) -> Callable[[], object]:
-    """The generator's content and style losses of a batch, with their gradient if asked for."""
+    """The generator's content and style losses of a batch, with their gradient where wanted."""
     objective = ProPIHObjective(random_encoder=True, discriminator=None)
     config = TrainConfig("propih", ProPIHConfig(), objective, steps=1)
     system = ProPIHSystem.from_config(config, total_steps=1)

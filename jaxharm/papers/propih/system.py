@@ -1,6 +1,6 @@
 """Training of ProPIH: content and style of every stage, and a discriminator.
 
-Source: specs/propih 4. The encoder is frozen: it is a collection of the model, which no optimizer
+Source: docs/papers/propih.md, "Losses" and "Training". The encoder is frozen: it is a collection of the model, which no optimizer
 sees. The losses' eight passes through it take their gradients at once (objectives/image_gradient):
 nothing of a pass is kept or computed a second time, and the memory is that of one.
 
@@ -234,7 +234,10 @@ class ProPIHSystem(AdversarialSystem[ProPIHObjective, EncoderExtras]):
         composite, painting, *others = map(_value, errors.values())
         repeats = len(stages) if objective.gan_sum_before_mse else 1
         total = repeats * (composite + painting) + sum(others)
-        return total, (collections, {f"judged_{name}": ratio for name, ratio in errors.items()})
+        return total, (
+            collections,
+            {f"discriminator_{name}": ratio for name, ratio in errors.items()},
+        )
 
     def generator_loss(
         self,

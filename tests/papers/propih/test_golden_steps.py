@@ -130,9 +130,13 @@ def test_two_reference_steps(start):
         judged = golden[key + "loss_D_per_stage"]
         assert value["discriminator_loss"] == pytest.approx(judged.sum(), rel=losses)
         for k in (1, 2, 3, 4):
-            own = [value[f"judged_{name}"] for name in ("composite", "painting", f"result{k}")]
+            own = [
+                value[f"discriminator_{name}"] for name in ("composite", "painting", f"result{k}")
+            ]
             assert sum(own) == pytest.approx(judged[k - 1], rel=losses)
-        assert value["judged_painting"] == pytest.approx(golden[key + "loss_D_real"], rel=losses)
+        assert value["discriminator_painting"] == pytest.approx(
+            golden[key + "loss_D_real"], rel=losses
+        )
         slope, judge_slope = (5e-2, 1e-3) if number == 0 else (12e-2, 3e-2)
         total = golden[key + "G_grad_norm_total"]
         assert value["grad_norm"] == pytest.approx(total, rel=slope)
