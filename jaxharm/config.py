@@ -130,7 +130,8 @@ class DataConfig:
     synthesis: SynthesisConfig = SynthesisConfig()  # composites made while training
     unpaired: UnpairedConfig = UnpairedConfig()  # a second stream without ground truth
     paintings: PaintingsConfig = PaintingsConfig()  # objects pasted on paintings
-    labels: str = (
+    # A csv file id,LABEL of existing composites (paintings.name "own"): only these are used.
+    labels: str = ""
     label_classes: Natural = 0  # labels are 1 to this; 0: any number from 0 on
 
     def __post_init__(self) -> None:

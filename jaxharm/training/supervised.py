@@ -55,12 +55,12 @@ class SupervisedSystem(Generic[ObjectiveT, ExtrasT]):
     FROZEN: ClassVar[tuple[str, ...]] = ()
 
     name: str
-    config: TrainConfig
+    config: TrainConfig[Any, Any]
     optimizer: optax.GradientTransformation
     total_steps: int
 
     @classmethod
-    def from_config(cls, config: TrainConfig, *, total_steps: int) -> Self:
+    def from_config(cls, config: TrainConfig[Any, Any], *, total_steps: int) -> Self:
         """The system of `config`, for a run of `total_steps`."""
         return cls(
             name=config.system,
@@ -255,4 +255,5 @@ class SupervisedSystem(Generic[ObjectiveT, ExtrasT]):
 
 def _float_output(output: Any) -> Output:
     """Every array of `output` in float32, whatever the compute dtype."""
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), output)
+    found: Output = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), output)
+    return found

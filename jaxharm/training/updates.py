@@ -166,13 +166,15 @@ def split(variables: Params) -> tuple[dict[str, Any], Params]:
 
 def copy(variables: Params) -> Params:
     """The same variables in buffers of their own: a buffer cannot be donated twice."""
-    return jax.tree.map(jnp.copy, dict(variables))
+    copied: Params = jax.tree.map(jnp.copy, dict(variables))
+    return copied
 
 
 def average(old: Params, new: Params, step: Array, decay: float) -> Params:
     """Moving average whose decay rises from 0.1 to `decay`, so that the start is forgotten."""
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, old, new)
+    mixed: Params = jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, old, new)
+    return mixed
 
 
 def _micro_batches(value: Array, count: int) -> Array:
