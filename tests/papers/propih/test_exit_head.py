@@ -186,7 +186,7 @@ def test_predictions_and_figures_are_those_of_the_exported_model(finished):
         image = jax.jit(system.predict)(found, batch).image
         np.testing.assert_allclose(image, np.clip(expected, 0, 1), atol=1e-5)
     figures = jax.eval_shape(system.figures, state, batch)
-    assert [*figures][:4] == [f"stage {k}" for k in range(1, STAGES + 1)]
+    assert {f"stage {k}" for k in range(1, STAGES + 1)} < set(figures)
     extras = system.before_loss(system.context(state, None), state, batch)
     logits = exit_logits(variables["params"][HEAD], extras.per_sample.descriptors)
     np.testing.assert_allclose(out.aux["exit_logits"], logits, rtol=1e-3, atol=1e-4)
