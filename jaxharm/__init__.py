@@ -7,10 +7,16 @@ Units everywhere: images f32[b,h,w,3] in [0,1], sRGB-encoded; masks f32[b,h,w,1]
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxharm import papers as _papers  # noqa: F401 - registers every model, importing nothing heavy
 from jaxharm import registry as _registry
+
+if TYPE_CHECKING:  # for editors and type checkers, which do not look into `__getattr__`
+    from jaxharm.errors import InputError
+    from jaxharm.inference.harmonize import Harmonizer, harmonize
+    from jaxharm.interfaces import Output
+    from jaxharm.registry import create_model, list_models
 
 __version__ = "0.1.0"
 
