@@ -34,6 +34,8 @@ Implementation: TypeAlias = Literal[
     "reference", "pallas_tpu", "pallas_gpu", "pallas_mosaic_gpu", "pallas_interpret"
 ]
 
+Json: TypeAlias = dict[str, Any]  # a decoded JSON object
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -183,7 +185,7 @@ class EvalConfig:
         check_fields(self)
 
     @property
-    def loading(self) -> dict[str, Any]:
+    def loading(self) -> Json:
         """Keyword arguments of `data_pipelines.loader.eval_batches`, beside the protocol's."""
         names = ("split", "batch_size", "paintings", "paintings_split")
         return {name: getattr(self, name) for name in names}
@@ -303,9 +305,9 @@ RunConfig: TypeAlias = TrainConfig[ModelConfig, Objective]  # a run of some syst
 Overlay: TypeAlias = Callable[[RunConfig], RunConfig]
 
 
-def to_json(config: Objective) -> dict[str, Any]:
+def to_json(config: Objective) -> Json:
     """The resolved config as plain JSON values (tuples become lists)."""
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    values: Json = json.loads(json.dumps(dataclasses.asdict(config)))
     return values
 
 

@@ -59,8 +59,8 @@ class Entry:
     weights: str
     license: str
     torch_names: "Callable[[], Callable[[Any], NameMap]] | None" = None
-    preset: Mapping[str, Any] = field(default_factory=dict)
-    official: Mapping[str, Any] = field(default_factory=dict)
+    preset: Mapping[str, object] = field(default_factory=dict)
+    official: Mapping[str, object] = field(default_factory=dict)
     needs_background: bool = False
     runner: "Callable[[], type[AnyRunner]] | None" = None
     memory_mib: int = 0
@@ -99,7 +99,7 @@ def get(name: str) -> Entry:
     return _ENTRIES[name]
 
 
-def model_config(name: str, **overrides: Any) -> Any:
+def model_config(name: str, **overrides: object) -> Any:
     """The Config of `name` with `overrides`; InputError naming the valid fields if one is unknown."""
     entry = get(name)
     cls: Any = entry.config()
@@ -112,7 +112,7 @@ def model_config(name: str, **overrides: Any) -> Any:
     return cls(**{**entry.preset, **overrides})
 
 
-def create_model(name: str, **overrides: Any) -> "nn.Module":
+def create_model(name: str, **overrides: object) -> "nn.Module":
     """The Flax module of `name`, at inference settings (no device axis, float32).
 
     Raises:

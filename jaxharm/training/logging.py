@@ -9,14 +9,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxharm.config import TrainConfig, to_json
+from jaxharm.config import Json, TrainConfig, to_json
 from jaxharm.images.bit_depth import from_unit
+from jaxharm.interfaces import Metrics
 from jaxharm.schema import HostArray, HostBatch, present
 from jaxharm.training.tensorboard import EventFile
 
@@ -41,7 +41,7 @@ class Window:
         """Notes time the loop spent waiting for data."""
         self._waited += seconds
 
-    def add(self, metrics: Mapping[str, tuple[Any, Any]]) -> None:
+    def add(self, metrics: Metrics) -> None:
         """Adds one step's name -> (sum, count)."""
         self._steps += 1
         for name, (total, count) in metrics.items():
@@ -103,9 +103,7 @@ class RunLog:
         )
         self._write(step, "train", values)
 
-    def evaluation(
-        self, step: int, summary: Mapping[str, Mapping[str, Any]], *, best: bool
-    ) -> None:
+    def evaluation(self, step: int, summary: Mapping[str, Json], *, best: bool) -> None:
         """Reports an evaluation: subset -> metric -> value."""
         flat = {
             f"{subset}/{name}": float(value)
@@ -152,7 +150,7 @@ def write_run_record(
     config: TrainConfig,
     mesh: Mesh,
     start: int,
-    dataset: Mapping[str, Any] | None,
+    dataset: Json | None,
     argv: Sequence[str] | None = None,
 ) -> None:
     """Writes run.json; a resumed run keeps its first record and adds to "resumed".

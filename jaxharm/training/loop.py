@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import jax
 from jax.sharding import Mesh
 
-from jaxharm.config import TrainConfig
+from jaxharm.config import Json, TrainConfig
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Metrics, System, TrainState
 from jaxharm.schema import HostBatch, present
@@ -37,7 +37,7 @@ class Evaluation(Protocol):
     """What the loop reads of an evaluation: subset -> metric -> value, "All" among the subsets."""
 
     @property
-    def summary(self) -> Mapping[str, Mapping[str, Any]]:
+    def summary(self) -> Mapping[str, Json]:
         """The values."""
         ...
 
@@ -62,7 +62,7 @@ def train(
     make_batches: Callable[[int], Iterator[HostBatch]],
     evaluate: Callable[[parallel.Predict], Evaluation] | None = None,
     *,
-    dataset: Mapping[str, Any] | None = None,
+    dataset: Json | None = None,
 ) -> TrainState:
     """Trains to `system.total_steps`, resuming from `workdir` where it holds a checkpoint.
 
@@ -119,7 +119,7 @@ class _Run:
         checkpoints: Checkpoints,
         log: RunLog,
         evaluate: Callable[..., Evaluation] | None,
-        best: Mapping[str, Any] | None,
+        best: Json | None,
     ):
         self._config, self._system, self._workdir = config, system, workdir
         self._checkpoints, self._log, self._evaluate, self._best = checkpoints, log, evaluate, best
@@ -237,7 +237,7 @@ def _start(
     batch: HostBatch,
     mesh: Mesh,
     log: RunLog,
-) -> tuple[TrainState, Mapping[str, Any] | None]:
+) -> tuple[TrainState, Json | None]:
     """The state to go on from: own checkpoint, else `init_from`, else random; and the best so far."""
     log.message(
         f"{mesh.size} x {mesh.devices.flat[0].device_kind} in {jax.process_count()} processes, "

@@ -9,7 +9,7 @@ import functools
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,18 @@ AXIS = "data"
 Mode = Literal["shard_map", "pmap", "jit"]
 Step = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
 Predict = Callable[[HostBatch], Output]
+TreeT = TypeVar("TreeT")
+ResultT = TypeVar("ResultT")
+
+
+class SystemStep(Protocol):
+    """`System.step`, or a function that wraps it."""
+
+    def __call__(
+        self, state: TrainState, batch: DeviceBatch, *, axis_name: str | None
+    ) -> tuple[TrainState, Metrics]:
+        """One optimization step."""
+        ...
 
 
 def initialize_distributed(
@@ -73,7 +85,7 @@ def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
         )
 
 
-def launch(step: Callable[..., tuple[TrainState, Metrics]], mode: Mode, mesh: Mesh) -> Step:
+def launch(step: SystemStep, mode: Mode, mesh: Mesh) -> Step:
     """The compiled training step; its state argument is donated.
 
     Args:
@@ -142,7 +154,7 @@ def abstract_state(system: System, batch: HostBatch, mesh: Mesh) -> TrainState:
     )
 
 
-def on_mesh(tree: Any, mesh: Mesh) -> Any:
+def on_mesh(tree: TreeT, mesh: Mesh) -> TreeT:
     """Replicated arrays seen from another mesh that shares this process's devices; no copy.
 
     A multi-process pmap returns arrays that only span this process; checkpoints need them to
@@ -160,7 +172,8 @@ def on_mesh(tree: Any, mesh: Mesh) -> Any:
         parts = [by_device[device] for device in mesh.local_devices]
         return jax.make_array_from_single_device_arrays(leaf.shape, sharding, parts)
 
-    return jax.tree.map(view, tree)
+    viewed: TreeT = jax.tree.map(view, tree)
+    return viewed
 
 
 def to_savers(mesh: Mesh) -> Callable[[TrainState], TrainState]:
@@ -184,8 +197,7 @@ def make_predict(system: System, mesh: Mesh) -> Callable[[TrainState, HostBatch]
     run = _on_local_devices(lambda state, batch: system.predict(state, batch).image, mesh)
 
     def predict(state: TrainState, batch: HostBatch) -> Output:
-        host: Any = run(state, batch)
-        return Output(image=host)
+        return Output(image=run(state, batch))
 
     return predict
 
@@ -194,12 +206,13 @@ def make_figures(
     system: System, mesh: Mesh
 ) -> Callable[[TrainState, HostBatch], dict[str, HostArray]]:
     """`system.figures` in the manner of `make_predict`: name -> numpy array."""
-    return _on_local_devices(system.figures, mesh)
+    figures: Callable[[TrainState, HostBatch], Any] = _on_local_devices(system.figures, mesh)
+    return figures
 
 
 def _on_local_devices(
-    function: Callable[[TrainState, DeviceBatch], Any], mesh: Mesh
-) -> Callable[[TrainState, HostBatch], Any]:
+    function: Callable[[TrainState, DeviceBatch], ResultT], mesh: Mesh
+) -> Callable[[TrainState, HostBatch], ResultT]:
     """`function` of a state and a host batch of any length, over this process's devices."""
     local = make_mesh(list(mesh.local_devices))
     compiled = jax.jit(
@@ -208,7 +221,7 @@ def _on_local_devices(
         )
     )
 
-    def run(state: TrainState, batch: HostBatch) -> Any:
+    def run(state: TrainState, batch: HostBatch) -> ResultT:
         count = len(batch.composite)
         padding = -count % local.size
         padded = jax.tree.map(
@@ -216,27 +229,32 @@ def _on_local_devices(
             batch.for_devices(),
         )
         found = compiled(on_mesh(state, local), put_batch(padded, "shard_map", local))
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
+        result: ResultT = jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
+        return result
 
     return run
 
 
-def _fence_batch(step: Callable[..., Any]) -> Callable[..., Any]:
+def _fence_batch(step: SystemStep) -> SystemStep:
     """Keeps pmap's reshape of the batch out of the step's fused loops.
 
     They would round differently from those that shard_map compiles (seen with jax 0.12).
     """
 
     @functools.wraps(step)
-    def fenced(state: TrainState, batch: DeviceBatch, *, axis_name: str | None) -> Any:
+    def fenced(
+        state: TrainState, batch: DeviceBatch, *, axis_name: str | None
+    ) -> tuple[TrainState, Metrics]:
         return step(state, jax.lax.optimization_barrier(batch), axis_name=axis_name)
 
     return fenced
 
 
-def _keep_finite(step: Callable[..., tuple[TrainState, Metrics]]) -> Callable[..., Any]:
+def _keep_finite(step: SystemStep) -> SystemStep:
     @functools.wraps(step)
-    def kept(state: TrainState, batch: DeviceBatch, *, axis_name: str | None) -> Any:
+    def kept(
+        state: TrainState, batch: DeviceBatch, *, axis_name: str | None
+    ) -> tuple[TrainState, Metrics]:
         new_state, metrics = step(state, batch, axis_name=axis_name)
         finite = jnp.stack([jnp.isfinite(value) for value in jax.tree.leaves(metrics)]).all()
         state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new_state, state)

@@ -2,9 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxharm.config import TrainConfig, to_json
+from jaxharm.config import Json, TrainConfig, to_json
 from jaxharm.errors import InputError
-from jaxharm.interfaces import System, TrainState
+from jaxharm.interfaces import Params, System, TrainState
 from jaxharm.schema import HostBatch
 from jaxharm.weights.checkpoint_checks import (
     check_model,
@@ -56,7 +56,7 @@ class Checkpoints:
         self._quiet.enter_context(quiet_orbax())
         return self
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         with self._quiet:
             if error is None:
                 self.wait()
@@ -69,7 +69,7 @@ class Checkpoints:
         """The newest committed step of `last/`; None where there is none."""
         return self._last.latest_step()
 
-    def restore(self, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    def restore(self, step: int, target: TrainState) -> tuple[TrainState, Json]:
         """State and record of `last/<step>`, on the devices that `target` names.
 
         Raises:
@@ -90,11 +90,11 @@ class Checkpoints:
             ).state
         return state, record
 
-    def save(self, state: TrainState, step: int, best: Mapping[str, Any] | None) -> None:
+    def save(self, state: TrainState, step: int, best: Json | None) -> None:
         """Starts writing `last/<step>`; `best` is the {"step", "value"} of the best evaluation."""
         self._save(self._last, state, step, best)
 
-    def save_best(self, state: TrainState, step: int, best: Mapping[str, Any]) -> None:
+    def save_best(self, state: TrainState, step: int, best: Json) -> None:
         """Starts writing `best/<step>`, which replaces the earlier one once it is complete."""
         if step not in self._best.all_steps():  # a resumed run comes to the same step again
             self._save(self._best, state, step, best)
@@ -119,7 +119,7 @@ class Checkpoints:
         manager: ocp.CheckpointManager,
         state: TrainState,
         step: int,
-        best: Mapping[str, Any] | None,
+        best: Json | None,
     ) -> None:
         record = {
             "config": to_json(self._config),
@@ -248,7 +248,7 @@ def _options(keep: int | None, *, read_only: bool = False) -> ocp.CheckpointMana
     )
 
 
-def _read_networks(folder: Path) -> dict[str, Any]:
+def _read_networks(folder: Path) -> dict[str, Params]:
     """Parameters, collections and averages as numpy arrays; the optimizer is not read."""
     tree = {name: value for name, value in saved_tree(folder).items() if name in _NETWORKS}
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)

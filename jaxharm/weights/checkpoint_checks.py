@@ -12,9 +12,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from jaxharm import registry
-from jaxharm.config import to_json
+from jaxharm.config import Json, to_json
 from jaxharm.errors import InputError
-from jaxharm.interfaces import System
+from jaxharm.interfaces import Params, System, TrainState
 
 # What must not change within one run: another value would silently make it another experiment.
 _FIXED = ("system", "model", "seed", "data.name", "data.split", "data.weights", "data.batch_size")
@@ -53,7 +53,7 @@ def reading(folder: Path) -> Iterator[None]:
         sys.unraisablehook = hook
 
 
-def check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
+def check_same_run(folder: Path, saved: Json, config: Json) -> None:
     """Raises InputError if a setting that must not change within a run has changed."""
     saved = {**saved, "model": _completed(config["system"], saved["model"])}
     for key in _FIXED:
@@ -74,7 +74,7 @@ def check_same_run(folder: Path, saved: dict[str, Any], config: dict[str, Any]) 
             )
 
 
-def check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System) -> None:
+def check_model(folder: Path, saved: tuple[str, Json], system: System) -> None:
     """Raises InputError if the checkpoint holds another model than the system's."""
     wanted = (system.name, to_json(system.config.model))
     # A phase of a model, such as the training of one part, has a registry name of its own.
@@ -86,12 +86,12 @@ def check_model(folder: Path, saved: tuple[str, dict[str, Any]], system: System)
         )
 
 
-def _completed(name: str, saved: dict[str, Any]) -> dict[str, Any]:
+def _completed(name: str, saved: Json) -> Json:
     """The options of a saved model `name`; one that is younger than the checkpoint has its default."""
     return {**to_json(registry.get(name).config()()), **saved}
 
 
-def check_shapes(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_shapes(folder: Path, saved: dict[str, list[int]], wanted: dict[str, list[int]]) -> None:
     """Raises InputError, naming the arrays, unless the checkpoint has the run's shapes."""
     different = sorted(k for k in {**saved, **wanted} if saved.get(k) != wanted.get(k))
     if different:
@@ -102,7 +102,7 @@ def check_shapes(folder: Path, saved: dict[str, Any], wanted: dict[str, Any]) ->
         )
 
 
-def state_shapes(tree: Any) -> dict[str, list[int]]:
+def state_shapes(tree: TrainState | Params) -> dict[str, list[int]]:
     """Path of every leaf and its shape, the same for a state and for the metadata of a saved one."""
     shapes = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
@@ -113,6 +113,7 @@ def state_shapes(tree: Any) -> dict[str, list[int]]:
     return shapes
 
 
-def saved_tree(folder: Path) -> Any:
+def saved_tree(folder: Path) -> Params:
     """Tree of shapes and dtypes of a checkpoint's state."""
-    return ocp.StandardCheckpointer().metadata(folder / "state").item_metadata.tree
+    tree: Params = ocp.StandardCheckpointer().metadata(folder / "state").item_metadata.tree
+    return tree

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxharm import registry
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Rule
+from jaxharm.interfaces import Params, Rule
 
 
 def conv(value: np.ndarray) -> np.ndarray:
@@ -22,7 +22,7 @@ def linear(value: np.ndarray) -> np.ndarray:
     return value.T
 
 
-def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: Any) -> dict[str, Any]:
+def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: object) -> Params:
     """Converts an official state dict to the variables of `create_model(name, **overrides)`.
 
     Args:
@@ -84,7 +84,7 @@ def _shown(kind: str, names: Sequence[str]) -> str:
     return f"{len(names)} {kind} ({', '.join(names[:8])}{more})"
 
 
-def _shapes(name: str, overrides: Mapping[str, Any]) -> dict[tuple[str, ...], tuple[int, ...]]:
+def _shapes(name: str, overrides: Mapping[str, object]) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Path -> shape of every variable of the model."""
     model = registry.create_model(name, **overrides)
     side = model.config.default_size

@@ -15,8 +15,9 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from jaxharm import registry
-from jaxharm.config import from_json, to_json
+from jaxharm.config import Json, ModelConfig, from_json, to_json
 from jaxharm.errors import InputError
+from jaxharm.interfaces import Params
 
 WEIGHTS_FILE = "weights.safetensors"
 MANIFEST_FILE = "manifest.json"
@@ -27,10 +28,10 @@ _FORMAT = "jaxharm-weights-1"
 def save_weights(
     out_dir: str | Path,
     name: str,
-    config: Any,
-    variables: Mapping[str, Any],
-    extra: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    config: ModelConfig,
+    variables: Params,
+    extra: Json | None = None,
+) -> Json:
     """Writes `variables` of a model as a weights folder.
 
     Args:
@@ -67,7 +68,7 @@ def save_weights(
     return manifest
 
 
-def load_weights(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
+def load_weights(path: str | Path) -> tuple[str, ModelConfig, dict[str, Params]]:
     """Reads a weights folder.
 
     Returns:
@@ -100,7 +101,7 @@ def load_weights(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
     return name, config, variables
 
 
-def load_variables(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
+def load_variables(path: str | Path) -> tuple[str, ModelConfig, dict[str, Params]]:
     """Reads the weights of a weights folder, or those that a finished run left in its folder.
 
     Returns and raises as `load_weights`.
@@ -118,11 +119,11 @@ def load_variables(path: str | Path) -> tuple[str, Any, dict[str, Any]]:
     )
 
 
-def read_manifest(path: str | Path) -> dict[str, Any]:
+def read_manifest(path: str | Path) -> Json:
     """The manifest of a weights folder; InputError where it is missing or not of this format."""
     file = Path(path) / MANIFEST_FILE
     try:
-        manifest = json.loads(file.read_text())
+        manifest: Json = json.loads(file.read_text())
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from error
     except ValueError as error:
@@ -133,7 +134,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     return manifest
 
 
-def variable_shapes(name: str, config: Any) -> dict[str, tuple[int, ...]]:
+def variable_shapes(name: str, config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Maps "collection/path" to the shape of every variable of model `name` at `config`."""
     model = registry.build_model(name, config)
     side = config.min_size
@@ -146,7 +147,7 @@ def variable_shapes(name: str, config: Any) -> dict[str, tuple[int, ...]]:
 
 
 def check_variables(
-    variables: Mapping[str, Any], name: str, config: Any, *, source: str = "the set of variables"
+    variables: Params, name: str, config: ModelConfig, *, source: str = "the set of variables"
 ) -> None:
     """Raises InputError unless `variables` are exactly those of model `name` at `config`."""
     tensors, expected = _flatten(variables), variable_shapes(name, config)
@@ -165,12 +166,12 @@ def check_variables(
         raise InputError(f"{source} does not fit model {name!r}: {'; '.join(problems)}")
 
 
-def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+def _flatten(tree: Params) -> dict[str, np.ndarray]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {"/".join(str(part.key) for part in path): leaf for path, leaf in leaves}
 
 
-def _unflatten(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _unflatten(tensors: Mapping[str, np.ndarray]) -> dict[str, Params]:
     tree: dict[str, Any] = {}
     for key, value in tensors.items():
         *parents, leaf = key.split("/")

@@ -63,7 +63,7 @@ def describe_file(path: Path) -> dict[str, str]:
     return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
-def _is_state_dict(content: Any, tensor_type: type) -> bool:
+def _is_state_dict(content: object, tensor_type: type) -> bool:
     return (
         isinstance(content, dict)
         and len(content) > 0
@@ -76,7 +76,7 @@ def _array(tensor: Any, torch: Any) -> np.ndarray:
     return (tensor.to(torch.float32) if tensor.is_floating_point() else tensor).cpu().numpy()
 
 
-def _described(content: Any) -> str:
+def _described(content: object) -> str:
     if isinstance(content, dict):
         keys = ", ".join(map(str, list(content)[:5]))
         return f"a dict with the keys {keys or '(none)'}"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from jaxharm.errors import InputError
 from jaxharm.fields import check_fields
-from jaxharm.interfaces import Array, DeviceBatch, Metrics, NoExtras, Output, StepContext
+from jaxharm.interfaces import Array, DeviceBatch, Metrics, NoExtras, Output, Params, StepContext
 from jaxharm.losses.pixel import absolute_error, squared_error
 from jaxharm.losses.reduction import reduce_ratio
 from jaxharm.nn.imagenet import normalize
@@ -79,7 +79,7 @@ def teacher_config(
     return TeacherConfig(skips=skips, use_mask=use_mask, **shared)
 
 
-def load_teacher(path: str, wanted: TeacherConfig) -> dict[str, Any]:
+def load_teacher(path: str, wanted: TeacherConfig) -> dict[str, Params]:
     """The variables of a trained teacher.
 
     Args:
@@ -90,7 +90,7 @@ def load_teacher(path: str, wanted: TeacherConfig) -> dict[str, Any]:
         InputError: see `GiftNetSystem.with_pretrained`.
     """
     name, config, variables = load_variables(path)
-    if name != TEACHER:
+    if name != TEACHER or not isinstance(config, IssamConfig):
         raise InputError(
             f"{path} holds a model {name!r}, not a teacher; train one with "
             "configs/giftnet/teacher.py"

@@ -140,7 +140,7 @@ class ExitHeadSystem(SupervisedSystem[ExitHeadObjective, Lessons]):
                 "folder or weights folder of a trained ProPIH"
             )
         name, model, variables = load_variables(path)
-        if name != _DEPLOYED:
+        if name != _DEPLOYED or not isinstance(model, ProPIHConfig):
             raise InputError(f"{path} holds a model {name!r}, not ProPIH")
         self._check_generator(path, model)
         generator = {k: v for k, v in variables["params"].items() if k != HEAD}
