@@ -8,7 +8,7 @@ Command:
 Hardware: the paper's is not known; ours not yet run.
 Published (All): PSNR 39.53; 0.78 dB above the best other method, fMSE 11.5 % and MSE 6.7 % below it.
 The rest of its tables could not be found.
-Ours (reconstruction): not yet run. Above 38.19 (iSSAM) is the least sign of a sound implementation.
+Ours (reconstruction): not yet run. Above 38.19 dB (docs/papers/gknet.md) is the least sign of a sound implementation.
 """
 
 from jaxharm.config import (

@@ -12,7 +12,6 @@ from support.toy_system import toy_config
 
 from jaxharm.config import OptimConfig
 from jaxharm.interfaces import Output
-from jaxharm.papers.pih.spectral_norm import SpectralConv
 from jaxharm.schema import Batch
 from jaxharm.training.adversarial import DISCRIMINATOR, AdversarialSystem
 from jaxharm.training.supervised import NETWORK
@@ -40,7 +39,14 @@ class JudgeModule(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train):
-        return SpectralConv(1, 3, padding=1, name="conv")(images, train=train)
+        # State that every call in training changes from the weights, as a spectral norm does.
+        norm = self.variable("spectral", "norm", lambda: jnp.full((), 2.0))
+        conv = nn.Conv(1, (3, 3), name="conv")
+        logits = conv(images) / norm.value
+        if train and not self.is_initializing():
+            kernel = jax.lax.stop_gradient(conv.variables["params"]["kernel"])
+            norm.value = 0.5 * norm.value + jnp.mean(jnp.abs(kernel))
+        return logits
 
 
 class Duel(AdversarialSystem):

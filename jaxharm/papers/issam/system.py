@@ -31,7 +31,7 @@ class IssamObjective:
 
 @dataclass(frozen=True)
 class IssamSystem(SupervisedSystem[IssamObjective, NoExtras]):
-    """iSSAM (or GiftNet without distillation) under `IssamObjective`."""
+    """iSSAM under `IssamObjective`."""
 
     MODEL = Issam
 
