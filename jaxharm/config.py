@@ -99,13 +99,11 @@ class PaintingsConfig:
 
     Every sample is then an object's photograph, resized to the painting's square and pasted at the
     place it has in the photograph; `background` is the painting, and `target` the composite, as
-    there is no ground truth. An epoch is one pass over the paintings.
-    Source: docs/data.md, "Paintings".
+    there is no ground truth. An epoch is one pass over the paintings. With the name "own" the data
+    set holds ready-made composites with their paintings. Source: docs/data.md, "Paintings".
     """
 
-    # Built sets of paintings or photographs, joined by '+'; "textures": generated; "own": the data
-    # set holds existing composites with their paintings.
-    name: str = ""
+    name: str = ""  # built sets, joined by '+'; "textures": generated; "own": see above
     split: Name = "train_paintings"  # split of those sets
     fixed_pairing: bool = False  # a painting always gets the same photograph, as officially
     textures: Count = 2000  # how many images "textures" generates
@@ -132,8 +130,7 @@ class DataConfig:
     synthesis: SynthesisConfig = SynthesisConfig()  # composites made while training
     unpaired: UnpairedConfig = UnpairedConfig()  # a second stream without ground truth
     paintings: PaintingsConfig = PaintingsConfig()  # objects pasted on paintings
-    # A csv file id,LABEL of existing composites (paintings.name "own"): only these are used.
-    labels: str = ""
+    labels: str = ""  # csv file id,LABEL of ready-made composites (paintings.name "own")
     label_classes: Natural = 0  # labels are 1 to this; 0: any number from 0 on
 
     def __post_init__(self) -> None:

@@ -135,11 +135,9 @@ def check_config(config: "RunConfig") -> None:
         InputError: an unknown system, or a model or objective of another one.
     """
     entry = get(config.system)
-    others = {other.objective() for other in entries() if other.system() is not entry.system()}
     for part, cls in (("model", entry.config()), ("objective", entry.objective())):
         value = getattr(config, part)
-        # An objective that no entry has is that of a phase without a system of its own.
-        if type(value) is not cls and (part == "model" or type(value) in others):
+        if type(value) is not cls:
             raise InputError(
                 f"system={config.system!r} needs its {part} to be of type {cls.__name__}, and this config "
                 f"has a {type(value).__name__}: start from a config of that system"
