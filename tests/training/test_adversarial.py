@@ -40,12 +40,12 @@ class JudgeModule(nn.Module):
     @nn.compact
     def __call__(self, images, *, train):
         # State that every call in training changes from the weights, as a spectral norm does.
-        norm = self.variable("spectral", "norm", lambda: jnp.full((), 2.0))
+        norm = self.variable("spectral", "norm", lambda: jnp.full((), 8.0))
         conv = nn.Conv(1, (3, 3), name="conv")
         logits = conv(images) / norm.value
         if train and not self.is_initializing():
             kernel = jax.lax.stop_gradient(conv.variables["params"]["kernel"])
-            norm.value = 0.5 * norm.value + jnp.mean(jnp.abs(kernel))
+            norm.value = 0.5 * norm.value + 4 + jnp.mean(jnp.abs(kernel))
         return logits
 
 
