@@ -26,9 +26,14 @@ _TABLES = {
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replaces the markers `<!-- fields: MODEL -->`, `<!-- include: FILE -->` and `<!-- TABLE -->`."""
+    """Replaces the markers `<!-- fields: MODEL -->`, `<!-- objective: MODEL -->`, `<!-- include: FILE -->`
+    and `<!-- TABLE -->`.
+    """
     markdown = re.sub(
         r"<!-- fields: (\w+) -->", lambda m: reference.model_fields(m.group(1)), markdown
+    )
+    markdown = re.sub(
+        r"<!-- objective: (\w+) -->", lambda m: reference.objective_fields(m.group(1)), markdown
     )
     markdown = re.sub(r"<!-- include: (\S+) -->", lambda m: _included(m.group(1)), markdown)
     for name, table in _TABLES.items():

@@ -33,6 +33,11 @@ def model_fields(name: str) -> str:
     return "\n\n".join(parts)
 
 
+def objective_fields(name: str) -> str:
+    """The table of a registered model's Objective alone."""
+    return _titled("Losses", "objective", registry.get(name).objective())
+
+
 def all_model_fields() -> str:
     """One section per model that has options of its own."""
     names: dict[tuple[type, type], list[str]] = {}
