@@ -21,11 +21,14 @@ demo: $(VENV)/.installed
 	@cat demo/eval/table.md
 	@echo "gallery: demo/eval/gallery.html   harmonized picture: demo/harmonized/"
 
-# What a change needs: about 8 minutes on two cores when nothing has been compiled before.
-test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+# Compiling is most of the tests' time, and results do not depend on how well the code is optimized.
+QUICK = --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-# With the slow tests, those that repeat a guarantee for every system or kernel.
+# What a change needs: at most 8 minutes on two cores when nothing has been compiled before.
+test: $(VENV)/.installed
+	XLA_FLAGS="$(QUICK)" $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+
+# Everything, as users compile it, with the slow tests: those that repeat a guarantee for every system or kernel.
 test-all: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from support import toy_run
+from support.programs import xla_flags
 
 TOY_RUN = Path(toy_run.__file__)
 
@@ -21,10 +22,9 @@ def free_port():
 
 
 def start(workdir, *arguments, devices=1, **environment):
-    flags = f"--xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
         [sys.executable, str(TOY_RUN), str(workdir), *arguments],
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags, **environment},
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla_flags(devices), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import sets
+from support.programs import xla_flags
 from support.sets import batches, halfway, identity, images
 from support.toy_system import ToySystem, toy_config
 
@@ -103,7 +104,7 @@ def _two_processes(out, broken=""):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "XLA_FLAGS": xla_flags(1), "JAX_PLATFORMS": "cpu"}
     runs = [
         subprocess.Popen(
             [

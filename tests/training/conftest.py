@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.programs import xla_flags
 
 TOY_RUN = Path(__file__).resolve().parents[1] / "support" / "toy_run.py"
 
@@ -18,7 +19,7 @@ def toy_command():
         environment = {
             **os.environ,
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": xla_flags(devices),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         done = subprocess.run(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fixtures_data import write_tree
+from support.programs import xla_flags
 from support.toy_run import curve, saved
 
 import train
@@ -55,7 +56,7 @@ def start(command, workdir):
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "tests"),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": xla_flags(2),
     }
     return subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *command, "--workdir", str(workdir)],
