@@ -65,7 +65,8 @@ class StatisticsNet(nn.Module):
     def __call__(self, statistics: Array, *, train: bool) -> Array:
         """f32[b,n] -> f32[b,features]."""
         # Means, deviations and shares have different scales: batch norm brings them to one.
-        x = BatchNorm(self.axis_name, name="standardize")(statistics, train=train)
+        # The name is part of saved weights, so it keeps its first spelling.
+        x = BatchNorm(self.axis_name, name="standardise")(statistics, train=train)
         for layer in ("hidden1", "hidden2"):
             x = nn.hard_swish(nn.Dense(_WIDTH, name=layer)(x))
             x = Dropout(self.dropout, self.axis_name, name=f"{layer}_dropout")(x, train=train)
