@@ -106,6 +106,7 @@ def sharded(function, mesh, check):
     return jax.shard_map(function, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=check)
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 @parametrize_cases
 def test_shard_map_moves_nothing_between_devices(case):
