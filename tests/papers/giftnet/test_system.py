@@ -181,6 +181,7 @@ def test_the_teacher_is_loaded_and_never_changes():
     )
 
 
+@pytest.mark.slow
 def test_no_gradient_reaches_the_teacher():
     system, state = start()
     batch = tiny_batch(system.config)
@@ -206,6 +207,7 @@ def test_without_distillation_there_is_no_teacher():
     assert "rd_loss" not in metrics
 
 
+@pytest.mark.slow
 def test_a_joint_teacher_learns():
     config = tiny(joint=True)
     objective = dataclasses.replace(config.objective, teacher=None)
@@ -222,6 +224,7 @@ def test_a_joint_teacher_learns():
     assert {"rd_loss", "teacher_reconstruction_loss"} <= set(metrics)
 
 
+@pytest.mark.slow
 def test_the_teacher_sees_the_target_only():
     config = tiny_config("giftnet_teacher", batch_size=2)
     system = system_of(config)
@@ -240,6 +243,7 @@ def test_the_teacher_sees_the_target_only():
 # Options --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -280,6 +284,7 @@ def test_a_batch_without_any_foreground_has_no_distillation_loss():
     assert float(terms["rd_loss"][0]) == 0
 
 
+@pytest.mark.slow
 def test_a_foreground_that_vanishes_at_a_level_gives_a_finite_loss():
     system, state = start()
     output, batch = model_output()
