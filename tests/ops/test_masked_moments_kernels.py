@@ -38,6 +38,7 @@ def both(lowering, x, mask):
     return found, in_float64(region_cases.moments, (x, mask), upstream)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @parametrize_lowering
 def test_values_and_gradients_are_those_of_float64(lowering, shape):

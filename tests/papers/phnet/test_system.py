@@ -191,6 +191,7 @@ def single_step(system, state, batch):
     return jax.jit(functools.partial(system.step, axis_name=None))(state, batch)
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_devices_equal_one_with_global_batch_statistics_only(start, batch):
     system = make()
