@@ -69,6 +69,10 @@ def _check(ours, golden, key):
 _CASES = [("numpy", source, name) for source in _SOURCES for name in _NAMES]
 _CASES += [("jax", "default", name) for name in _NAMES]
 _CASES += [("jax", source, "dark_target") for source in _SOURCES if source != "default"]
+# Its structural similarity agrees to 1e-5 only with fused multiply-adds, which the quick compilation of
+# `make test` leaves out.
+_CASES.remove(("jax", "harmonytransformer", "dark_target"))
+_CASES.append(pytest.param("jax", "harmonytransformer", "dark_target", marks=pytest.mark.slow))
 
 
 @pytest.mark.golden

@@ -103,8 +103,12 @@ def test_discriminator_and_gradients_through_it(start):
     np.testing.assert_array_equal(cells, nhwc(golden["mask_patch"]))
     loss, maps, (norms, judge_norms) = static(state, batch)
     found = {"final1": maps[0], "final4": maps[3], "comp": maps[4], "style": maps[5]}
+    # Float32 and float64 of the reference differ by up to 8e-6 here, in D_final4: four times that is
+    # what another order of sums may give (2.02e-5 was seen on one processor).
+    apart = manifest(folder)["float32_vs_float64"]["train_step"]
     for name, got in found.items():
-        assert_close(got, nhwc(golden[f"D_{name}"]), 2e-5, name)
+        tolerance = max(2e-5, 4 * apart[f"D_{name}"])
+        assert_close(got, nhwc(golden[f"D_{name}"]), tolerance, name)
     assert_close(sum(maps[:4]), nhwc(golden["adv_D0_pred_sum"]), 2e-5)
     np.testing.assert_allclose(loss, golden["adv_D0_loss"], rtol=2e-5)
     assert_close(generator_leaves(norms, folder), golden["adv_D0_G_grad_norms"], 1e-2)
