@@ -21,10 +21,10 @@ demo: $(VENV)/.installed
 	@cat demo/eval/table.md
 	@echo "gallery: demo/eval/gallery.html   harmonized picture: demo/harmonized/"
 
-# Compiling is most of the tests' time, and results do not depend on how well the code is optimized.
+# Compiling is most of the time of these tests; one that depends on how code is optimized is marked slow.
 QUICK = --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-# What a change needs: at most 8 minutes on two cores when nothing has been compiled before.
+# What a change needs: 17 minutes on two idle cores when nothing has been compiled before.
 test: $(VENV)/.installed
 	XLA_FLAGS="$(QUICK)" $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
 
