@@ -93,12 +93,15 @@ def test_golden_gradients(golden_step):
     order = manifest["train_step_parameter_order"]
     assert set(order) == set(gradients)
     noise = [f"encoder.{i}.0.bias" for i in range(6)] + [f"decoder.{i}.0.bias" for i in range(3)]
+    rounding = manifest["float32_vs_float64"]["train/grad_norm_total"]["max_abs"]
     for name, want in zip(order, arrays["grad_norms"], strict=True):
         if name in noise:
             continue
         tolerance = 5e-2 if name.startswith("feature_extractor") else 1e-3
         got = float(np.linalg.norm(np.asarray(gradients[name]).ravel()))
-        assert got == pytest.approx(float(want), rel=tolerance), name
+        # Below the rounding of the whole gradient's norm a small one says nothing: a processor
+        # without AVX-512 moves that of two mixing weights by 1.8e-3 of itself, 2.9e-6 in all.
+        assert got == pytest.approx(float(want), rel=tolerance, abs=rounding), name
     total = float(optax.tree.norm(gradients))
     assert total == pytest.approx(float(arrays["grad_norm_total"]), rel=1e-3)
     # Full gradients of small tensors: direction, not only length.
