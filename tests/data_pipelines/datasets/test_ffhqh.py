@@ -3,29 +3,17 @@
 from pathlib import Path
 
 import pytest
-from support.fixtures_data import box_mask, random_image, write_image
+from support.ffhq import make, write_ffhq
 
 from data_pipelines.build import build
 from data_pipelines.building.findings import DatasetValidationError
-from data_pipelines.making import ffhqh as make_ffhqh
 from data_pipelines.reading import open_source
-
-IDS = ("00000", "00007", "60001", "63002")
 
 
 @pytest.fixture
 def manual_dir(tmp_path: Path) -> Path:
-    """FFHQ and masks of four photographs, two of them in folders of a thousand."""
-    images = tmp_path / "ffhq/images1024x1024"
-    for i, name in enumerate(IDS):
-        folder = images if i < 2 else images / f"{int(name) // 1000 * 1000:05d}"
-        write_image(folder / f"{name}.png", random_image(seed=i))
-        write_image(tmp_path / "matting" / f"{name}.png", box_mask())
-    return tmp_path
-
-
-def make(manual_dir: Path, out: str = "ffhqh", **options) -> dict[str, int]:
-    return make_ffhqh.make(manual_dir / "ffhq", manual_dir / "matting", manual_dir / out, **options)
+    """FFHQ and masks of four photographs."""
+    return write_ffhq(tmp_path)
 
 
 def test_made_sets_are_built_in_list_order(manual_dir):
