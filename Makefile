@@ -21,16 +21,20 @@ demo: $(VENV)/.installed
 	@cat demo/eval/table.md
 	@echo "gallery: demo/eval/gallery.html   harmonized picture: demo/harmonized/"
 
+# A file stays with one of the two processes: its tests share compiled programs and fixtures. The
+# processes take the files in the order of tests/conftest.py, the long ones first.
+PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
 # Compiling is most of the time of these tests; one that depends on how code is optimized is marked slow.
 QUICK = --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
 # What a change needs: 17 minutes on two idle cores when nothing has been compiled before.
 test: $(VENV)/.installed
-	XLA_FLAGS="$(QUICK)" $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+	XLA_FLAGS="$(QUICK)" $(PYTEST) -m "not slow"
 
 # Everything, as users compile it, with the slow tests: those that repeat a guarantee for every system or kernel.
 test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(PYTEST)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

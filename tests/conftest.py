@@ -39,21 +39,9 @@ def pytest_configure(config):
     config.shared_folder = shared_folder(os.environ, ROOT)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """Keeps together, for pytest-xdist, what shares compiled programs or a module's fixtures.
-
-    The groups that take long come first, so that the workers end at about the same time.
-    """
+def pytest_collection_modifyitems(items):
+    """The groups that take long come first, so that the workers end at about the same time."""
     items.sort(key=lambda item: item.path.relative_to(ROOT / "tests").parts[0] not in LONG)
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        system = getattr(item, "callspec", None) and item.callspec.params.get("name")
-        per_system = item.path.name in ("test_launchers.py", "test_every_system.py")
-        file = item.path.relative_to(ROOT / "tests")
-        group = f"{file}-{system}" if per_system else str(file)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="module", autouse=True)
