@@ -25,12 +25,9 @@ demo: $(VENV)/.installed
 # processes take the files in the order of tests/conftest.py, the long ones first.
 PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-# Compiling is most of the time of these tests; one that depends on how code is optimized is marked slow.
-QUICK = --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
-
-# What a change needs: 17 minutes on two idle cores when nothing has been compiled before.
+# What a change needs: 7 minutes on two idle cores when nothing has been compiled before.
 test: $(VENV)/.installed
-	XLA_FLAGS="$(QUICK)" $(PYTEST) -m "not slow"
+	$(PYTEST) --quick
 
 # Everything, as users compile it, with the slow tests: those that repeat a guarantee for every system or kernel.
 test-all: $(VENV)/.installed

@@ -1,5 +1,6 @@
 """Test settings that must stand before jax is imported, and where the shared material lies."""
 
+import importlib.metadata
 import os
 import sys
 import tempfile
@@ -34,9 +35,33 @@ LONG = ("training", "distributed", "papers", "ops", "inference")
 pytest_plugins = ["support.fixtures_data"]
 
 
+def pytest_addoption(parser):
+    """The option of `make test`."""
+    help = "leave out what is marked slow, and compile fast: nearly all of the time is compiling"
+    parser.addoption("--quick", action="store_true", help=help)
+
+
 def pytest_configure(config):
     """Where the shared goldens lie; a mistyped setting ends the run before any test."""
     config.shared_folder = shared_folder(os.environ, ROOT)
+    if config.option.quick:
+        config.option.markexpr = config.option.markexpr or "not slow"
+        os.environ["XLA_FLAGS"] += "".join(f" {flag}" for flag in compile_fast_flags())
+
+
+def compile_fast_flags() -> list[str]:
+    """Settings of XLA for the CPU under which a test that needs optimized code is marked slow."""
+    flags = [
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        # One piece of code instead of one per thread: two test processes fill two cores.
+        "--xla_cpu_parallel_codegen_split_count=1",
+    ]
+    version = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
+    if version < (0, 12):  # gone there, and XLA ends the process at a flag that it does not know
+        # The older way to write fused loops: a third of the time.
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    return flags
 
 
 def pytest_collection_modifyitems(items):

@@ -144,6 +144,7 @@ def test_a_broken_prediction_on_one_process_stops_both(tmp_path):
         assert "'image6' holds NaN" in told
 
 
+@pytest.mark.slow
 @pytest.mark.golden
 def test_identity_on_the_validation_photographs(shared):
     root = shared / "data" / "minibsds"

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from support.inference_cases import example, harmonizer, tiny
+from support.tiers import first_is_quick
 
 import jaxharm
 from jaxharm import registry
@@ -30,7 +31,7 @@ def apply(model, variables, composite, mask, background):
     return model.apply(variables, composite, mask, background=background, train=False)
 
 
-@pytest.mark.parametrize("shape", [(101, 67), (131, 111), (300, 140)])
+@pytest.mark.parametrize("shape", first_is_quick([(101, 67), (131, 111), (300, 140)]))
 @pytest.mark.parametrize("name", NAMES)
 def test_any_size_in_the_same_size_out(name, shape):
     composite, mask, background = example(name, *shape)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.goldens import load_golden
 from support.lowering import count_kernels, lower
+from support.tiers import first_is_quick
 
 from jaxharm.errors import InputError
 from jaxharm.ops import dynamic_filter
@@ -68,7 +69,7 @@ def draw(shape, groups, side, seed=0):
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("case", GOLDEN)
+@pytest.mark.parametrize("case", first_is_quick(GOLDEN))
 @parametrize_runs
 def test_golden_values_and_gradients(run, case):
     golden = load_golden("dynamic_filter")

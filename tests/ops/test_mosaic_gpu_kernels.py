@@ -84,6 +84,7 @@ def test_bfloat16_is_summed_in_float32():
     assert_close(found[:2], tuple(map(np.asarray, region_cases.moments(*wide))), 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("shape", [(16, 256, 256, 64), (16, 128, 128, 128)])
 def test_all_kernels_lower(shape, dtype):

@@ -11,6 +11,7 @@ from ops.test_patch_norm import CASES as GOLDEN_CASES
 from support import region_cases
 from support.lowering import count_kernels, lower
 from support.region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
+from support.tiers import first_is_quick
 
 from jaxharm.ops import patch_norm
 from jaxharm.ops.patch_norm import pallas_tpu, pallas_triton
@@ -106,7 +107,7 @@ def test_bfloat16_is_summed_in_float32(lowering):
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", first_is_quick(BLOCKS))
 @parametrize_lowering
 def test_golden_block_and_all_gradients(blocks, lowering, block):  # noqa: F811
     channels, grid = BLOCKS[block]
@@ -135,7 +136,7 @@ def test_two_runs_have_the_same_bits(lowering):
     assert_same_bits(*(run(lowering, grid, x, mask, params, upstream) for _ in range(2)))
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", first_is_quick([jnp.float32, jnp.bfloat16]))
 @pytest.mark.parametrize(
     ("shape", "grid"),
     [

@@ -166,6 +166,7 @@ def test_golden_distillation(shared):
 # The teacher ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_teacher_is_loaded_and_never_changes():
     system, state = start()
     batch = tiny_batch(system.config)
@@ -274,6 +275,7 @@ def test_every_option_changes_the_loss(changes):
     assert changed != pytest.approx(loss({}), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_batch_without_any_foreground_has_no_distillation_loss():
     system, state = start()
     output, batch = model_output()
@@ -299,6 +301,7 @@ def test_a_foreground_that_vanishes_at_a_level_gives_a_finite_loss():
 # Explanation ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_figures_have_the_size_of_the_batch():
     system, state = start()
     batch = tiny_batch(system.config)

@@ -87,6 +87,7 @@ def test_figures_show_kernels_attention_and_fusion():
     assert (np.asarray(batch.mask)[point]).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_the_point_can_be_chosen():
     system, state, batch = start()
     at = functools.partial(explain, system.module(), system.config.model, point=(0.99, 0.0))

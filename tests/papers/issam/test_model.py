@@ -223,6 +223,7 @@ def test_each_option_has_its_effect():
     assert {"encoder0", "encoder1", "encoder2"} <= set(normalized[0]) - set(normalized[1])
 
 
+@pytest.mark.slow
 def test_the_blur_can_start_as_noise():
     image, mask = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 1))
     tiny = IssamConfig.tiny()

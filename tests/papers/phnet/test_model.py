@@ -229,6 +229,7 @@ def test_initial_weights_can_be_set():
     np.testing.assert_allclose(norm["fg_var"], 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value"), [("pn_eps", 0.1), ("pfe_eps", 0.1), ("pfe_background_divisor", 1.0)]
 )

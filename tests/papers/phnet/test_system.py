@@ -220,6 +220,7 @@ def test_two_devices_equal_one_with_global_batch_statistics_only(start, batch):
     assert float(jnp.abs(var - whole["var"]).max()) > 1e-6  # but not the variance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [True, False])
 def test_idle_biases_can_be_frozen(start, frozen):
     lion = OptimConfig(name="lion", lr=1e-3, b1=0.9, b2=0.99)
@@ -279,6 +280,7 @@ def test_a_small_foreground_counts_as_the_least_area(images):
     assert float(totals[0]) == pytest.approx(100 * float(totals[1]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_color_term_starts_late(images, start, batch):
     output, prepared = images
     system = make(PHNetObjective(color=1.0, color_start=0.5))

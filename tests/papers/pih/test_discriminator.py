@@ -88,6 +88,7 @@ def tiny():
     return run, variables, image
 
 
+@pytest.mark.slow
 def test_gradient_reaches_every_parameter_and_the_image(tiny):
     run, variables, image = tiny
 

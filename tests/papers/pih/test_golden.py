@@ -128,6 +128,7 @@ def test_layers(shared, kind):
         np.testing.assert_allclose(value, expected, **tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 def test_training_mode(shared):
     """Batch statistics, running statistics and the L1 loss of the low-resolution network."""
     folder = shared / "golden/pih"

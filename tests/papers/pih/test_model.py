@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.goldens import load_layout
+from support.tiers import first_is_quick
 
 from jaxharm import convert, registry
 from jaxharm.errors import InputError
@@ -188,7 +189,7 @@ def test_predict_size_renders_at_full_size():
     )
 
 
-@pytest.mark.parametrize("light", [False, True])
+@pytest.mark.parametrize("light", first_is_quick([True, False]))
 def test_gradient_reaches_every_parameter(light):
     composite, mask, background = inputs(4)
 

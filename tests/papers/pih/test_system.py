@@ -80,6 +80,7 @@ def test_losses_equal_their_definitions(name):
     np.testing.assert_allclose(numerator / count, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_ten_steps_learn_to_brighten():
     """The foreground is 40 % too dark in every image: curves can undo that."""
     trained = system(reconstruction="fnmse")

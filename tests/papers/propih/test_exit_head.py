@@ -103,6 +103,7 @@ def finished(generator, tmp_path_factory):
     return config, workdir, run(config, workdir)
 
 
+@pytest.mark.slow
 def test_only_the_head_learns_and_the_whole_model_leaves(generator, finished):
     config, workdir, state = finished
     name, model, variables = load_variables(workdir)
@@ -124,6 +125,7 @@ def test_only_the_head_learns_and_the_whole_model_leaves(generator, finished):
     assert float(state.collections[NETWORK][SCALE].count) == 4 * SIZE
 
 
+@pytest.mark.slow
 def test_the_log_tells_labels_accuracy_and_what_is_saved(finished):
     rows = [row for row in curve(finished[1]) if row["kind"] == "train"]
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
@@ -135,6 +137,7 @@ def test_the_log_tells_labels_accuracy_and_what_is_saved(finished):
         assert {"loss", "accuracy", "held_out_accuracy", "held_out_style_of_last"} <= set(row)
 
 
+@pytest.mark.slow
 def test_interrupted_run_ends_bit_identical(finished, tmp_path, capsys):
     config, workdir, _ = finished
     with pytest.raises(Interrupted):
@@ -146,6 +149,7 @@ def test_interrupted_run_ends_bit_identical(finished, tmp_path, capsys):
     assert curve(workdir) == curve(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_launchers_are_bit_identical_and_micro_batches_agree(generator):
     mesh = parallel.make_mesh()
@@ -172,6 +176,7 @@ def test_launchers_are_bit_identical_and_micro_batches_agree(generator):
     assert whole[1][NETWORK][SCALE].count == parts[1][NETWORK][SCALE].count == 2 * SIZE
 
 
+@pytest.mark.slow
 def test_predictions_and_figures_are_those_of_the_exported_model(finished):
     config, workdir, state = finished
     system = make_system(config, total_steps=4)
@@ -221,6 +226,7 @@ def test_a_share_is_held_out_by_what_it_shows():
     np.testing.assert_array_equal(_held_out(mirrored, 0.1), held[:50])
 
 
+@pytest.mark.slow
 def test_labels_of_people_take_the_place_of_automatic_ones(generator):
     config = run_config(generator, objective={"beta": 0.0})
     system = make_system(config, total_steps=4)
@@ -258,6 +264,7 @@ def test_it_is_no_model_of_its_own():
     assert "propih_exit" not in registry.list_models()
 
 
+@pytest.mark.slow
 def test_train_and_eval_commands_on_labels_of_people(generator, painted_set, tmp_path):
     """People's composites as a set, a label file, the ordinary commands."""
     labels = tmp_path / "labels.csv"

@@ -71,6 +71,7 @@ def test_the_result_of_a_stage_needs_no_later_one(variables):
         MODEL.apply(variables, *arrays, number=5, method="until_stage")
 
 
+@pytest.mark.slow
 def test_later_parameters_do_not_touch_an_earlier_stage(variables):
     arrays = images()
 

@@ -45,6 +45,7 @@ def first_state():
     return jax.jit(system.init)(jax.random.key(0), tiny_batch(config()))
 
 
+@pytest.mark.slow
 def test_options_of_the_losses_change_what_they_name():
     runs = {
         "plain": config(),
@@ -122,6 +123,7 @@ def test_the_discriminator_statistics_can_be_those_of_a_device():
         assert system.discriminator("data").axis_name == axis
 
 
+@pytest.mark.slow
 def test_the_adversarial_term_is_weighted():
     state, batch = first_state(), tiny_batch(config())
 
