@@ -1,15 +1,28 @@
 """Overlays that fit every config; a paper's own ones are in `<model>/ablations.py`."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 from jaxharm.config import Overlay, TrainConfig
 
 
+def _shrunk(part: Any) -> Any:
+    """A part of a config with every network in it, such as a discriminator, at its smallest."""
+    if hasattr(part, "shrunk"):
+        return part.shrunk()
+    inner = {field.name: getattr(part, field.name) for field in fields(part)}
+    return replace(part, **{name: _shrunk(v) for name, v in inner.items() if is_dataclass(v)})
+
+
 def smoke(config: TrainConfig) -> TrainConfig:
-    """Ten steps of a tiny model on 64x64 images: does the machine run it at all?"""
+    """Ten steps with the smallest networks on 64x64 images: does the machine run it at all?
+
+    Every choice of the config and of other overlays stays; give this one last.
+    """
     return replace(
         config,
-        model=type(config.model).tiny(),
+        model=_shrunk(config.model),
+        objective=_shrunk(config.objective),
         steps=10,
         epochs=None,
         data=replace(config.data, image_size=64, batch_size=8, num_workers=0),

@@ -248,7 +248,14 @@ class ModelConfig(Protocol):
 
     @classmethod
     def tiny(cls) -> Self:
-        """The same network with the smallest sizes: for tests and for trying a machine."""
+        """The default network at the smallest sizes: for tests."""
+        ...
+
+    def shrunk(self) -> Self:
+        """The same choices at the smallest sizes: for trying a run and for tests.
+
+        Two configs that differ in a choice must differ afterwards too.
+        """
         ...
 
 

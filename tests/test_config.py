@@ -14,6 +14,7 @@ from jaxharm.config import EvalConfig, from_json, to_json
 from jaxharm.config_file import find_config, import_file, load_config, published_configs
 from jaxharm.errors import InputError
 from jaxharm.registry import make_system
+from jaxharm.schema import Batch
 from jaxharm.studies.ablation import load_study, plan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +93,42 @@ def test_overlay_gives_a_run_of_its_own(folder, name):
         image, mask = (jax.ShapeDtypeStruct((1, 64, 64, c), jnp.float32) for c in (3, 1))
         jax.eval_shape(model.init, jax.random.key(0), image, mask, background=image)
     make_system(changed, total_steps=10)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_smoke_shrinks_networks_and_keeps_every_choice(path):
+    """Overlays whose runs differ still differ under smoke; one that does not fit says so."""
+    overlays = [name for folder, name in ABLATIONS if folder == path.parent.name]
+    runs, sentences = {}, []
+    for name in overlays:
+        try:
+            runs[name] = load_config(path, overlays=[name]), load_config(path, [name, "smoke"])
+        except InputError as error:
+            sentences.append(str(error))
+    assert "\n" not in "".join(sentences)
+    assert runs or not overlays or "teacher" in path.stem or "exit" in path.stem
+    plain = load_config(path), load_config(path, overlays=["smoke"])
+    everyone = [plain, *runs.values()]
+    for i, (large, small) in enumerate(everyone):
+        # The length, the batch and the size are smoke's own.
+        large = dataclasses.replace(large, steps=10, epochs=None)
+        others = (pair for pair in everyone[:i] if pair[1] == small)
+        for other, _ in others:
+            other = dataclasses.replace(other, steps=10, epochs=None)
+            other = dataclasses.replace(
+                other, data=dataclasses.replace(other.data, batch_size=large.data.batch_size)
+            )
+            assert other == large, small
+    assert plain[1].system == plain[0].system
+    for config in (small for _, small in everyone):
+        batch = {
+            name: jax.ShapeDtypeStruct((1, 64, 64, channels), jnp.float32)
+            for name, channels in (("composite", 3), ("mask", 1), ("target", 3), ("background", 3))
+        }
+        state = jax.eval_shape(
+            make_system(config, total_steps=10).init, jax.random.key(0), Batch(**batch)
+        )
+        assert sum(leaf.size for leaf in jax.tree.leaves(state.params)) < 1_000_000
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: f"{p.parent.name}/{p.stem}")

@@ -11,11 +11,8 @@ from jaxharm.inference import Harmonizer
 
 @functools.cache
 def tiny(name):
-    """The model of `name` at its tiny configuration, and its random variables."""
-    entry = registry.get(name)
-    make = entry.config().tiny
-    preset = {key: entry.preset[key] for key in ("light",) if key in entry.preset}
-    model = entry.model()(config=make(**preset))
+    """The model of `name` at its smallest sizes, and its random variables."""
+    model = registry.get(name).model()(config=registry.model_config(name).shrunk())
     return model, random_variables(name, model.config)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import inspect
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +46,8 @@ def tiny_config(name, *, batch_size=8, **changes):
         return _small_run(toy_config(), batch_size, 8, 1e-2, changes)
     case = CASES[name]
     entry = registry.get(case.registered)
-    model, objective = entry.config(), case.objective or entry.objective()
-    accepted = inspect.signature(model.tiny).parameters
-    preset = {key: value for key, value in entry.preset.items() if key in accepted}
-    tiny = dataclasses.replace(model.tiny(**preset), **case.options)
+    objective = case.objective or entry.objective()
+    tiny = dataclasses.replace(registry.model_config(case.registered).shrunk(), **case.options)
     config = TrainConfig(system=case.registered, model=tiny, objective=objective())
     return _small_run(config, batch_size, SIDE, case.lr, changes)
 

@@ -27,6 +27,9 @@ class ToyConfig:
     def tiny(cls) -> "ToyConfig":
         return cls()
 
+    def shrunk(self) -> "ToyConfig":
+        return self
+
 
 @dataclass(frozen=True)
 class ToyObjective:

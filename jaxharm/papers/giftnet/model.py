@@ -17,7 +17,7 @@ convolutions per module (`num_convs`), `residual`, `demodulate`, whether iSSAM's
 (`ssam`) and its blur (`random_blur_init`), the fusion with the composite (`image_fusion`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax.numpy as jnp
@@ -79,7 +79,11 @@ class GiftNetConfig(UNetConfig):
     @classmethod
     def tiny(cls) -> "GiftNetConfig":
         """Every default code path in about twenty thousand parameters."""
-        return cls(base_channels=4, code_dim=16, trained_size=64)
+        return cls().shrunk()
+
+    def shrunk(self) -> "GiftNetConfig":
+        """The same choices with few channels."""
+        return replace(self, base_channels=4, code_dim=16, trained_size=64)
 
 
 class GiftNet(nn.Module):

@@ -1,6 +1,7 @@
 """The options of GKNet, and the checks of those that must fit together."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from jaxharm.errors import InputError
@@ -160,15 +161,22 @@ class GKNetConfig:
     @classmethod
     def tiny(cls) -> "GKNetConfig":
         """Every default code path at a small width, with one level less."""
-        return cls(
+        return cls(depth_levels=4, norm_from=1).shrunk()
+
+    def shrunk(self) -> "GKNetConfig":
+        """The same choices with few channels, short layers and a third of the LRE's layers."""
+        groups = self.kernel_groups
+        return replace(
+            self,
             base=4,
-            depth_levels=4,
-            norm_from=1,
             lre_dim=16,
-            lre_depth=2,
-            lre_heads=2,
+            lre_depth=math.ceil(self.lre_depth / 3),
+            lre_heads=min(self.lre_heads, 2),
             lre_ffn=32,
             scf_min_dim=8,
+            # A divisor of the widths, which are an eighth of the full ones.
+            kernel_groups=groups if groups == "channel" else math.ceil(groups / 8),
+            trained_size=64,
         )
 
     @property

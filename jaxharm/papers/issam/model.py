@@ -16,7 +16,7 @@ its input. The official initializer overwrites the blur of the attention's mask 
 global batch (the official ones are per GPU). Source: docs/papers/issam.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import jax.numpy as jnp
@@ -52,7 +52,11 @@ class IssamConfig(UNetConfig):
     @classmethod
     def tiny(cls) -> Self:
         """Every code path in about ten thousand parameters."""
-        return cls(base_channels=4, trained_size=64)
+        return cls().shrunk()
+
+    def shrunk(self) -> Self:
+        """The same choices with few channels."""
+        return replace(self, base_channels=4, trained_size=64)
 
 
 class Issam(nn.Module):

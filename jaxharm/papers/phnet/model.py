@@ -18,7 +18,7 @@ initially c times too small. `grid_weights_init="mean"` and `pfe_background_divi
 two. Source: docs/papers/phnet.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax.numpy as jnp
@@ -87,7 +87,11 @@ class PHNetConfig:
     @classmethod
     def tiny(cls) -> "PHNetConfig":
         """Every code path in about fifty thousand parameters."""
-        return cls(channels=(3, 4, 8, 8, 16, 16, 32), trained_size=64)
+        return cls().shrunk()
+
+    def shrunk(self) -> "PHNetConfig":
+        """The same choices with few channels."""
+        return replace(self, channels=(3, 4, 8, 8, 16, 16, 32), trained_size=64)
 
     @property
     def pn_grids(self) -> dict[int, int]:

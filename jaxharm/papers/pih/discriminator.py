@@ -4,7 +4,7 @@ It sees the image alone, neither mask nor background. 17,477,201 parameters at w
 used. Source: docs/papers/pih.md, "Losses".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -56,7 +56,11 @@ class PIHDiscriminatorConfig:
     @classmethod
     def tiny(cls) -> "PIHDiscriminatorConfig":
         """Every kind of block, at 64x64."""
-        return cls(width=2)
+        return cls().shrunk()
+
+    def shrunk(self) -> "PIHDiscriminatorConfig":
+        """The same with few channels, and strides that the image decides."""
+        return replace(self, width=2, strides=None)
 
     @property
     def min_size(self) -> int:

@@ -18,7 +18,7 @@ result. Equations and choices: docs/papers/pih.md, "Network" and "Rendering".
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import jax
@@ -103,12 +103,17 @@ class PIHConfig:
     @classmethod
     def tiny(cls, *, light: bool = False) -> "PIHConfig":
         """Every kind of block, at 64x64."""
-        return cls(
-            light=light,
+        return cls(light=light).shrunk()
+
+    def shrunk(self) -> "PIHConfig":
+        """The same choices with few channels and blocks, for 64x64 images."""
+        return replace(
+            self,
             shading_width=2,
             shading_strides=(2,) * 6,
             curve_width=0.125,
-            curve_blocks=(0, 1, 3, 4) if light else (2, 1),
+            curve_blocks=(0, 1, 3, 4) if self.light else (2, 1),
+            predict_size=None if self.predict_size is None else 64,
         )
 
     @property

@@ -42,7 +42,11 @@ class ProPIHDiscriminatorConfig:
     @classmethod
     def tiny(cls) -> "ProPIHDiscriminatorConfig":
         """The same blocks for 64x64 images."""
-        return cls(width=2, halvings=4)
+        return cls(halvings=4).shrunk()
+
+    def shrunk(self) -> "ProPIHDiscriminatorConfig":
+        """The same with few channels; the image decides the halvings (`fitted`)."""
+        return dataclasses.replace(self, width=2)
 
     def fitted(self, side: int) -> "ProPIHDiscriminatorConfig":
         """The same for images of this side; InputError unless four cells fill it."""

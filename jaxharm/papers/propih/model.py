@@ -18,7 +18,7 @@ gets the one before without gradient (`detach_previous`); docs/papers/propih.md,
 Weights: the official files convert (jaxharm convert propih); they were not at hand.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import jax
@@ -71,7 +71,11 @@ class ProPIHConfig:
     @classmethod
     def tiny(cls, exit_head: bool = False) -> "ProPIHConfig":
         """Every code path in some ninety thousand weights, most of them frozen."""
-        return cls(width=8, exit_head=exit_head, exit_units=4, trained_size=64)
+        return cls(exit_head=exit_head).shrunk()
+
+    def shrunk(self) -> "ProPIHConfig":
+        """The same choices with few channels."""
+        return replace(self, width=8, exit_units=4, trained_size=64)
 
     @property
     def size_multiple(self) -> int:
