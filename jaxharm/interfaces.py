@@ -128,6 +128,11 @@ class System(Protocol):
         """Length of that run in optimization steps."""
         ...
 
+    @property
+    def length_matters(self) -> bool:
+        """Whether a step's numbers depend on that length: then a longer run is another run."""
+        ...
+
     @classmethod
     def from_config(cls, config: RunConfig, *, total_steps: int) -> "System":
         """Builds the system; `total_steps` is the length of the run, for schedules."""
@@ -143,6 +148,10 @@ class System(Protocol):
         Called once, outside any compiled function, where a run starts anew: not where it resumes,
         nor for evaluation.
         """
+        ...
+
+    def loaded(self) -> dict[str, str]:
+        """What `with_pretrained` loads, for messages: "teacher" -> the folder it comes from."""
         ...
 
     def step(
@@ -161,6 +170,13 @@ class System(Protocol):
         Returns:
             name -> f32[b,h,w,3], an image in [0,1], or f32[b,h,w,1], a heat map in [0,1]; h and w
             are those of the batch. For a given state the names are always the same.
+        """
+        ...
+
+    def harmonize_options(self) -> Any:
+        """The options of the model's runner under which it gives what `predict` gives.
+
+        None: its defaults.
         """
         ...
 
@@ -280,6 +296,13 @@ class Runner(Protocol[OptionsT, PreparedT, PredictionT]):
 
     def check(self, options: OptionsT) -> None:
         """InputError where these weights cannot do what the options ask for."""
+        ...
+
+    def as_is(self, height: int, width: int) -> bool:
+        """Whether the network sees an image of this size just as it is.
+
+        The result is then the network's own image, which can be predicted in batches.
+        """
         ...
 
     def prepare(self, inputs: Inputs, options: OptionsT) -> PreparedT:

@@ -38,9 +38,9 @@ ALLOWED = {
     "ops": _WORDS,
     "losses": {"interfaces"},
     "metrics": _WORDS | {"images"},
-    "weights": _WORDS | {"config", "registry", "schema"},
-    "training": _WORDS | {"config", "images", "schema", "weights"},
-    "evaluation": _WORDS | {"images", "metrics", "registry", "schema"},
+    "weights": _WORDS | {"config", "overrides", "registry", "schema"},
+    "training": _WORDS | {"config", "images", "ops", "schema", "weights"},
+    "evaluation": _WORDS | {"images", "inference", "metrics", "registry", "schema"},
     "studies": {"config", "config_file", "errors", "evaluation"},
     "inference": _WORDS | {"images", "registry", "weights"},
     "papers": _WORDS

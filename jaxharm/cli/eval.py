@@ -23,10 +23,12 @@ from jaxharm.cli.run_arguments import (
 )
 from jaxharm.compiler import enable_compilation_cache
 from jaxharm.config import RunConfig
+from jaxharm.errors import InputError
 from jaxharm.evaluation.evaluate import evaluate
+from jaxharm.evaluation.fitting import example_batch, fitted_figures
 from jaxharm.evaluation.gallery import Gallery
 from jaxharm.evaluation.images import ImageSaver
-from jaxharm.evaluation.padding import example_batch, padded_figures, padded_predict
+from jaxharm.evaluation.predictor import Predictor
 from jaxharm.evaluation.report import as_table, write_report
 from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
@@ -76,18 +78,20 @@ def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
         process_count=jax.process_count(),
     )
     mesh = parallel.make_mesh(jax.local_devices())  # every process evaluates its own share
-    state = parallel.on_mesh(
-        load_for_eval(arguments.weights, system, example_batch(config.system, config.model)), mesh
-    )
-    predict, explain = parallel.make_predict(system, mesh), parallel.make_figures(system, mesh)
+    example = example_batch(config.system, config.model)
+    state = parallel.on_mesh(load_for_eval(arguments.weights, system, example), mesh)
+    if arguments.maps and not jax.eval_shape(system.figures, state, example):
+        raise InputError("this system has no figures that explain a prediction; leave --maps out")
+    trained = parallel.Trained(system, state, parallel.make_predict(system, mesh))
+    explain = parallel.make_figures(system, mesh)
     gallery = Gallery(arguments.gallery_images)
     saver = ImageSaver(arguments.out / "images")
     result = evaluate(
-        padded_predict(lambda batch: predict(state, batch), config.model),
+        Predictor(system, trained.variables(), trained),
         batches,
         protocol,
         observers=[gallery, saver] if arguments.save_images else [gallery],
-        figures=padded_figures(lambda b: explain(state, b), config.model)
+        figures=fitted_figures(lambda b: explain(state, b), system.name, config.model)
         if arguments.maps
         else None,
         lpips=lpips,

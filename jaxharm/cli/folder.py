@@ -147,7 +147,7 @@ class _Files:
         self._watch = watch
         self._readers: list[ThreadPoolExecutor] = []
         self._writer = ThreadPoolExecutor(1)
-        self._writing: tuple[Pair, Future[None]] | None = None
+        self._writing: tuple[Pair, Future[list[Path]]] | None = None
 
     def __enter__(self) -> "_Files":
         return self

@@ -172,7 +172,8 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
     watch.count(inputs)
     icc_profile = loaded.icc_profile
     del loaded, inputs  # encoding needs memory of its own
-    write_results(watch, arguments.output, results, icc_profile)
+    for file in write_results(watch, arguments.output, results, icc_profile):
+        print(f"wrote {file}")
     return 0
 
 

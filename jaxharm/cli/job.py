@@ -89,10 +89,15 @@ def load_files(
 
 def write_results(
     watch: Stopwatch, path: Path, results: Mapping[str, np.ndarray], icc_profile: bytes | None
-) -> None:
-    """Writes the results of a job; the main one, which shows that all is done, last."""
+) -> list[Path]:
+    """Writes the results of a job; the main one, which shows that all is done, last.
+
+    Returns:
+        The files, the main one first.
+    """
+    files = [path.with_name(f"{path.stem}{ending}{path.suffix}") for ending in results]
     with watch.time("write"):
         # A run that is cut off and started again skips images whose main picture exists.
-        for ending, pixels in reversed(list(results.items())):
-            file = path.with_name(f"{path.stem}{ending}{path.suffix}")
+        for file, pixels in reversed(list(zip(files, results.values(), strict=True))):
             write_image(file, pixels, icc_profile=icc_profile)
+    return files

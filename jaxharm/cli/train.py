@@ -24,7 +24,7 @@ from jaxharm.cli.run_arguments import (
 from jaxharm.compiler import enable_compilation_cache, save_memory_on_cpu
 from jaxharm.config import RunConfig
 from jaxharm.evaluation.evaluate import Evaluation, evaluate
-from jaxharm.evaluation.padding import padded_predict
+from jaxharm.evaluation.predictor import Predictor
 from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
 from jaxharm.registry import make_system
@@ -38,6 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command."""
     add_config_arguments(parser)
     parser.add_argument("--workdir", required=True, type=Path, help="folder of the run")
+    parser.add_argument(
+        "--allow-change",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a field of the config, such as optim.lr, or a group of them, that may differ from the "
+        "run in --workdir, which goes on with it; may be repeated",
+    )
     add_process_arguments(parser)
 
 
@@ -69,9 +77,10 @@ def _train(config: RunConfig, arguments: argparse.Namespace) -> None:
         **place,
     )
 
-    def evaluation(predict: parallel.Predict) -> Evaluation:
+    def evaluation(trained: parallel.Trained) -> Evaluation:
+        predict = Predictor(trained.system, trained.variables(), trained)
         with open_eval() as batches:
-            return evaluate(padded_predict(predict, config.model), batches, protocol)
+            return evaluate(predict, batches, protocol)
 
     open_eval().close()  # reports a missing data set before hours of training, not after
     sets = describe_sources(config.data)
@@ -83,6 +92,7 @@ def _train(config: RunConfig, arguments: argparse.Namespace) -> None:
         lambda start: train_batches(config.data, seed=config.seed, start=start, **place),
         evaluation,
         dataset=sets,
+        allow_changes=arguments.allow_change,
     )
 
 

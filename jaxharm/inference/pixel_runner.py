@@ -71,14 +71,18 @@ class PixelRunner(BaseRunner[NoOptions, Seen, Pixels]):
 
     Options = NoOptions
 
+    def as_is(self, height: int, width: int) -> bool:
+        """See `jaxharm.interfaces.Runner`."""
+        side, multiple = self._side(height, width), self._multiple
+        squashed = side is not None and (height, width) != (side, side)
+        return not squashed and height % multiple == width % multiple == 0
+
     def _prepare(self, inputs: Inputs, options: NoOptions) -> Seen:
         config = config_of(self.model)
-        side = self.settings.size
         height, width = inputs.mask.shape
+        side = self._side(height, width)
         if side is None:
             check_least_size(inputs, config.min_size)
-            if max(height, width) > NATIVE_FACTOR * config.default_size:
-                side = config.default_size
         background = inputs.background
         # A size equal to the image's needs no carrying over: that would only blur the change.
         if side is None or (height, width) == (side, side):
@@ -86,7 +90,7 @@ class PixelRunner(BaseRunner[NoOptions, Seen, Pixels]):
                 to_unit(inputs.composite),
                 inputs.mask[..., None],
                 None if background is None else to_unit(background),
-                math.lcm(config.size_multiple, _BUCKET),
+                self._multiple,
             )
         size = (side, side)
         return Seen(
@@ -96,6 +100,16 @@ class PixelRunner(BaseRunner[NoOptions, Seen, Pixels]):
             None if background is None else shrink(background, size),
             1,
         )
+
+    def _side(self, height: int, width: int) -> int | None:
+        """The side that images of this size are squashed to; None: they are seen at their own."""
+        config = config_of(self.model)
+        large = max(height, width) > NATIVE_FACTOR * config.default_size
+        return self.settings.size or (config.default_size if large else None)
+
+    @property
+    def _multiple(self) -> int:
+        return math.lcm(config_of(self.model).size_multiple, _BUCKET)
 
     def _predict(self, prepared: Seen, options: NoOptions) -> Pixels:
         height, width = prepared.mask.shape[:2]

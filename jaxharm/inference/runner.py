@@ -82,6 +82,10 @@ class BaseRunner(ABC, Generic[OptionsT, PreparedT, PredictionT]):
         return self.apply(inputs, prediction, strength, options)
 
     @abstractmethod
+    def as_is(self, height: int, width: int) -> bool:
+        """Whether the network sees an image of this size just as it is."""
+
+    @abstractmethod
     def _prepare(self, inputs: Inputs, options: OptionsT) -> PreparedT:
         """See `prepare`."""
 

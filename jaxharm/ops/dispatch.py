@@ -176,6 +176,14 @@ def _leaves(arguments: object) -> list[Array]:
     return [a for a in jax.tree.leaves(arguments) if hasattr(a, "dtype")]
 
 
+def choices() -> dict[str, list[str]]:
+    """Operation -> the implementations that calls traced so far in this process run by."""
+    found: dict[str, set[str]] = {}
+    for op, chosen, _, _ in _logged:
+        found.setdefault(op, set()).add(chosen)
+    return {op: sorted(names) for op, names in sorted(found.items())}
+
+
 def _log_once(op: str, chosen: str, reason: str | None, arguments: tuple[object, ...]) -> None:
     shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in _leaves(arguments))
     key = (op, chosen, reason, shapes)

@@ -19,6 +19,7 @@ from jaxharm.images.bit_depth import from_unit
 from jaxharm.interfaces import Metrics
 from jaxharm.schema import HostArray, HostBatch, present
 from jaxharm.training.tensorboard import EventFile
+from jaxharm.weights.same_run import Changes
 
 _PACKAGES = ("jaxharm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 _SHOWN_ELSEWHERE = ("loss", "lr", "images_per_second", "data_wait")
@@ -151,13 +152,18 @@ def write_run_record(
     mesh: Mesh,
     start: int,
     dataset: Json | None,
+    changes: Changes,
     argv: Sequence[str] | None = None,
 ) -> None:
     """Writes run.json; a resumed run keeps its first record and adds to "resumed".
 
+    "config" and "dataset" are always those of the latest session; what an earlier session had
+    instead stands, with old and new value, in the "changes" of the one that changed it.
+
     Args:
         start: step at which this session begins.
-        dataset: fingerprint of the training data, as its loader gives it.
+        dataset: description of the training data, as its loader gives it.
+        changes: settings that differ from the session before.
         argv: the command, default this process's.
     """
     session = {
@@ -173,17 +179,31 @@ def write_run_record(
         "git_revision": _git_revision(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+    settings = {
+        "config": to_json(config),
+        "seed": config.seed,
+        "dataset": dict(dataset) if dataset else None,
+    }
     file = workdir / "run.json"
     if start and file.is_file():
-        record = json.loads(file.read_text())
+        record = {**json.loads(file.read_text()), **settings}
+        session["changes"] = {key: list(change) for key, change in changes.items()}
         record.setdefault("resumed", []).append(session)
     else:
-        record = {
-            "config": to_json(config),
-            "seed": config.seed,
-            "dataset": dict(dataset) if dataset else None,
-            **session,
-        }
+        record = {**settings, **session}
+    _write_record(file, record)
+
+
+def note_operations(workdir: Path, ops: Mapping[str, Sequence[str]]) -> None:
+    """Adds to run.json what implementations this session's step runs by: known once it is compiled."""
+    file = workdir / "run.json"
+    record = json.loads(file.read_text())
+    session = record["resumed"][-1] if record.get("resumed") else record
+    session["operations"] = {op: list(names) for op, names in ops.items()}
+    _write_record(file, record)
+
+
+def _write_record(file: Path, record: Json) -> None:
     partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(record, indent=1) + "\n")
     partial.replace(file)

@@ -6,7 +6,8 @@ for logging; evaluation and checkpoints are the only points where it may.
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +18,10 @@ from jax.sharding import Mesh
 from jaxharm.config import Json, TrainConfig
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Metrics, System, TrainState
+from jaxharm.ops import dispatch
 from jaxharm.schema import HostBatch, present
 from jaxharm.training import parallel
-from jaxharm.training.logging import RunLog, Window, write_run_record
+from jaxharm.training.logging import RunLog, Window, note_operations, write_run_record
 from jaxharm.training.preemption import Preemption
 from jaxharm.training.prefetch import Placed, Prefetcher
 from jaxharm.weights.checkpoint import (
@@ -60,9 +62,10 @@ def train(
     system: System,
     workdir: str | Path,
     make_batches: Callable[[int], Iterator[HostBatch]],
-    evaluate: Callable[[parallel.Predict], Evaluation] | None = None,
+    evaluate: Callable[[parallel.Trained], Evaluation] | None = None,
     *,
     dataset: Json | None = None,
+    allow_changes: Sequence[str] = (),
 ) -> TrainState:
     """Trains to `system.total_steps`, resuming from `workdir` where it holds a checkpoint.
 
@@ -70,15 +73,16 @@ def train(
         config: the run; `system` was made from it.
         workdir: folder of the run: last/, best/, weights/, metrics.jsonl, run.json, tensorboard/.
         make_batches: steps already taken -> this process's rows of the following global batches.
-        evaluate: predict (host batch -> Output) -> evaluation; every process calls it.
-        dataset: fingerprint of the training data for run.json.
+        evaluate: what predicts (host batch -> Output) -> evaluation; every process calls it.
+        dataset: description of the training data, such as fingerprints; None: not compared.
+        allow_changes: keys of the config that may differ from those of the run in `workdir`.
 
     Returns:
         The last state. After SIGTERM that is the state of the step then under way, saved.
 
     Raises:
         InputError: the batch does not fit the devices, the folder is not writable, a checkpoint
-            is damaged or of another run, or the disk is full.
+            is damaged or of another run (`jaxharm.weights.same_run`), or the disk is full.
         DivergedError: a metric is not finite; the last finite state is saved in failed/.
     """
     workdir = Path(workdir)
@@ -87,8 +91,12 @@ def train(
     check_writable(workdir)
     with _disk_full_explained(workdir), contextlib.ExitStack() as stack:
         preemption = stack.enter_context(Preemption())
-        checkpoints = stack.enter_context(Checkpoints(workdir, config, parallel.to_savers(mesh)))
+        checkpoints = stack.enter_context(
+            Checkpoints(workdir, config, parallel.to_savers(mesh), dataset)
+        )
         start = checkpoints.latest_step() or 0
+        # Before anything is written: a run that is refused is left as it was.
+        changes = checkpoints.changes(start, system, allow_changes) if start else {}
         batches = Prefetcher(
             make_batches(start),
             lambda batch: parallel.put_batch(batch, config.parallel, mesh),
@@ -97,12 +105,14 @@ def train(
         log = RunLog(workdir, config, system.total_steps, start, active=jax.process_index() == 0)
         stack.callback(log.close)
         sample = batches.peek().host
+        for key, change in changes.items():
+            log.message(f"changed since the last session: {key} {change.old!r} -> {change.new!r}")
         state, best = _start(config, system, checkpoints, start, sample, mesh, log)
         if start >= system.total_steps:
             log.message(f"the run in {workdir} is finished ({start} steps); nothing to do")
             return state
         if jax.process_index() == 0:
-            write_run_record(workdir, config, mesh, start, dataset)
+            write_run_record(workdir, config, mesh, start, dataset, changes)
         run = _Run(config, system, workdir, mesh, checkpoints, log, evaluate, best)
         return run.steps(state, start, batches, preemption)
 
@@ -137,7 +147,10 @@ class _Run:
         for step in range(start + 1, self._total + 1):
             batch = next(batches)
             self._window.add_wait(batch.waited)
-            state, metrics = self._step(state, batch.arrays)
+            if step == start + 1:
+                state, metrics = self._first_step(state, batch)
+            else:
+                state, metrics = self._step(state, batch.arrays)
             if previous is not None:
                 self._account(previous, state)
             previous = _Done(step, metrics, batch)
@@ -157,6 +170,19 @@ class _Run:
         self._checkpoints.wait()
         self._log.message(f"finished {self._total} steps; weights in {self._workdir / RUN_WEIGHTS}")
         return state
+
+    def _first_step(self, state: TrainState, batch: Placed) -> tuple[TrainState, Metrics]:
+        """Compiles the step and dispatches it, and says so: it may take minutes."""
+        self._log.message("compiling the training step")
+        started = time.perf_counter()
+        state, metrics = self._step(state, batch.arrays)
+        ops = dispatch.choices()
+        named = "".join(f"; {op} by {' and '.join(names)}" for op, names in ops.items())
+        self._log.message(f"compiled in {time.perf_counter() - started:.1f} s{named}")
+        if jax.process_index() == 0:
+            note_operations(self._workdir, ops)
+        self._window.reset()  # or the first speed and ETA would be those of the compiler
+        return state, metrics
 
     def _due(self, step: int) -> bool:
         """Whether evaluation, a checkpoint or images follow this step."""
@@ -205,7 +231,7 @@ class _Run:
 
     def _evaluate_and_keep_best(self, state: TrainState, step: int) -> None:
         assert self._evaluate is not None
-        summary = self._evaluate(lambda batch: self._predict(state, batch)).summary
+        summary = self._evaluate(parallel.Trained(self._system, state, self._predict)).summary
         metric = self._config.checkpoint.best
         value = float(step if metric == "last" else summary["All"][metric])
         sign = 1 if metric in _LOWER_IS_BETTER else -1
@@ -254,8 +280,12 @@ def _start(
         state = init_from(config.init_from, system, state, batch, mesh)
         log.message(f"started from the weights of {config.init_from}")
     else:
-        count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-        log.message(f"started from random weights ({count:,} parameters, seed {config.seed})")
+        trained = [state.params[name] for name in state.opt_state]
+        count = sum(leaf.size for leaf in jax.tree.leaves(trained))
+        parts = "".join(f"; {part} from {place}" for part, place in system.loaded().items())
+        log.message(
+            f"started from random weights ({count:,} parameters, seed {config.seed}){parts}"
+        )
     return state, None
 
 

@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 import jax
@@ -18,13 +19,20 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Array, DeviceBatch, Metrics, Output, System, TrainState
+from jaxharm.interfaces import (
+    Array,
+    DeviceBatch,
+    Metrics,
+    Output,
+    Params,
+    System,
+    TrainState,
+)
 from jaxharm.schema import HostArray, HostBatch
 
 AXIS = "data"
 Mode = Literal["shard_map", "pmap", "jit"]
 Step = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
-Predict = Callable[[HostBatch], Output]
 TreeT = TypeVar("TreeT")
 ResultT = TypeVar("ResultT")
 
@@ -200,6 +208,23 @@ def make_predict(system: System, mesh: Mesh) -> Callable[[TrainState, HostBatch]
         return Output(image=run(state, batch))
 
     return predict
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A system and its state as something that predicts: host batch -> Output, as `make_predict`."""
+
+    system: System
+    state: TrainState
+    run: Callable[[TrainState, HostBatch], Output]
+
+    def __call__(self, batch: HostBatch) -> Output:
+        return self.run(self.state, batch)
+
+    def variables(self) -> Params:
+        """The deployed model's variables, in memory of the host."""
+        found: Params = jax.device_get(self.system.variables(self.state))
+        return found
 
 
 def make_figures(

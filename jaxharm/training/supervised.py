@@ -71,6 +71,15 @@ class SupervisedSystem(Generic[ObjectiveT, ExtrasT]):
 
     # What a paper defines -----------------------------------------------------------------
 
+    @property
+    def length_matters(self) -> bool:
+        """Whether a step's numbers depend on the length of the run.
+
+        All schedules but "constant" are shares of it. A loss that reads `ctx.total_steps` says so
+        by overriding this.
+        """
+        return bool(self.config.optim.schedule != "constant")
+
     def before_loss(self, ctx: StepContext, state: TrainState, batch: DeviceBatch) -> ExtrasT:
         """What the losses need beside output and batch, computed once per step.
 
@@ -131,6 +140,10 @@ class SupervisedSystem(Generic[ObjectiveT, ExtrasT]):
         """See `interfaces.System`; here nothing comes from elsewhere."""
         return state
 
+    def loaded(self) -> dict[str, str]:
+        """See `interfaces.System`; it goes with `with_pretrained`."""
+        return {}
+
     def step(
         self, state: TrainState, batch: DeviceBatch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:
@@ -156,6 +169,10 @@ class SupervisedSystem(Generic[ObjectiveT, ExtrasT]):
     def predict(self, state: TrainState, batch: DeviceBatch) -> Output:
         """Inference, with the averaged parameters where the run keeps them."""
         return self.apply(self.variables(state), self.prepare(batch))
+
+    def harmonize_options(self) -> Any:
+        """See `interfaces.System`; a system whose `predict` makes a choice overrides this."""
+        return None
 
     def figures(self, state: TrainState, batch: DeviceBatch) -> dict[str, Array]:
         """See `interfaces.System`; a system that can explain itself overrides this."""

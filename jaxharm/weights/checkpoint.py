@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -12,13 +12,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxharm.config import Json, TrainConfig, to_json
+from jaxharm.config import Json, RunConfig, to_json
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Params, System, TrainState
 from jaxharm.schema import HostBatch
 from jaxharm.weights.checkpoint_checks import (
     check_model,
-    check_same_run,
     check_shapes,
     quiet_orbax,
     reading,
@@ -26,6 +25,7 @@ from jaxharm.weights.checkpoint_checks import (
     state_shapes,
 )
 from jaxharm.weights.portable import MANIFEST_FILE, load_variables
+from jaxharm.weights.same_run import DATASET, Changes, compare_runs
 
 LAST, BEST, FAILED = "last", "best", "failed"
 _ITEMS = ("state", "record")
@@ -36,18 +36,24 @@ _FULL = ("No space left", "File too large", "Disk quota exceeded", "ENOSPC", "EF
 class Checkpoints:
     """The checkpoint folders of one run, written asynchronously.
 
-    A checkpoint holds the whole `TrainState` and a JSON record: config, step, records consumed
-    from the data stream, and the best value so far.
+    A checkpoint holds the whole `TrainState` and a JSON record: config, training data, step,
+    records consumed from the data stream, and the best value so far.
     """
 
     def __init__(
-        self, workdir: Path, config: TrainConfig, to_savers: Callable[[TrainState], TrainState]
+        self,
+        workdir: Path,
+        config: RunConfig,
+        to_savers: Callable[[TrainState], TrainState],
+        dataset: Json | None = None,
     ):
         """Opens the folders of the run `config` in `workdir`.
 
-        `to_savers` views a state as the arrays to save (`training.parallel.to_savers`).
+        `to_savers` views a state as the arrays to save (`training.parallel.to_savers`); `dataset`
+        is the loader's description of the training data.
         """
         self._workdir, self._config, self._to_savers = workdir.resolve(), config, to_savers
+        self._dataset = dataset
         self._last = _manager(self._workdir / LAST, config.checkpoint.keep)
         self._best = _manager(self._workdir / BEST, 1)
 
@@ -69,18 +75,29 @@ class Checkpoints:
         """The newest committed step of `last/`; None where there is none."""
         return self._last.latest_step()
 
+    def changes(self, step: int, system: System, allowed: Sequence[str] = ()) -> Changes:
+        """How the run at hand differs from the one that wrote `last/<step>`.
+
+        Raises:
+            InputError: a difference that changes numbers and is not `allowed`; a damaged record.
+        """
+        return compare_runs(
+            self._workdir / LAST / str(step),
+            self._record(step),
+            self._config,
+            dataset=self._dataset,
+            length_matters=system.length_matters,
+            allowed=allowed,
+        )
+
     def restore(self, step: int, target: TrainState) -> tuple[TrainState, Json]:
         """State and record of `last/<step>`, on the devices that `target` names.
 
         Raises:
-            InputError: the checkpoint is of another run (config) or shape, or is damaged.
+            InputError: the checkpoint has other shapes, or is damaged.
         """
         folder = self._workdir / LAST / str(step)
-        with reading(folder):
-            record = self._last.restore(
-                step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
-            ).record
-        check_same_run(folder, record["config"], to_json(self._config))
+        record = self._record(step)
         with reading(folder):
             saved = state_shapes(saved_tree(folder))
         check_shapes(folder, saved, state_shapes(target))
@@ -89,6 +106,13 @@ class Checkpoints:
                 step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
             ).state
         return state, record
+
+    def _record(self, step: int) -> Json:
+        with reading(self._workdir / LAST / str(step)):
+            record: Json = self._last.restore(
+                step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
+            ).record
+        return record
 
     def save(self, state: TrainState, step: int, best: Json | None) -> None:
         """Starts writing `last/<step>`; `best` is the {"step", "value"} of the best evaluation."""
@@ -123,6 +147,7 @@ class Checkpoints:
     ) -> None:
         record = {
             "config": to_json(self._config),
+            DATASET: self._dataset,
             "step": step,
             "records": step * self._config.data.batch_size,
             "best": dict(best) if best else None,

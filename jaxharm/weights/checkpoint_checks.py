@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -15,9 +14,6 @@ from jaxharm import registry
 from jaxharm.config import Json, to_json
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Params, System, TrainState
-
-# What must not change within one run: another value would silently make it another experiment.
-_FIXED = ("system", "model", "seed", "data.name", "data.split", "data.weights", "data.batch_size")
 
 
 @contextlib.contextmanager
@@ -51,27 +47,6 @@ def reading(folder: Path) -> Iterator[None]:
     finally:
         gc.collect()
         sys.unraisablehook = hook
-
-
-def check_same_run(folder: Path, saved: Json, config: Json) -> None:
-    """Raises InputError if a setting that must not change within a run has changed."""
-    saved = {**saved, "model": _completed(config["system"], saved["model"])}
-    for key in _FIXED:
-        old: Any = saved
-        new: Any = config
-        for part in key.split("."):
-            old, new = old[part], new[part]
-        if key == "model" and old != new:
-            key, old, new = next(
-                (f"model.{k}", old.get(k), new.get(k))
-                for k in {**old, **new}
-                if old.get(k) != new.get(k)
-            )
-        if old != new:
-            raise InputError(
-                f"checkpoint {folder} is of another run: its {key} is {old!r}, this config's is "
-                f"{new!r}; choose another --workdir (or start from its weights with init_from)"
-            )
 
 
 def check_model(folder: Path, saved: tuple[str, Json], system: System) -> None:

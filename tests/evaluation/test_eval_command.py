@@ -10,7 +10,7 @@ from support.toy_system import ToySystem, toy_config
 
 import eval as eval_command
 from data_pipelines.build import build
-from jaxharm.evaluation.padding import example_batch
+from jaxharm.evaluation.fitting import example_batch
 from jaxharm.weights.portable import save_weights
 
 _CONFIG = """

@@ -18,7 +18,7 @@ from support.toy_system import ToySystem, toy_config
 
 from jaxharm.errors import InputError
 from jaxharm.evaluation.evaluate import evaluate
-from jaxharm.evaluation.padding import example_batch
+from jaxharm.evaluation.fitting import example_batch
 from jaxharm.images.resize import resize_image, resize_mask
 from jaxharm.interfaces import Output
 from jaxharm.metrics import METRICS, measure

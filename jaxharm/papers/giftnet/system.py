@@ -152,6 +152,11 @@ class GiftNetSystem(SupervisedSystem[GiftNetObjective, TeacherMaps]):
         teacher = self.teacher_system.with_variables(self._teacher_state(state), variables)
         return self._with_teacher(state, teacher)
 
+    def loaded(self) -> dict[str, str]:
+        """See `interfaces.System`."""
+        teacher = self.objective.teacher
+        return {"teacher": teacher} if self._distils and teacher else {}
+
     def step(
         self, state: TrainState, batch: DeviceBatch, *, axis_name: str | None
     ) -> tuple[TrainState, Metrics]:

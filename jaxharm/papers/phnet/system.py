@@ -146,6 +146,12 @@ class PHNetSystem(SupervisedSystem[PHNetObjective, NoExtras]):
         return total, terms
 
     @property
+    def length_matters(self) -> bool:
+        """The color term starts at a share of the run."""
+        weights = self.objective
+        return super().length_matters or bool(weights.color and weights.color_start)
+
+    @property
     def _local(self) -> bool:
         return self.objective.bn_axis == "local"
 

@@ -50,9 +50,13 @@ class PIHRunner(BaseRunner[Edit, Seen, Parameters]):
     parametric = True
     fills_background = True
 
+    def as_is(self, height: int, width: int) -> bool:
+        """See `jaxharm.interfaces.Runner`."""
+        return height == width == self._side
+
     def _prepare(self, inputs: Inputs, options: Edit) -> Seen:
         del options
-        return network_inputs(inputs, self.settings.size or self._config.default_size)
+        return network_inputs(inputs, self._side)
 
     def _predict(self, prepared: Seen, options: Edit) -> Parameters:
         del options
@@ -66,6 +70,10 @@ class PIHRunner(BaseRunner[Edit, Seen, Parameters]):
         self, inputs: Inputs, prediction: Parameters, strength: float, options: Edit
     ) -> np.ndarray:
         return render_full_size(inputs, prediction, strength, options)
+
+    @property
+    def _side(self) -> int:
+        return self.settings.size or self._config.default_size
 
     @property
     def _config(self) -> "PIHConfig":

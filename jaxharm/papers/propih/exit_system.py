@@ -42,6 +42,7 @@ from jaxharm.papers.propih.exit_labels import ContentScale, automatic_labels
 from jaxharm.papers.propih.exit_measure import exit_logits, measure
 from jaxharm.papers.propih.hazard import decide, hazard_error
 from jaxharm.papers.propih.model import STAGES, ProPIH, ProPIHConfig, stage_macs
+from jaxharm.papers.propih.restyle import Restyle
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.training.supervised import NETWORK, SupervisedSystem
 from jaxharm.training.updates import Network, copy, replace_networks
@@ -145,6 +146,10 @@ class ExitHeadSystem(SupervisedSystem[ExitHeadObjective, Lessons]):
         self._check_generator(path, model)
         generator = {k: v for k, v in variables["params"].items() if k != HEAD}
         return self._with_frozen(state, generator, variables[COLLECTION])
+
+    def loaded(self) -> dict[str, str]:
+        """See `interfaces.System`."""
+        return {"generator": self.objective.generator} if self.objective.generator else {}
 
     def variables(self, state: TrainState) -> dict[str, Params]:
         """The whole model: the generator and the head as `predict` uses it."""
@@ -251,6 +256,10 @@ class ExitHeadSystem(SupervisedSystem[ExitHeadObjective, Lessons]):
         stages = output.aux["stages"]
         image = jnp.take_along_axis(stages, (chosen - 1)[None, :, None, None, None], 0)[0]
         return output.replace(image=jnp.clip(image, 0, 1))
+
+    def harmonize_options(self) -> Restyle:
+        """See `interfaces.System`."""
+        return Restyle(stage="auto", exit_threshold=self.objective.threshold)
 
     def figures(self, state: TrainState, batch: DeviceBatch) -> dict[str, Array]:
         """The four results, from which people choose labels, and the stage that the head chose."""

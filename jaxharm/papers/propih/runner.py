@@ -55,6 +55,12 @@ class ProPIHRunner(BaseRunner[Restyle, Seen, np.ndarray]):
         """InputError where the exit head is to choose the stage and the weights have none."""
         check_exit(self.config, options.mode, options.number, options.exit_threshold)
 
+    def as_is(self, height: int, width: int) -> bool:
+        """See `jaxharm.interfaces.Runner`."""
+        multiple, side = self.config.size_multiple, self.settings.size
+        native = height * width <= NATIVE_PIXELS if side is None else height == width == side
+        return native and height % multiple == width % multiple == 0
+
     def _prepare(self, inputs: Inputs, options: Restyle) -> Seen:
         layers, side, config = _layers(inputs, options.rounding), self.settings.size, self.config
         height, width = inputs.mask.shape

@@ -43,6 +43,7 @@ from jaxharm.papers.propih.discriminator import (
 from jaxharm.papers.propih.image_gradient import image_losses
 from jaxharm.papers.propih.model import STAGES, ProPIH, StageNumber
 from jaxharm.papers.propih.painterly import Targets, image_errors, targets_of
+from jaxharm.papers.propih.restyle import Restyle
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.schema import present
 from jaxharm.training.adversarial import AdversarialSystem, Discriminate, Loss
@@ -153,6 +154,12 @@ class ProPIHSystem(AdversarialSystem[ProPIHObjective, EncoderExtras]):
         collections = {**state.collections[NETWORK], COLLECTION: encoder}
         return state.replace(collections={**state.collections, NETWORK: collections})
 
+    def loaded(self) -> dict[str, str]:
+        """See `interfaces.System`."""
+        objective = self.objective
+        read = objective.encoder is not None and not objective.random_encoder
+        return {"encoder": str(objective.encoder)} if read else {}
+
     def predict(self, state: TrainState, batch: DeviceBatch) -> Output:
         """See `SupervisedSystem.predict`; nothing after `result_stage` is computed."""
         number = self.objective.result_stage
@@ -165,6 +172,10 @@ class ProPIHSystem(AdversarialSystem[ProPIHObjective, EncoderExtras]):
             self.variables(state), *images, number=number, method="until_stage"
         )
         return output
+
+    def harmonize_options(self) -> Restyle:
+        """See `interfaces.System`."""
+        return Restyle(stage=self.objective.result_stage)
 
     def before_loss(self, ctx: StepContext, state: TrainState, batch: DeviceBatch) -> EncoderExtras:
         """See `SupervisedSystem.before_loss`."""

@@ -13,7 +13,7 @@ from support.random_variables import QUICK_COMPILE
 from support.system_cases import tiny_batch, tiny_config
 
 from jaxharm.config_file import load_config
-from jaxharm.evaluation.padding import padded_figures
+from jaxharm.evaluation.fitting import fitted_figures
 from jaxharm.interfaces import Output
 from jaxharm.nn.imagenet import STD
 from jaxharm.papers.gknet.figures import explain
@@ -112,7 +112,8 @@ def test_drawn_kernels_are_those_of_their_places():
 def test_odd_sizes_are_padded_and_cut():
     system, state, batch = start()
     odd = batch.map_images(lambda image: image[:, :50, :41])
-    figures = padded_figures(lambda b: compiled_figures()(state, b), system.config.model)(odd)
+    compute = functools.partial(compiled_figures(), state)
+    figures = fitted_figures(compute, system.name, system.config.model)(odd)
     assert {value.shape for value in figures.values()} == {(2, 50, 41, 1)}
 
 
