@@ -327,6 +327,9 @@ def from_json(cls: type[DataclassT], values: Mapping[str, Any]) -> DataclassT:
 
 
 def _coerce(value: Any, hint: Any) -> Any:
-    if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
-        return from_json(typing.cast("type[Objective]", hint), value)
+    if isinstance(value, Mapping):
+        # The field's own class, or the one of an optional field.
+        for option in (hint, *get_args(hint)):
+            if dataclasses.is_dataclass(option):
+                return from_json(typing.cast("type[Objective]", option), value)
     return tuple(_coerce(v, Any) for v in value) if isinstance(value, list) else value

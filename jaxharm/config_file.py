@@ -12,11 +12,11 @@ import types
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxharm.config import Overlay, RunConfig
+from jaxharm.config import Json, Overlay, RunConfig, TrainConfig, from_json
 from jaxharm.errors import InputError
 from jaxharm.metrics import get_protocol
 from jaxharm.overrides import apply_overrides, suggest
-from jaxharm.registry import check_config
+from jaxharm.registry import check_config, get
 
 _HERE = Path(__file__).resolve().parent
 # In a wheel the first one exists; in a checkout the second one is beside the package.
@@ -54,7 +54,30 @@ def load_config(
             config = known[overlay](config)
         except (AttributeError, TypeError) as error:  # it sets a field that this config lacks
             raise InputError(f"overlay {overlay!r} does not fit {path}: {error}") from error
-    config = apply_overrides(config, sets)
+    return _checked(apply_overrides(config, sets))
+
+
+def config_from_json(values: Json, sets: Sequence[str] = ()) -> RunConfig:
+    """The config that `jaxharm.config.to_json` wrote, such as that of a run.json.
+
+    Args:
+        values: of the config.
+        sets: settings such as "optim.lr=1e-4", applied last.
+
+    Raises:
+        InputError: a system or a field that this version does not have, or as `load_config`.
+    """
+    entry = get(values["system"])
+    parts = {
+        "model": from_json(entry.config(), values["model"]),
+        "objective": from_json(entry.objective(), values["objective"]),
+    }
+    # `from_json` leaves parts as they are that are dataclasses already.
+    config: RunConfig = from_json(TrainConfig, {**values, **parts})
+    return _checked(apply_overrides(config, sets))
+
+
+def _checked(config: RunConfig) -> RunConfig:
     if (config.steps is None) == (config.epochs is None):
         raise InputError(
             f"set exactly one of steps and epochs (steps={config.steps}, epochs={config.epochs})"

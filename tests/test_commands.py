@@ -38,8 +38,8 @@ def test_models_lists_every_model(capsys):
 def test_bare_and_help_list_the_commands(arguments, capsys):
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    commands = ("train", "eval", "study", "data", "harmonize", "convert", "models", "votes")
-    for command in (*commands, "plot-curves"):
+    commands = ("train", "eval", "study", "compare", "data", "harmonize", "convert", "models")
+    for command in (*commands, "votes", "plot-curves"):
         assert f"\n  {command} " in printed
 
 

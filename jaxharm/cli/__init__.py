@@ -34,6 +34,12 @@ def _study() -> Command:
     return study
 
 
+def _compare() -> Command:
+    from jaxharm.cli import compare
+
+    return compare
+
+
 def _data() -> Command:
     from jaxharm.cli import data
 
@@ -72,6 +78,7 @@ _COMMANDS: Mapping[str, tuple[str, Load]] = {
     "train": ("Train a system; run it again to resume.", _train),
     "eval": ("Evaluate a trained system on a data set.", _eval),
     "study": ("Train and compare several runs over several seeds.", _study),
+    "compare": ("Compare two runs: equal, or the first step and field that differ.", _compare),
     "convert": ("Convert an official PyTorch checkpoint.", _convert),
     "votes": ("Rank methods by the votes of a user study.", _votes),
 }

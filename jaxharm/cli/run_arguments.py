@@ -2,18 +2,22 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from jaxharm.config import RunConfig
-from jaxharm.config_file import load_config
+from jaxharm.config import Json, RunConfig
+from jaxharm.config_file import config_from_json, load_config
+from jaxharm.errors import InputError
 from jaxharm.overrides import describe
+from jaxharm.training.compare import read_record
 from jaxharm.training.parallel import initialize_distributed
+from jaxharm.weights.same_run import decides
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares --config, --overlay and --set."""
     parser.add_argument(
         "--config",
-        required=True,
         metavar="CONFIG",
         help="a published config, MODEL/RUN as under configs/, or a Python file; with --help, its "
         "fields are listed",
@@ -42,8 +46,53 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--process-id", type=int, metavar="I")
 
 
+def add_repeat_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares --from-run, which stands for --config and its overlays."""
+    parser.add_argument(
+        "--from-run",
+        type=Path,
+        metavar="RUN",
+        help="repeat a run, whose folder or run.json this is, instead of --config; --set still "
+        "changes fields, and the data sets must be those of that run",
+    )
+
+
+class Repeated(NamedTuple):
+    """The config of a run that is to be repeated, and the description of its training data."""
+
+    config: RunConfig
+    dataset: Json | None
+
+
+def repeated(arguments: argparse.Namespace) -> Repeated:
+    """What --from-run names.
+
+    Raises:
+        InputError: overlays beside it, no run there, or one whose settings changed on its way.
+    """
+    if arguments.config is not None:
+        raise InputError("give either --config or --from-run, not both")
+    if arguments.overlay:
+        raise InputError("--overlay goes with --config; a run's record holds its overlays already")
+    record = read_record(arguments.from_run)
+    changed = {
+        key: session["step"]
+        for session in record.get("resumed", ())
+        for key in session.get("changes", ())
+        if decides(key)
+    }
+    if changed:
+        places = ", ".join(f"{key} at step {step}" for key, step in changed.items())
+        raise InputError(
+            f"{arguments.from_run} cannot be repeated by one config: it changed {places}"
+        )
+    return Repeated(config_from_json(record["config"], arguments.set), record.get("dataset"))
+
+
 def config_of(arguments: argparse.Namespace) -> RunConfig:
     """The config that the arguments name, with overlays and settings applied."""
+    if arguments.config is None:
+        raise InputError("--config is missing: name a published config, MODEL/RUN, or a file")
     return load_config(arguments.config, arguments.overlay, arguments.set)
 
 

@@ -17,12 +17,15 @@ from jaxharm.cli.command import run_module
 from jaxharm.cli.run_arguments import (
     add_config_arguments,
     add_process_arguments,
+    add_repeat_argument,
     config_epilog,
     config_of,
     join_processes,
+    repeated,
 )
 from jaxharm.compiler import enable_compilation_cache, save_memory_on_cpu
-from jaxharm.config import RunConfig
+from jaxharm.config import Json, RunConfig
+from jaxharm.errors import InputError
 from jaxharm.evaluation.evaluate import Evaluation, evaluate
 from jaxharm.evaluation.predictor import Predictor
 from jaxharm.metrics import get_protocol
@@ -30,6 +33,7 @@ from jaxharm.ops.dispatch import override
 from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.training.loop import DivergedError, train
+from jaxharm.weights.same_run import differences
 
 epilog = config_epilog
 
@@ -37,6 +41,7 @@ epilog = config_epilog
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command."""
     add_config_arguments(parser)
+    add_repeat_argument(parser)
     parser.add_argument("--workdir", required=True, type=Path, help="folder of the run")
     parser.add_argument(
         "--allow-change",
@@ -51,17 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Trains; every process of a run calls it. Returns 1 where the loss was not finite."""
-    config = config_of(arguments)
+    again = repeated(arguments) if arguments.from_run else None
+    config = again.config if again else config_of(arguments)
     try:
         with override(config.ops.implementation):
-            _train(config, arguments)
+            _train(config, arguments, again and again.dataset)
     except DivergedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _train(config: RunConfig, arguments: argparse.Namespace) -> None:
+def _train(config: RunConfig, arguments: argparse.Namespace, wanted: Json | None) -> None:
+    """Trains; `wanted` is the description of the data that the run must have."""
     save_memory_on_cpu()
     enable_compilation_cache()
     join_processes(arguments)
@@ -84,6 +91,12 @@ def _train(config: RunConfig, arguments: argparse.Namespace) -> None:
 
     open_eval().close()  # reports a missing data set before hours of training, not after
     sets = describe_sources(config.data)
+    if wanted is not None and wanted != sets:
+        key, change = next(differences(wanted, sets))
+        raise InputError(
+            f"the data are not those of {arguments.from_run}: {key} was {change.old!r}, here it is "
+            f"{change.new!r}; name the folder of the same data with --set data.data_dir=DIR"
+        )
     steps = config.steps or max(1, round((config.epochs or 0) * steps_per_epoch(config.data)))
     train(
         config,

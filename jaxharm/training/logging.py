@@ -22,7 +22,9 @@ from jaxharm.training.tensorboard import EventFile
 from jaxharm.weights.same_run import Changes
 
 _PACKAGES = ("jaxharm", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
-_SHOWN_ELSEWHERE = ("loss", "lr", "images_per_second", "data_wait")
+CURVE, RECORD = "metrics.jsonl", "run.json"  # names in a run folder
+CLOCK = ("images_per_second", "data_wait")  # what depends on the machine, not on the run
+_SHOWN_ELSEWHERE = ("loss", "lr", *CLOCK)
 _GRID_ROWS = 4
 
 
@@ -78,7 +80,7 @@ class RunLog:
         self._board: EventFile | None = None
         if not active:
             return
-        self._rows_file = workdir / "metrics.jsonl"
+        self._rows_file = workdir / CURVE
         _drop_rows_after(self._rows_file, start)
         if config.log.tensorboard:
             self._board = EventFile(workdir / "tensorboard", start)
@@ -184,7 +186,7 @@ def write_run_record(
         "seed": config.seed,
         "dataset": dict(dataset) if dataset else None,
     }
-    file = workdir / "run.json"
+    file = workdir / RECORD
     if start and file.is_file():
         record = {**json.loads(file.read_text()), **settings}
         session["changes"] = {key: list(change) for key, change in changes.items()}
@@ -196,7 +198,7 @@ def write_run_record(
 
 def note_operations(workdir: Path, ops: Mapping[str, Sequence[str]]) -> None:
     """Adds to run.json what implementations this session's step runs by: known once it is compiled."""
-    file = workdir / "run.json"
+    file = workdir / RECORD
     record = json.loads(file.read_text())
     session = record["resumed"][-1] if record.get("resumed") else record
     session["operations"] = {op: list(names) for op, names in ops.items()}

@@ -61,12 +61,17 @@ def compare_runs(
     if saved.get(DATASET) is not None and dataset is not None:
         old, new = {**old, DATASET: saved[DATASET]}, {**new, DATASET: dataset}
     _check_allowed(allowed, {*_keys(old), *_keys(new)})
-    changes = dict(_differences(old, new))
+    changes = dict(differences(old, new))
     free = (*_FREE, *(() if length_matters else _LENGTH), *allowed)
     refused = [key for key in changes if key == "system" or not _within(key, free)]
     if refused:
         raise InputError(_refusal(folder, changes, refused))
     return changes
+
+
+def decides(key: str) -> bool:
+    """Whether the numbers of a run may depend on the setting; its length is none of these."""
+    return not _within(key, (*_FREE, *_LENGTH))
 
 
 def _refusal(folder: Path, changes: Changes, refused: Sequence[str]) -> str:
@@ -119,11 +124,12 @@ def _completed(defaults: Json, values: Json) -> Json:
     }
 
 
-def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Change]]:
+def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Change]]:
+    """Dotted key and both values of every setting in which two JSON objects differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in {**old, **new}:
             inner = f"{key}.{name}" if key else name
-            yield from _differences(old.get(name, "absent"), new.get(name, "absent"), inner)
+            yield from differences(old.get(name, "absent"), new.get(name, "absent"), inner)
     elif old != new:
         yield key, Change(old, new)
 

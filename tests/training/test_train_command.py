@@ -14,6 +14,7 @@ from support.toy_run import curve, saved
 
 import train
 from data_pipelines.build import build
+from jaxharm.training.compare import compare_runs_in
 
 ROOT = Path(train.__file__).resolve().parent
 CONFIG = """
@@ -118,3 +119,64 @@ def test_divergence_is_status_1_with_a_message(command, tmp_path, capsys):
     errors = capsys.readouterr().err
     assert "not finite at step" in errors
     assert "failed" in errors
+
+
+def test_a_run_is_repeated_from_its_record_and_gives_the_same_numbers(command, tmp_path, capsys):
+    first, again = tmp_path / "first", tmp_path / "again"
+    short = ["--set", "steps=3", "--set", "optim.b1=0.8"]
+    assert train.main([*command, *short, "--workdir", str(first)]) == 0
+    assert train.main(["--from-run", str(first), "--workdir", str(again)]) == 0
+    comparison = compare_runs_in(first, again)
+    assert comparison.equal
+    assert comparison.settings == {}
+    other = ["--from-run", str(first / "run.json"), "--set", "optim.lr=0.1"]
+    assert train.main([*other, "--workdir", str(tmp_path / "other")]) == 0
+    assert list(compare_runs_in(first, tmp_path / "other").settings) == ["optim.lr"]
+
+
+def test_what_cannot_be_repeated_is_one_sentence(command, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train.main([*command, "--set", "steps=2", "--workdir", str(run)]) == 0
+    record = json.loads((run / "run.json").read_text())
+    changed = {**record, "resumed": [{"step": 1, "changes": {"optim.lr": [1, 2]}}]}
+    rebuilt = json.loads(json.dumps(record).replace(record["dataset"]["small"]["fingerprint"], "x"))
+    cases = {
+        "it changed optim.lr at step 1": changed,
+        "dataset.small.fingerprint was 'x', here it is": {**rebuilt, "config": record["config"]},
+        "unknown OptimConfig keys ['speed']": {
+            **record,
+            "config": {**record["config"], "optim": {"speed": 3}},
+        },
+        "is no record of a run": {},
+    }
+    for number, (words, content) in enumerate(cases.items()):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(content))
+        capsys.readouterr()
+        assert train.main(["--from-run", str(file), "--workdir", str(tmp_path / "new")]) == 2
+        error = capsys.readouterr().err
+        assert words.removeprefix("dataset.") in error
+        assert error.count("\n") == 1
+    for extra, words in (
+        (["--overlay", "smoke"], "a run's record holds its overlays already"),
+        (command[:2], "either --config or --from-run"),
+    ):
+        arguments = ["--from-run", str(run), *extra, "--workdir", str(tmp_path / "new")]
+        assert train.main(arguments) == 2
+        assert words in capsys.readouterr().err
+    assert train.main(["--workdir", str(tmp_path / "new")]) == 2
+    assert "--config is missing" in capsys.readouterr().err
+
+
+def test_an_allowed_change_goes_through_the_command_line(command, tmp_path, capsys):
+    run = ["--workdir", str(tmp_path / "run"), "--set", "steps=2"]
+    assert train.main([*command, *run]) == 0
+    faster = [*command, *run, "--set", "optim.lr=0.5", "--set", "steps=3"]
+    capsys.readouterr()
+    assert train.main(faster) == 2
+    refusal = capsys.readouterr().err
+    assert "its optim.lr is 0.001, this config's is 0.5" in refusal
+    # The remedy works as it is printed.
+    remedy = refusal.strip().rpartition("go on all the same with ")[2].split()
+    assert remedy == ["--allow-change", "optim.lr"]
+    assert train.main([*faster, *remedy]) == 0

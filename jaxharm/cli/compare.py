@@ -1,0 +1,28 @@
+"""Compare two runs: equal, or the first step and field that differ.
+
+Exit status: 0 equal, 1 different.
+"""
+
+import argparse
+from pathlib import Path
+
+from jaxharm.training.compare import compare_runs_in
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the command."""
+    parser.add_argument("first", type=Path, help="folder of a run")
+    parser.add_argument("second", type=Path, help="folder of another run")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Runs the command; returns the exit status."""
+    found = compare_runs_in(arguments.first, arguments.second)
+    for key, change in found.settings.items():
+        print(f"setting {key}: {change.old!r} and {change.new!r}")
+    if found.equal:
+        print(f"equal: {found.rows} rows of the curves and {found.arrays} arrays of weights")
+        return 0
+    for what, difference in (("curves", found.curve), ("weights", found.weights)):
+        print(f"{what}: {'equal' if difference is None else f'first difference at {difference}'}")
+    return 1
