@@ -91,23 +91,39 @@ class SqueezeExcitation(nn.Module):
     """Scales features by a gate per channel plus a gate per image.
 
     Attributes:
-        reduction: of the channels between the two dense layers.
+        reduction: of the channels between the two dense layers; None: there is no
+            gate per channel.
     """
 
-    reduction: int
+    reduction: int | None
 
     @nn.compact
-    def __call__(self, x: Array, features: Array) -> Array:
-        """Features f[b,h,w,c], extractor features f[b,H,W,3] -> f[b,h,w,c]; gates are float32."""
+    def __call__(self, x: Array, features: Array | None) -> Array:
+        """Scales a feature; gates are float32.
+
+        Args:
+            x: f[b,h,w,c].
+            features: f[b,H,W,3] of the extractor; None: there is no gate per image.
+
+        Returns:
+            f[b,h,w,c].
+        """
+        gates = []
+        if self.reduction is not None:
+            gates.append(self._of_channels(x, self.reduction))
+        if features is not None:
+            extra = jnp.mean(jnp.max(features.astype(jnp.float32), (1, 2)), -1, keepdims=True)
+            gates.append(nn.sigmoid(extra))
+        self.sow("intermediates", "gates", tuple(gates))
+        # The gates are added, so that with both the sum reaches up to 2.
+        scale = gates[0] + gates[1] if len(gates) == 2 else gates[0]
+        return (x * scale[:, None, None]).astype(x.dtype)
+
+    def _of_channels(self, x: Array, reduction: int) -> Array:
         channels = x.shape[-1]
         squeezed = jnp.mean(x.astype(jnp.float32), (1, 2))
-        gate = nn.relu(self._dense(channels // self.reduction, channels, "squeeze")(squeezed))
-        gate = nn.sigmoid(self._dense(channels, channels // self.reduction, "excite")(gate))
-        # The image's gate is added to the channels' gates, so the sum reaches up to 2.
-        extra = jnp.mean(jnp.max(features.astype(jnp.float32), (1, 2)), -1, keepdims=True)
-        extra = nn.sigmoid(extra)
-        self.sow("intermediates", "gates", (gate, extra))
-        return (x * (gate + extra)[:, None, None]).astype(x.dtype)
+        gate = nn.relu(self._dense(channels // reduction, channels, "squeeze")(squeezed))
+        return nn.sigmoid(self._dense(channels, channels // reduction, "excite")(gate))
 
     def _dense(self, features: int, fan_in: int, name: str) -> nn.Dense:
         init = uniform_fan_in(fan_in)

@@ -13,12 +13,14 @@ _VECTORS = tuple(
 
 def torch_names(config: PHNetConfig) -> NameMap:
     """The name map of the official network for `config`."""
-    rules = [
-        Rule("feature_extractor.patch_harmonizer.grid_weights", ("params", "pfe", "weights")),
-        Rule("feature_extractor.head.0.weight", ("params", "pfe", "head", "kernel"), conv),
-        Rule("feature_extractor.head.0.bias", ("params", "pfe", "head", "bias")),
-    ]
-    for layer, name in ((0, "squeeze"), (2, "excite")):
+    rules: list[Rule] = []
+    if config.pfe:
+        rules += [
+            Rule("feature_extractor.patch_harmonizer.grid_weights", ("params", "pfe", "weights")),
+            Rule("feature_extractor.head.0.weight", ("params", "pfe", "head", "kernel"), conv),
+            Rule("feature_extractor.head.0.bias", ("params", "pfe", "head", "bias")),
+        ]
+    for layer, name in ((0, "squeeze"), (2, "excite")) if config.se else ():
         theirs, ours = f"SE_block.fc.{layer}", ("params", "se", name)
         rules.append(Rule(f"{theirs}.weight", (*ours, "kernel"), linear))
         rules.append(Rule(f"{theirs}.bias", (*ours, "bias")))

@@ -26,7 +26,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
-from jaxharm.fields import Count, Positive, check_fields
+from jaxharm.fields import Count, Natural, Positive, check_fields
 from jaxharm.interfaces import Array, Output
 from jaxharm.nn.conv import Conv, ConvTranspose
 from jaxharm.nn.norm import BatchNorm, instance_norm
@@ -36,6 +36,7 @@ from jaxharm.papers.phnet.bottleneck import PatchFeatureExtractor, SqueezeExcita
 STEPS = 6  # layers of the encoder, steps of the decoder
 BATCH_NORM_STEPS = 3  # of the decoder, from the bottleneck
 _STRIDE = 8
+_GRID_BEFORE = 4  # patches a side at steps that have no PN block in the release
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class PHNetConfig:
         channels: of the image and of the six encoder layers.
         grid_counts: patches per side of the PN blocks, coarsest feature first. The last entry
             belongs to a block that never runs; the second is also the grid of the PFE.
+        pn_steps: decoder steps that have a PN block, 0 (bottleneck) to 5 (image); None: the last ones,
+            as many as `grid_counts` has for. A step before these, where features are small, takes at
+            most 4 patches a side. (The paper varies number and place.)
+        pfe: whether the bottleneck has the PFE's gate, one number per image.
+        se: whether the bottleneck has squeeze-and-excitation's gates, one per channel.
         mix_init: initial weights of PN's whole-image and patch parts.
         scale_init: initial scale of PN's regions.
         grid_weights_init: patch weights start at 1/(g*g*c) ("official") or 1/(g*g) ("mean").
@@ -59,6 +65,9 @@ class PHNetConfig:
 
     channels: tuple[Count, ...] = (3, 16, 64, 128, 256, 512, 1024)
     grid_counts: tuple[Count, ...] = (4, 3, 2, 1)
+    pn_steps: tuple[Natural, ...] | None = None
+    pfe: bool = True
+    se: bool = True
     mix_init: tuple[float, float] = (0.5, 0.5)
     scale_init: float = 0.8
     grid_weights_init: Literal["official", "mean"] = "official"
@@ -79,6 +88,11 @@ class PHNetConfig:
             raise InputError(
                 f"PHNetConfig.grid_counts={self.grid_counts}: two to seven numbers are needed"
             )
+        steps = self.pn_steps or ()
+        if len(set(steps)) < len(steps) or not set(steps) <= set(range(STEPS)):
+            raise InputError(
+                f"PHNetConfig.pn_steps={steps}: choose from the decoder steps 0 to {STEPS - 1}, each once"
+            )
         if self.channels[-1] < self.se_reduction:
             raise InputError(
                 f"PHNetConfig.se_reduction={self.se_reduction} exceeds the last of channels={self.channels}"
@@ -96,9 +110,11 @@ class PHNetConfig:
     @property
     def pn_grids(self) -> dict[int, int]:
         """Decoder step -> grid of its PN block."""
-        first = STEPS + 1 - len(self.grid_counts)
         # The steps end before the last entry, whose block never runs.
-        return dict(zip(range(first, STEPS), self.grid_counts, strict=False))
+        first = STEPS + 1 - len(self.grid_counts)
+        steps = range(first, STEPS) if self.pn_steps is None else sorted(self.pn_steps)
+        before = min(self.grid_counts[0], _GRID_BEFORE)
+        return {step: self.grid_counts[step - first] if step >= first else before for step in steps}
 
     @property
     def size_multiple(self) -> int:
@@ -258,15 +274,20 @@ class PHNet(nn.Module):
             skips.append(x)
             # The even rows and columns, which are what nearest-neighbor resizing keeps.
             masks.append(masks[-1][:, ::stride, ::stride])
-        extractor = PatchFeatureExtractor(
-            config.grid_counts[1],
-            config.pfe_mix_init,
-            config.pfe_eps,
-            config.pfe_background_divisor,
-            self.dtype,
-            name="pfe",
-        )
-        x = SqueezeExcitation(config.se_reduction, name="se")(x, extractor(image, mask)[0])
+        features = None
+        if config.pfe:
+            extractor = PatchFeatureExtractor(
+                config.grid_counts[1],
+                config.pfe_mix_init,
+                config.pfe_eps,
+                config.pfe_background_divisor,
+                self.dtype,
+                name="pfe",
+            )
+            features = extractor(image, mask)[0]
+        if config.pfe or config.se:
+            reduction = config.se_reduction if config.se else None
+            x = SqueezeExcitation(reduction, name="se")(x, features)
         for i in range(STEPS):
             step = DecoderStep(i, config, self.axis_name, self.dtype, name=f"decoder{i}")
             x = step(x, skips.pop(), masks[STEPS - i], train=train)

@@ -243,3 +243,59 @@ def test_options_of_the_statistics_change_the_image(tiny, option, value):
     differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before, after)
     part = "decoder3" if option == "pn_eps" else "pfe"
     assert max(jax.tree.leaves(differences[part])) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("options", "grids"),
+    [
+        ({}, {3: 4, 4: 3, 5: 2}),
+        ({"grid_counts": (10, 5, 1)}, {4: 10, 5: 5}),
+        ({"pn_steps": ()}, {}),
+        ({"pn_steps": (5, 3)}, {3: 4, 5: 2}),
+        ({"pn_steps": (0, 4)}, {0: 4, 4: 3}),  # before the released ones: at most 4
+    ],
+)
+def test_pn_blocks_stand_where_they_are_put(options, grids):
+    assert PHNetConfig(**options).pn_grids == grids
+
+
+def parameters_of(**options):
+    model = PHNet(dataclasses.replace(PHNetConfig.tiny(), **options))
+    image, mask = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 1))
+    return jax.eval_shape(model.init, jax.random.key(0), image, mask)["params"]
+
+
+def test_parts_that_are_left_out_have_no_parameters():
+    assert not any("norm" in parameters_of(pn_steps=())[f"decoder{i}"] for i in range(6))
+    everywhere = parameters_of(pn_steps=tuple(range(6)))
+    assert all("norm" in everywhere[f"decoder{i}"] for i in range(6))
+    assert "pfe" not in parameters_of(pfe=False)
+    assert set(parameters_of(pfe=False)["se"]) == {"squeeze", "excite"}
+    assert "se" not in parameters_of(se=False)  # its one gate, the extractor's, has none
+    assert not {"pfe", "se"} & set(parameters_of(pfe=False, se=False))
+
+
+@pytest.mark.parametrize(
+    ("options", "gates"),
+    [({"pfe": False}, 1), ({"se": False}, 1), ({"pfe": False, "se": False}, 0)],
+    ids=str,
+)
+def test_the_gates_that_are_left_scale_the_bottleneck(tiny, options, gates):
+    whole, variables, image, mask = tiny
+    model = PHNet(dataclasses.replace(whole.config, **options))
+    names = set(parameters_of(**options))
+    params = {name: value for name, value in variables["params"].items() if name in names}
+    run = jax.jit(functools.partial(model.apply, capture_intermediates=True))
+    _, captured = run({**variables, "params": params}, image, mask)
+    found = captured["intermediates"].get("se", {}).get("gates", [()])[0]
+    assert len(found) == gates
+    bottleneck = captured["intermediates"]["encoder6"]["__call__"][0]
+    if gates:
+        scaled = captured["intermediates"]["se"]["__call__"][0]
+        np.testing.assert_allclose(scaled, bottleneck * found[0][:, None, None], rtol=1e-5)
+
+
+def test_places_that_do_not_exist_are_refused():
+    for steps in ((6,), (3, 3)):
+        with pytest.raises(InputError, match=r"choose from the decoder steps 0 to 5, each once"):
+            PHNetConfig(pn_steps=steps)
