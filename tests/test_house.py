@@ -41,7 +41,7 @@ ALLOWED = {
     "weights": _WORDS | {"config", "overrides", "registry", "schema"},
     "training": _WORDS | {"config", "images", "ops", "schema", "weights"},
     "evaluation": _WORDS | {"images", "inference", "metrics", "registry", "schema"},
-    "studies": {"config", "config_file", "errors", "evaluation"},
+    "studies": {"config", "config_file", "errors", "evaluation", "weights"},
     "inference": _WORDS | {"images", "registry", "weights"},
     "papers": _WORDS
     | {"commands", "compiler", "config", "fields", "images", "inference", "losses"}

@@ -40,11 +40,14 @@ def _resized(figures: Figures, batch: HostBatch, model: ModelConfig) -> dict[str
     side = model.default_size
 
     def small(images: Any) -> HostArray:
-        return np.stack([np.atleast_3d(shrink(np.squeeze(i), (side, side))) for i in images])
+        planes = images[..., 0] if images.shape[-1] == 1 else images
+        resized = np.stack([shrink(image, (side, side)) for image in planes])
+        return resized.reshape(*resized.shape[:3], -1)
 
     def large(images: HostArray) -> HostArray:
-        enlarged = [cv2.resize(i, (width, height), interpolation=cv2.INTER_LINEAR) for i in images]
-        return np.stack([np.atleast_3d(image) for image in enlarged])
+        resized = [cv2.resize(i, (width, height), interpolation=cv2.INTER_LINEAR) for i in images]
+        # OpenCV drops the axis of a single channel.
+        return np.stack(resized).reshape(len(images), height, width, -1)
 
     return {name: large(value) for name, value in figures(batch.map_images(small)).items()}
 

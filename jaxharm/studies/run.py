@@ -4,16 +4,19 @@ Every run is a process of its own (`jaxharm train`, then `jaxharm eval`): a run 
 killed leaves the others alone, and nothing of one run can reach into the next.
 """
 
+import dataclasses
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from jaxharm.errors import InputError
 from jaxharm.studies.ablation import Job, Study, read_results, summarize, table
+from jaxharm.studies.paired import paired_rows, paired_table
+from jaxharm.weights.same_run import differences
 
 COMMAND = (sys.executable, "-m", "jaxharm")
 _RECORD = "ablation.json"
@@ -47,20 +50,12 @@ def _is_finished(job: Job) -> bool:
         return False
     before = json.loads(file.read_text())
     if before["config"] != job.record:
-        key, old, new = next(_differences(before["config"], job.record))
+        key, change = next(differences(before["config"], job.record))
         raise InputError(
-            f"{job.folder} holds another run: its {key} was {old!r} and is now {new!r}; delete the "
-            "folder or choose another --workdir"
+            f"{job.folder} holds another run: its {key} was {change.old!r} and is now "
+            f"{change.new!r}; delete the folder or choose another --workdir"
         )
     return bool(before["finished"])
-
-
-def _differences(old: object, new: object, key: str = "") -> Iterator[tuple[str, object, object]]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in {**old, **new}:
-            yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
-    elif old != new:
-        yield key, old, new
 
 
 def _make(job: Job) -> None:
@@ -105,7 +100,20 @@ def _report(study: Study, jobs: Sequence[Job], workdir: Path) -> str:
     if not results:
         return ""
     summary = summarize(study, results)
-    text = table(summary)
-    (workdir / "results.json").write_text(json.dumps(summary, indent=1) + "\n")
+    rows = paired_rows(_files(jobs), summary["reference"])
+    text = table(summary) + paired_table(rows, summary["reference"])
+    pairs = {name: {m: dataclasses.asdict(p) for m, p in of.items()} for name, of in rows.items()}
+    everything = {**summary, "paired": pairs}
+    (workdir / "results.json").write_text(json.dumps(everything, indent=1) + "\n")
     (workdir / "table.md").write_text(text)
     return text
+
+
+def _files(jobs: Sequence[Job]) -> dict[str, dict[int, Path]]:
+    """Run -> seed -> the measurements of every image, of the jobs that are finished."""
+    found: dict[str, dict[int, Path]] = {}
+    for job in jobs:
+        file = job.folder / "eval" / "per_image.csv"
+        if job.run.measured and file.is_file():
+            found.setdefault(job.run.name, {})[job.seed] = file
+    return found
