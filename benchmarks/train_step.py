@@ -29,8 +29,9 @@ from jaxharm.config import TrainConfig
 from jaxharm.config_file import load_config
 from jaxharm.errors import run_command
 from jaxharm.interfaces import DeviceBatch, TrainState
+from jaxharm.ops.dispatch import override
 from jaxharm.registry import make_system
-from jaxharm.schema import Batch, HostBatch
+from jaxharm.schema import Batch, HostBatch, Pair
 
 _MIB = 2**20
 
@@ -42,6 +43,11 @@ def main() -> None:
     config = load_config(arguments.config, arguments.overlay, arguments.set)
     if arguments.precision:
         config = dataclasses.replace(config, precision=arguments.precision)
+    with override(config.ops.implementation):
+        _report(config, arguments)
+
+
+def _report(config: TrainConfig, arguments: argparse.Namespace) -> None:
     size = arguments.size or config.data.image_size
     batch = jax.device_put(random_batch(config, arguments.batch, size))
     system = make_system(config, total_steps=1000)
@@ -100,7 +106,10 @@ def random_batch(config: TrainConfig, count: int, size: int) -> HostBatch:
         names.append("background")
     images = {name: rng.integers(0, 256, (count, size, size, 3), np.uint8) for name in names}
     mask = np.tile(ellipse[None, :, :, None], (count, 1, 1, 1))
-    return Batch(**images, mask=mask, index=np.arange(count, dtype=np.int32))
+    unpaired = None
+    if config.data.unpaired.enabled:  # the second stream: other pictures of the same kind
+        unpaired = Pair(images["target"], mask, images.get("background"))
+    return Batch(**images, mask=mask, unpaired=unpaired, index=np.arange(count, dtype=np.int32))
 
 
 def stored_activations(system: Any, state: TrainState, batch: DeviceBatch) -> int:
