@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 # processes take the files in the order of tests/conftest.py, the long ones first.
 PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-# What a change needs: 7 minutes on two idle cores when nothing has been compiled before.
+# What a change needs: 7 to 8 minutes on two idle cores when nothing has been compiled before.
 test: $(VENV)/.installed
 	$(PYTEST) --quick
 

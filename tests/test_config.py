@@ -120,7 +120,17 @@ def test_smoke_shrinks_networks_and_keeps_every_choice(path):
             )
             assert other == large, small
     assert plain[1].system == plain[0].system
-    for config in (small for _, small in everyone):
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_smoke_leaves_no_large_network(path):
+    names = [name for folder, name in ABLATIONS if folder == path.parent.name]
+    for overlays in (["smoke"], *([name, "smoke"] for name in names)):
+        try:
+            config = load_config(path, overlays)
+        except InputError:  # an overlay that does not fit; the test above reads its sentence
+            continue
         batch = {
             name: jax.ShapeDtypeStruct((1, 64, 64, channels), jnp.float32)
             for name, channels in (("composite", 3), ("mask", 1), ("target", 3), ("background", 3))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.inference_cases import tiny
 from support.system_cases import CASES
+from support.tiers import first_is_quick
 
 import jaxharm
 from jaxharm import metrics, registry
@@ -85,7 +86,7 @@ def test_evaluated_is_harmonized(name, size):
         assert values[0][metric] == pytest.approx(values[1][metric], rel=5e-3, abs=0.05), metric
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_is_quick(NAMES))
 def test_a_batch_gives_what_its_images_give(name):
     predict, _ = trained(name)
     batch = record(name, 96, 72, count=3)
