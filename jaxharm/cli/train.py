@@ -32,7 +32,8 @@ from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
 from jaxharm.registry import make_system
 from jaxharm.training import parallel
-from jaxharm.training.loop import DivergedError, train
+from jaxharm.training.loop import train
+from jaxharm.training.session import DivergedError
 from jaxharm.weights.same_run import differences
 
 epilog = config_epilog

@@ -75,8 +75,17 @@ class RunLog:
     metrics.jsonl holds every step once.
     """
 
-    def __init__(self, workdir: Path, config: TrainConfig, total: int, start: int, *, active: bool):
-        self._total, self._active = total, active
+    def __init__(
+        self,
+        workdir: Path,
+        config: TrainConfig,
+        total: int,
+        start: int,
+        *,
+        active: bool,
+        label: str = "",
+    ):
+        self._total, self._active, self._label = total, active, label
         self._board: EventFile | None = None
         if not active:
             return
@@ -88,7 +97,7 @@ class RunLog:
     def message(self, text: str) -> None:
         """One line on the console."""
         if self._active:
-            print(text, flush=True)
+            print(f"{self._label}{text}", flush=True)
 
     def training(self, step: int, window: Window) -> None:
         """Reports a window of steps that ends at `step`."""
@@ -156,6 +165,8 @@ def write_run_record(
     dataset: Json | None,
     changes: Changes,
     argv: Sequence[str] | None = None,
+    *,
+    together: Sequence[int] = (),
 ) -> None:
     """Writes run.json; a resumed run keeps its first record and adds to "resumed".
 
@@ -167,6 +178,7 @@ def write_run_record(
         dataset: description of the training data, as its loader gives it.
         changes: settings that differ from the session before.
         argv: the command, default this process's.
+        together: the seeds that this session trains in one program, where they are several.
     """
     session = {
         "step": start,
@@ -181,6 +193,8 @@ def write_run_record(
         "git_revision": _git_revision(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+    if together:
+        session["seeds_in_one_program"] = list(together)
     settings = {
         "config": to_json(config),
         "seed": config.seed,

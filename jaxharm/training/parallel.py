@@ -33,6 +33,7 @@ from jaxharm.schema import HostArray, HostBatch
 AXIS = "data"
 Mode = Literal["shard_map", "pmap", "jit"]
 Step = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
+Init = Callable[[Array], TrainState]  # typed key -> fresh state
 TreeT = TypeVar("TreeT")
 ResultT = TypeVar("ResultT")
 
@@ -106,7 +107,12 @@ def launch(step: SystemStep, mode: Mode, mesh: Mesh) -> Step:
         (state, batch of `put_batch`) -> (state, metrics). Where any metric is not finite the
         state comes back unchanged, so that a diverged run still holds its last finite state.
     """
-    step = _fence_batch(_keep_finite(step))
+    launched: Step = _launch(_fence_batch(_keep_finite(step)), mode, mesh)
+    return launched
+
+
+def _launch(step: Callable[..., Any], mode: Mode, mesh: Mesh) -> Any:
+    """`step` of a replicated tree and a tree of batches, compiled; the first is donated."""
     per_device = functools.partial(step, axis_name=AXIS)
     if mode == "pmap":
         every = mesh.size == jax.device_count()
@@ -146,11 +152,18 @@ def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> DeviceBatch:
     return placed
 
 
-def init_state(system: System, seed: int, batch: HostBatch, mesh: Mesh) -> TrainState:
-    """A fresh state, made in place on every device of the mesh."""
-    init, replicated = functools.partial(_init, system, batch), NamedSharding(mesh, P())
-    state = jax.jit(init, out_shardings=replicated)(jax.random.key(seed))
-    return jax.device_put(system.with_pretrained(state), replicated)
+def make_init(system: System, batch: HostBatch, mesh: Mesh) -> Init:
+    """`system.init` of a key, compiled once for any seed; of `batch` only the shapes are read."""
+    init = functools.partial(_init, system, batch)
+    return jax.jit(init, out_shardings=NamedSharding(mesh, P()))
+
+
+def init_state(
+    system: System, seed: int, batch: HostBatch, mesh: Mesh, init: Init | None = None
+) -> TrainState:
+    """A fresh state, made in place on every device of the mesh; by `init` where one is at hand."""
+    state = (init or make_init(system, batch, mesh))(jax.random.key(seed))
+    return jax.device_put(system.with_pretrained(state), NamedSharding(mesh, P()))
 
 
 def abstract_state(system: System, batch: HostBatch, mesh: Mesh) -> TrainState:
@@ -260,16 +273,14 @@ def _on_local_devices(
     return run
 
 
-def _fence_batch(step: SystemStep) -> SystemStep:
+def _fence_batch(step: Callable[..., Any]) -> Callable[..., Any]:
     """Keeps pmap's reshape of the batch out of the step's fused loops.
 
     They would round differently from those that shard_map compiles (seen with jax 0.12).
     """
 
     @functools.wraps(step)
-    def fenced(
-        state: TrainState, batch: DeviceBatch, *, axis_name: str | None
-    ) -> tuple[TrainState, Metrics]:
+    def fenced(state: Any, batch: Any, *, axis_name: str | None) -> Any:
         return step(state, jax.lax.optimization_barrier(batch), axis_name=axis_name)
 
     return fenced

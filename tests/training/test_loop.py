@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from jaxharm.config import CheckpointConfig, DataConfig
 from jaxharm.errors import InputError
-from jaxharm.training.loop import DivergedError
+from jaxharm.training.session import DivergedError
 from jaxharm.weights.portable import load_variables
 
 

@@ -1,0 +1,321 @@
+"""What surrounds the steps of one run: its folder, log, evaluations, checkpoints, and its end."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+
+from jaxharm.config import Json, TrainConfig
+from jaxharm.errors import InputError
+from jaxharm.interfaces import Metrics, System, TrainState
+from jaxharm.ops import dispatch
+from jaxharm.schema import HostBatch, present
+from jaxharm.training import parallel
+from jaxharm.training.logging import RunLog, Window, note_operations, write_run_record
+from jaxharm.training.prefetch import Placed, Prefetcher
+from jaxharm.weights.checkpoint import Checkpoints, check_writable, disk_full_cause, init_from
+from jaxharm.weights.portable import RUN_WEIGHTS, save_weights
+from jaxharm.weights.same_run import Changes
+
+_LOWER_IS_BETTER = ("fmse", "mse")
+
+
+class Evaluation(Protocol):
+    """What the loop reads of an evaluation: subset -> metric -> value, "All" among the subsets."""
+
+    @property
+    def summary(self) -> Mapping[str, Json]:
+        """The values."""
+        ...
+
+
+class DivergedError(RuntimeError):
+    """A loss, gradient or statistic stopped being finite."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be trained.
+
+    Attributes:
+        config: the run; `system` was made from it.
+        system: its networks and losses.
+        workdir: folder of the run: last/, best/, weights/, metrics.jsonl, run.json, tensorboard/.
+        make_batches: steps already taken -> this process's rows of the following global batches.
+        evaluate: what predicts (host batch -> Output) -> evaluation; every process calls it.
+        dataset: description of the training data, such as fingerprints; None: not compared.
+        allow_changes: keys of the config that may differ from those of the run in `workdir`.
+    """
+
+    config: TrainConfig
+    system: System
+    workdir: Path
+    make_batches: Callable[[int], Iterator[HostBatch]]
+    evaluate: Callable[[parallel.Trained], Evaluation] | None = None
+    dataset: Json | None = None
+    allow_changes: Sequence[str] = ()
+
+
+class Programs:
+    """The compiled functions of a run, made once; runs that differ in their seed only share them.
+
+    Attributes:
+        mesh: the devices.
+        step: see `parallel.launch`.
+        predict: see `parallel.make_predict`.
+    """
+
+    def __init__(self, task: Task):
+        """Those of `task`; InputError where its batch does not fit the devices."""
+        config, self._system = task.config, task.system
+        self.mesh = parallel.make_mesh()
+        parallel.check_batch_size(config.data.batch_size, config.accumulate, self.mesh)
+        self.step = parallel.launch(task.system.step, config.parallel, self.mesh)
+        self.predict = parallel.make_predict(task.system, self.mesh)
+        self._init: parallel.Init | None = None
+
+    def fresh(self, task: Task, batch: HostBatch) -> TrainState:
+        """The state with which `task` starts anew."""
+        self._init = self._init or parallel.make_init(self._system, batch, self.mesh)
+        return parallel.init_state(task.system, task.config.seed, batch, self.mesh, self._init)
+
+
+@dataclass
+class Session:
+    """One session of a run, open; `opened` makes it.
+
+    Attributes:
+        task: what is trained.
+        programs: by which.
+        start: steps done before.
+        checkpoints, log, batches, window: of the run.
+        changes: settings that differ from the session before.
+        best: record of the best evaluation so far.
+    """
+
+    task: Task
+    programs: Programs
+    start: int
+    checkpoints: Checkpoints
+    log: RunLog
+    batches: Prefetcher
+    window: Window
+    changes: Changes
+    best: Json | None = None
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole run."""
+        return self.task.system.total_steps
+
+    def begin(self, together: Sequence[int] = ()) -> None:
+        """Writes run.json; `together` are the seeds that are trained in one program with this one."""
+        if jax.process_index() == 0:
+            write_run_record(
+                self.task.workdir,
+                self.task.config,
+                self.programs.mesh,
+                self.start,
+                self.task.dataset,
+                self.changes,
+                together=together,
+            )
+
+    def next_batch(self) -> Placed:
+        """The batch of the next step."""
+        batch = next(self.batches)
+        self.window.add_wait(batch.waited)
+        return batch
+
+    def compiled(self, seconds: float) -> None:
+        """Reports that the first step was compiled and dispatched."""
+        ops = dispatch.choices()
+        named = "".join(f"; {op} by {' and '.join(names)}" for op, names in ops.items())
+        self.log.message(f"compiled in {seconds:.1f} s{named}")
+        if jax.process_index() == 0:
+            note_operations(self.task.workdir, ops)
+        self.window.reset()  # or the first speed and ETA would be those of the compiler
+
+    def due(self, step: int) -> bool:
+        """Whether evaluation, a checkpoint or images follow this step."""
+        config = self.task.config
+        every = (
+            config.checkpoint.every,
+            config.eval.every if self.task.evaluate else 0,
+            config.log.images_every,
+        )
+        return any(n and step % n == 0 for n in every)
+
+    def account(
+        self, step: int, metrics: Metrics, batch: Placed, state: Callable[[], TrainState]
+    ) -> None:
+        """Reads the metrics of a step that has been dispatched; waits until it is done.
+
+        Raises:
+            DivergedError: one is not finite; `state`, the last finite one, is saved in failed/.
+        """
+        metrics = jax.device_get(metrics)
+        bad = sorted(
+            name
+            for name, (total, count) in metrics.items()
+            if not (math.isfinite(total) and math.isfinite(count))
+        )
+        if bad:
+            self._diverged(step, bad, batch, state())
+        self.window.add(metrics)
+        if step % self.task.config.log.every == 0 or step in (1, self.total):
+            self.log.training(step, self.window)
+            self.window.reset()
+
+    def _diverged(self, step: int, bad: list[str], batch: Placed, state: TrainState) -> None:
+        folder = self.checkpoints.save_failed(state, step)
+        indices = present(batch.host.index, "index").tolist()
+        raise DivergedError(
+            f"{', '.join(bad)} not finite at step {step} (samples {indices}); the last finite "
+            f"state is in {folder}, the last regular checkpoint in {self.task.workdir / 'last'}"
+        )
+
+    def between_steps(self, state: TrainState, step: int, batch: Placed, *, stop: bool) -> None:
+        """Images, evaluation and checkpoint after `step`, each where it is due."""
+        last, config = step == self.total, self.task.config
+        if config.log.images_every and (last or step % config.log.images_every == 0):
+            images: Any = self.programs.predict(state, batch.host).image
+            self.log.images(step, batch.host, images)
+        due = last or (config.eval.every and step % config.eval.every == 0)
+        if self.task.evaluate is not None and due:
+            self._evaluate_and_keep_best(state, step, self.task.evaluate)
+        elif last:
+            self._export(state, step)
+        if last or stop or (config.checkpoint.every and step % config.checkpoint.every == 0):
+            self.checkpoints.save(state, step, self.best)
+
+    def stopped(self, step: int) -> None:
+        """Waits for the checkpoints after a request to stop, and says how to resume."""
+        self.checkpoints.wait()
+        self.log.message(
+            f"stopped at step {step} on request, everything is saved; run the same command "
+            "again to resume"
+        )
+
+    def finished(self) -> None:
+        """Waits for the checkpoints of the whole run, and says where its weights are."""
+        self.checkpoints.wait()
+        weights = self.task.workdir / RUN_WEIGHTS
+        self.log.message(f"finished {self.total} steps; weights in {weights}")
+
+    def _evaluate_and_keep_best(
+        self, state: TrainState, step: int, evaluate: Callable[[parallel.Trained], Evaluation]
+    ) -> None:
+        trained = parallel.Trained(self.task.system, state, self.programs.predict)
+        summary = evaluate(trained).summary
+        metric = self.task.config.checkpoint.best
+        value = float(step if metric == "last" else summary["All"][metric])
+        sign = 1 if metric in _LOWER_IS_BETTER else -1
+        better = self.best is None or sign * value < sign * self.best["value"]
+        if better and math.isfinite(value):
+            self.best = {"step": step, "metric": metric, "value": value}
+            self.checkpoints.save_best(state, step, self.best)
+            self._export(state, step)
+        kept = self.best is not None and self.best["step"] == step
+        self.log.evaluation(step, summary, best=kept and metric != "last")
+
+    def _export(self, state: TrainState, step: int) -> None:
+        if jax.process_index() == 0:
+            training = {"step": step, "best": self.best}
+            save_weights(
+                self.task.workdir / RUN_WEIGHTS,
+                self.task.system.name,
+                self.task.config.model,
+                jax.device_get(self.task.system.variables(state)),
+                {"source": "trained by jaxharm", "training": training},
+            )
+
+
+@contextlib.contextmanager
+def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Session, TrainState]]:
+    """Opens the run in its folder: a session, and the state that it begins with.
+
+    Args:
+        task: the run.
+        programs: of the run, or of one that differs in its seed only.
+        label: begins every line on the console.
+
+    Raises:
+        InputError: the folder is not writable, a checkpoint is damaged or of another run
+            (`jaxharm.weights.same_run`), or, at any time, the disk is full.
+    """
+    config, workdir, mesh = task.config, task.workdir, programs.mesh
+    check_writable(workdir)
+    with _disk_full_explained(workdir), contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(
+            Checkpoints(workdir, config, parallel.to_savers(mesh), task.dataset)
+        )
+        start = checkpoints.latest_step() or 0
+        # Before anything is written: a run that is refused is left as it was.
+        changes = checkpoints.changes(start, task.system, task.allow_changes) if start else {}
+        batches = Prefetcher(
+            task.make_batches(start),
+            lambda batch: parallel.put_batch(batch, config.parallel, mesh),
+        )
+        stack.callback(batches.close)
+        active, total = jax.process_index() == 0, task.system.total_steps
+        log = RunLog(workdir, config, total, start, active=active, label=label)
+        stack.callback(log.close)
+        batches.peek()
+        for key, change in changes.items():
+            log.message(f"changed since the last session: {key} {change.old!r} -> {change.new!r}")
+        window = Window(config.data.batch_size)
+        session = Session(task, programs, start, checkpoints, log, batches, window, changes)
+        state = _first_state(session)
+        yield session, state
+
+
+def _first_state(session: Session) -> TrainState:
+    """The state to go on from: own checkpoint, else `init_from`, else random."""
+    task, programs, log, start = session.task, session.programs, session.log, session.start
+    config, system, mesh = task.config, task.system, programs.mesh
+    batch = session.batches.peek().host
+    log.message(
+        f"{mesh.size} x {mesh.devices.flat[0].device_kind} in {jax.process_count()} processes, "
+        f"batch {config.data.batch_size} ({config.data.batch_size // mesh.size} per device, "
+        f"accumulate {config.accumulate}), {config.parallel}, {config.precision}"
+    )
+    if start:
+        target = parallel.abstract_state(system, batch, mesh)
+        state, record = session.checkpoints.restore(start, target)
+        log.message(f"resumed at step {start}")
+        session.best = record["best"]
+        return state
+    state = programs.fresh(task, batch)
+    if config.init_from:
+        state = init_from(config.init_from, system, state, batch, mesh)
+        log.message(f"started from the weights of {config.init_from}")
+    else:
+        trained = [state.params[name] for name in state.opt_state]
+        count = sum(leaf.size for leaf in jax.tree.leaves(trained))
+        parts = "".join(f"; {part} from {place}" for part, place in system.loaded().items())
+        log.message(
+            f"started from random weights ({count:,} parameters, seed {config.seed}){parts}"
+        )
+    return state
+
+
+@contextlib.contextmanager
+def _disk_full_explained(workdir: Path) -> Iterator[None]:
+    """Any error of a full disk, such as a log's, as a sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        cause = disk_full_cause(error)
+        if cause is None:
+            raise
+        raise InputError(
+            f"cannot write to {workdir} ({cause}); free space there and run the same command again "
+            "to resume from the last checkpoint"
+        ) from error
