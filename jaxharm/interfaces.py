@@ -14,6 +14,7 @@ from flax import struct
 
 from jaxharm.config import ModelConfig as ModelConfig
 from jaxharm.config import RunConfig
+from jaxharm.measures import Judge, Measures
 from jaxharm.schema import DEVICE_FIELDS, HOST_FIELDS, Batch, Pair
 
 Array = jax.Array
@@ -133,6 +134,11 @@ class System(Protocol):
         """Whether a step's numbers depend on that length: then a longer run is another run."""
         ...
 
+    @property
+    def measures(self) -> Measures | None:
+        """What its own `judge` measures; None: results are compared with real photographs."""
+        ...
+
     @classmethod
     def from_config(cls, config: RunConfig, *, total_steps: int) -> "System":
         """Builds the system; `total_steps` is the length of the run, for schedules."""
@@ -170,6 +176,14 @@ class System(Protocol):
         Returns:
             name -> f32[b,h,w,3], an image in [0,1], or f32[b,h,w,1], a heat map in [0,1]; h and w
             are those of the batch. For a given state the names are always the same.
+        """
+        ...
+
+    def judge(self, variables: Params) -> Judge | None:
+        """What measures the results of these variables, where the system has `measures`.
+
+        Args:
+            variables: of the deployed model, in memory of the host.
         """
         ...
 

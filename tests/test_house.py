@@ -28,7 +28,8 @@ ALLOWED = {
     "schema": set(),
     "fields": {"errors"},
     "config": {"errors", "fields"},
-    "interfaces": {"config", "schema"},
+    "measures": {"schema"},
+    "interfaces": {"config", "measures", "schema"},
     "commands": {"interfaces"},
     "registry": {"commands", "config", "errors", "interfaces"},
     "overrides": {"config", "errors", "fields"},
@@ -39,9 +40,9 @@ ALLOWED = {
     "losses": {"interfaces"},
     "metrics": _WORDS | {"images"},
     "weights": _WORDS | {"config", "overrides", "registry", "schema"},
-    "training": _WORDS | {"config", "images", "ops", "schema", "weights"},
-    "evaluation": _WORDS | {"images", "inference", "metrics", "registry", "schema"},
-    "studies": {"config", "config_file", "errors", "evaluation", "weights"},
+    "training": _WORDS | {"config", "images", "measures", "ops", "schema", "weights"},
+    "evaluation": _WORDS | {"images", "inference", "measures", "metrics", "registry", "schema"},
+    "studies": {"config", "config_file", "errors", "evaluation", "measures", "weights"},
     "inference": _WORDS | {"images", "registry", "weights"},
     "papers": _WORDS
     | {"commands", "compiler", "config", "fields", "images", "inference", "losses"}

@@ -24,11 +24,11 @@ from jaxharm.cli.run_arguments import (
 from jaxharm.compiler import enable_compilation_cache
 from jaxharm.config import RunConfig
 from jaxharm.errors import InputError
-from jaxharm.evaluation.evaluate import evaluate
+from jaxharm.evaluation.columns import REFERENCE
 from jaxharm.evaluation.fitting import example_batch, fitted_figures
 from jaxharm.evaluation.gallery import Gallery
 from jaxharm.evaluation.images import ImageSaver
-from jaxharm.evaluation.predictor import Predictor
+from jaxharm.evaluation.of_system import evaluate_system
 from jaxharm.evaluation.report import as_table, write_report
 from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
@@ -84,10 +84,12 @@ def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
         raise InputError("this system has no figures that explain a prediction; leave --maps out")
     trained = parallel.Trained(system, state, parallel.make_predict(system, mesh))
     explain = parallel.make_figures(system, mesh)
-    gallery = Gallery(arguments.gallery_images)
+    gallery = Gallery(arguments.gallery_images, system.measures or REFERENCE)
     saver = ImageSaver(arguments.out / "images")
-    result = evaluate(
-        Predictor(system, trained.variables(), trained),
+    result = evaluate_system(
+        system,
+        trained.variables(),
+        trained,
         batches,
         protocol,
         observers=[gallery, saver] if arguments.save_images else [gallery],

@@ -26,8 +26,8 @@ from jaxharm.cli.run_arguments import (
 from jaxharm.compiler import enable_compilation_cache, save_memory_on_cpu
 from jaxharm.config import Json, RunConfig
 from jaxharm.errors import InputError
-from jaxharm.evaluation.evaluate import Evaluation, evaluate
-from jaxharm.evaluation.predictor import Predictor
+from jaxharm.evaluation.of_system import evaluate_system
+from jaxharm.evaluation.result import Evaluation
 from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
 from jaxharm.registry import make_system
@@ -86,9 +86,8 @@ def _train(config: RunConfig, arguments: argparse.Namespace, wanted: Json | None
     )
 
     def evaluation(trained: parallel.Trained) -> Evaluation:
-        predict = Predictor(trained.system, trained.variables(), trained)
         with open_eval() as batches:
-            return evaluate(predict, batches, protocol)
+            return evaluate_system(trained.system, trained.variables(), trained, batches, protocol)
 
     open_eval().close()  # reports a missing data set before hours of training, not after
     sets = describe_sources(config.data)

@@ -9,14 +9,12 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
 from jaxharm.errors import InputError
 from jaxharm.evaluation.gather import gather
-from jaxharm.evaluation.summary import summarize
+from jaxharm.evaluation.result import Evaluation, Item, Observer, Row
 from jaxharm.interfaces import Output
 from jaxharm.metrics import get_protocol, measure
 from jaxharm.metrics.accumulate import require_finite
@@ -25,76 +23,7 @@ from jaxharm.metrics.lpips import LPIPS
 from jaxharm.metrics.protocols import Protocol as MetricProtocol
 from jaxharm.schema import HostArray, HostBatch, present
 
-
-@dataclass(frozen=True)
-class Row:
-    """The measurements of one image.
-
-    Attributes:
-        composite_id: name of the composite.
-        subset: name of its sub-dataset.
-        ratio: share of foreground pixels at the evaluation resolution.
-        model: metric -> value of the prediction; NaN where undefined.
-        baseline: metric -> value of the untouched composite.
-    """
-
-    composite_id: str
-    subset: str
-    ratio: float
-    model: dict[str, float]
-    baseline: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Item:
-    """One measured image and its pixels, as observers see it.
-
-    Attributes:
-        row: its measurements.
-        composite: u8[h,w,3].
-        mask: f32[h,w,1].
-        target: u8[h,w,3].
-        prediction: f32[h,w,3] in [0,1], as the model gave it.
-        figures: name -> f32[h,w,3] or f32[h,w,1] in [0,1], what explains it; see `System.figures`.
-    """
-
-    row: Row
-    composite: HostArray
-    mask: HostArray
-    target: HostArray
-    prediction: HostArray
-    figures: Mapping[str, HostArray] = dataclasses.field(default_factory=dict)
-
-
-class Observer(Protocol):
-    """Sees every item of this process, in the order of the batches."""
-
-    def observe(self, item: Item) -> None:
-        """Called once per image."""
-        ...
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The outcome, the same on every process.
-
-    Attributes:
-        protocol: under which everything was measured.
-        rows: one per image of the data set, sorted by sub-dataset and name.
-    """
-
-    protocol: MetricProtocol
-    rows: tuple[Row, ...]
-
-    @functools.cached_property
-    def summary(self) -> dict[str, dict[str, Any]]:
-        """Sub-dataset or "All" -> means, counts and bins of the model."""
-        return summarize(self.rows, "model")
-
-    @functools.cached_property
-    def baseline(self) -> dict[str, dict[str, Any]]:
-        """The same of the untouched composites."""
-        return summarize(self.rows, "baseline")
+Work = Callable[[], Item]  # measures one record
 
 
 def evaluate(
@@ -127,19 +56,33 @@ def evaluate(
             every process, with the image's name.
     """
     protocol = get_protocol(protocol)
+
+    def work(batch: HostBatch) -> list[Work]:
+        predicted = np.asarray(predict(batch).image)
+        extra = _lpips_values(lpips, predicted, batch)
+        found = figures(batch) if figures else {}
+        return [
+            functools.partial(_measure_item, batch, predicted, i, protocol, extra, found)
+            for i in records_of(batch)
+        ]
+
+    return Evaluation(protocol, collect_rows(work, batches, observers, threads))
+
+
+def collect_rows(
+    work: Callable[[HostBatch], list[Work]],
+    batches: Iterable[HostBatch],
+    observers: Sequence[Observer],
+    threads: int,
+) -> tuple[Row, ...]:
+    """Does the work of all batches, a batch ahead of the observers, and joins all processes."""
     rows: list[Row] = []
     problem = None
     with ThreadPoolExecutor(threads) as pool:
         pending: list[Future[Item]] = []
         try:
             for batch in batches:
-                predicted = np.asarray(predict(batch).image)
-                extra = _lpips_values(lpips, predicted, batch)
-                found = figures(batch) if figures else {}
-                started = [
-                    pool.submit(_measure_item, batch, predicted, int(i), protocol, extra, found)
-                    for i in np.flatnonzero(present(batch.valid, "valid") > 0)
-                ]
+                started = [pool.submit(task) for task in work(batch)]
                 rows += _finish(pending, observers)
                 pending = started
             rows += _finish(pending, observers)
@@ -149,8 +92,12 @@ def evaluate(
     for part in gathered:
         if part["problem"]:
             raise InputError(part["problem"])
-    every = [Row(**values) for part in gathered for values in part["rows"]]
-    return Evaluation(protocol, _checked(every))
+    return _checked([Row(**values) for part in gathered for values in part["rows"]])
+
+
+def records_of(batch: HostBatch) -> list[int]:
+    """Places of the records in a batch, without those that fill it up."""
+    return [int(i) for i in np.flatnonzero(present(batch.valid, "valid") > 0)]
 
 
 def _measure_item(

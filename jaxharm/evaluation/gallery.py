@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import jax
@@ -15,12 +16,14 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from jaxharm.evaluation.evaluate import Evaluation, Item, Row
+from jaxharm.evaluation.columns import REFERENCE
 from jaxharm.evaluation.gather import gather
 from jaxharm.evaluation.report import describe
+from jaxharm.evaluation.result import Evaluation, Item, Row
 from jaxharm.evaluation.summary import ALL
 from jaxharm.images.bit_depth import from_unit
 from jaxharm.images.resize import thumbnail
+from jaxharm.measures import Measures
 
 _SIDE = 320  # longest side of an embedded image
 ERROR_RANGE = 64  # gray levels at the bright end of the error map
@@ -40,10 +43,11 @@ class Gallery:
 
     Args:
         limit: images on the page; a third each for the worst, the best and the sample.
+        measures: those of the evaluation.
     """
 
-    def __init__(self, limit: int = 60):
-        self._limit = limit
+    def __init__(self, limit: int = 60, measures: Measures = REFERENCE):
+        self._limit, self._measures = limit, measures
         share = math.ceil(limit / 3)
         # A heap drops its smallest rank. The sample's heap is as large as the page, since any of its
         # images may be among the worst or best too.
@@ -58,7 +62,7 @@ class Gallery:
         """Keeps the item where it may come onto the page."""
         key = _key(item.row)
         for name, (size, heap) in self._heaps.items():
-            heapq.heappush(heap, (_rank(name, item.row), key))
+            heapq.heappush(heap, (_rank(name, item.row, self._measures), key))
             dropped = heapq.heappop(heap)[1] if len(heap) > size else None
             if dropped != key and key not in self._kept:
                 self._kept[key] = _Kept(item.row, _panels(item))
@@ -69,13 +73,15 @@ class Gallery:
         self, evaluation: Evaluation, path: str | Path, *, about: Mapping[str, str] | None = None
     ) -> None:
         """Writes the page on process 0; a collective call in a run of several."""
-        chosen = select(evaluation.rows, self._limit)
+        chosen = select(evaluation.rows, self._limit, self._measures)
+        # Not those that were observed: they lack what only the whole set tells.
+        rows = {_key(row): row for row in evaluation.rows}
         mine = [
             {
-                **_card(kept.row, chosen[key]),
+                **_card(rows[key], chosen[key], self._measures),
                 "images": {name: _data_uri(panel) for name, panel in kept.panels.items()},
             }
-            for key, kept in sorted(self._kept.items())
+            for key, kept in sorted(self._kept.items(), key=lambda item: item[0])
             if key in chosen
         ]
         cards = [card for part in gather(mine) for card in part]
@@ -85,14 +91,14 @@ class Gallery:
             path.write_text(_page(evaluation, cards, about or {}), encoding="utf-8")
 
 
-def select(rows: tuple[Row, ...], limit: int) -> dict[Key, str]:
+def select(rows: tuple[Row, ...], limit: int, measures: Measures = REFERENCE) -> dict[Key, str]:
     """Chooses the rows of a page of `limit` images: key -> "worst", "best" or "sample"."""
     share = math.ceil(limit / 3)
     chosen: dict[Key, str] = {}
     for name in ("worst", "best", "sample"):
         count = share if name != "sample" else limit - len(chosen)
         free = [row for row in rows if _key(row) not in chosen]
-        ranked = sorted(free, key=lambda row: (_rank(name, row), _key(row)), reverse=True)
+        ranked = sorted(free, key=lambda row: (_rank(name, row, measures), _key(row)), reverse=True)
         chosen.update({_key(row): name for row in ranked[: min(count, limit - len(chosen))]})
     return chosen
 
@@ -101,27 +107,28 @@ def _key(row: Row) -> Key:
     return (row.subset, row.composite_id)
 
 
-def _rank(name: str, row: Row) -> float:
+def _rank(name: str, row: Row, measures: Measures) -> float:
     # A hash of the name, not a random draw: the same images for every model, and for any number
     # of processes.
     if name == "sample":
         return -zlib.crc32("/".join(_key(row)).encode())
-    error = row.model["mse"] if math.isnan(row.model["fmse"]) else row.model["fmse"]
+    values = (row.model[column] for column in (measures.decides, *measures.headlines))
+    error = next((value for value in values if not math.isnan(value)), 0.0)
     return error if name == "worst" else -error
 
 
 def _panels(item: Item) -> dict[str, np.ndarray]:
-    error = abs(np.clip(item.prediction, 0, 1) * 255 - item.target).mean(axis=2)
     images = {
         "composite": item.composite,
         "mask": np.repeat(from_unit(item.mask, np.uint8), 3, axis=2),
-        "harmonized": from_unit(item.prediction, np.uint8),
-        "real": item.target,
-        "error": _heat(error / ERROR_RANGE),
-        **{
-            name: _heat(m[..., 0]) if m.shape[2] == 1 else from_unit(m, np.uint8)
-            for name, m in item.figures.items()
-        },
+    }
+    if item.target is not None:
+        error = abs(np.clip(item.prediction, 0, 1) * 255 - item.target).mean(axis=2)
+        images["harmonized"] = from_unit(item.prediction, np.uint8)
+        images |= {"real": item.target, "error": _heat(error / ERROR_RANGE)}
+    images |= {
+        name: _heat(m[..., 0]) if m.shape[2] == 1 else from_unit(m, np.uint8)
+        for name, m in item.figures.items()
     }
     return {name: thumbnail(image, _SIDE) for name, image in images.items()}
 
@@ -137,29 +144,57 @@ def _data_uri(image: np.ndarray) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _card(row: Row, group: str) -> dict[str, object]:
+def _card(row: Row, group: str, measures: Measures) -> dict[str, Any]:
     def value(number: float) -> float | None:
         return round(number, 4) if math.isfinite(number) else None
 
+    decides = measures.decides
+    more = [
+        f"{measures.columns[name].title} {_change(row.baseline, row.model, measures, name)}"
+        for name in measures.headlines
+        if name != decides
+    ]
     return {
         "id": row.composite_id,
         "subset": row.subset,
         "group": group,
         "ratio": value(row.ratio),
-        "before": value(row.baseline["fmse"]),
-        "after": value(row.model["fmse"]),
-        "psnrBefore": value(row.baseline["psnr"]),
-        "psnr": value(row.model["psnr"]),
+        "before": value(row.baseline[decides]),
+        "after": value(row.model[decides]),
+        "more": "   ".join(more),
+        "captions": _captions(row, measures),
     }
 
 
-def _page(evaluation: Evaluation, cards: list[dict[str, object]], about: Mapping[str, str]) -> str:
-    summary, baseline = evaluation.summary[ALL], evaluation.baseline[ALL]
+def _captions(row: Row, measures: Measures) -> dict[str, str]:
+    """Method -> what sums it up, to stand below its image; nothing where the head says it all."""
+    if not row.others:
+        return {}
+    columns = [(name, measures.columns[name]) for name in measures.headlines]
+    return {
+        method: " · ".join(f"{c.title} {_number(values[n], c.decimals)}" for n, c in columns)
+        for method, values in row.values(measures).items()
+    }
+
+
+def _change(
+    before: Mapping[str, float], after: Mapping[str, float], measures: Measures, name: str
+) -> str:
+    digits = measures.columns[name].decimals
+    return " → ".join(_number(of[name], digits) for of in (before, after))
+
+
+def _page(evaluation: Evaluation, cards: list[dict[str, Any]], about: Mapping[str, str]) -> str:
+    summary, baseline, measures = (
+        evaluation.summary[ALL],
+        evaluation.baseline[ALL],
+        evaluation.measures,
+    )
     facts = [
         ("images", str(summary["count"])),
         *(
-            (label, f"{_number(baseline[name], digits)} → {_number(summary[name], digits)}")
-            for label, name, digits in (("fMSE", "fmse", 1), ("MSE", "mse", 1), ("PSNR", "psnr", 2))
+            (measures.columns[name].title, _change(baseline, summary, measures, name))
+            for name in measures.headlines
         ),
         ("improved", _number(100 * summary["improved"], 1) + " %"),
     ]
@@ -176,9 +211,17 @@ def _page(evaluation: Evaluation, cards: list[dict[str, object]], about: Mapping
         protocol=evaluation.protocol.name,
         shown=shown,
         notes=notes,
-        error_range=ERROR_RANGE,
+        error_range=ERROR_RANGE if evaluation.measures is REFERENCE else 0,
+        decides=evaluation.measures.columns[evaluation.measures.decides],
+        columns=_columns(cards),
         cards=cards,
     )
+
+
+def _columns(cards: list[dict[str, Any]]) -> int:
+    """Panels side by side: five, or four where that leaves fewer gaps in the last row."""
+    count = max((len(card["images"]) for card in cards), default=0)
+    return min((5, 4), key=lambda columns: -count % columns)
 
 
 def _template() -> jinja2.Template:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxharm.evaluation.evaluate import Item
+from jaxharm.evaluation.result import Item
 from jaxharm.images.bit_depth import from_unit
 
 

@@ -1,6 +1,7 @@
 """Result files: metrics.json, table.md and per_image.csv."""
 
 import csv
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -9,25 +10,14 @@ from pathlib import Path
 
 import jax
 
-from jaxharm.evaluation.evaluate import Evaluation
+from jaxharm.evaluation.columns import REFERENCE
+from jaxharm.evaluation.result import Evaluation
 from jaxharm.evaluation.summary import ALL
+from jaxharm.measures import Column
 from jaxharm.metrics.bins import NAMES
 from jaxharm.metrics.protocols import statement
 
 _PACKAGES = ("jaxharm", "jax", "flax", "numpy", "opencv-python-headless", "pillow")
-# metric -> (heading, decimals)
-COLUMNS = {
-    "fmse": ("fMSE", 2),
-    "mse": ("MSE", 2),
-    "psnr": ("PSNR", 2),
-    "fpsnr": ("fPSNR", 2),
-    "ssim": ("SSIM", 4),
-    "fssim": ("fSSIM", 4),
-    "de00": ("dE00", 2),
-    "fde00": ("fdE00", 2),
-    "lpips": ("LPIPS", 4),
-}
-_BIN_COLUMNS = ("fmse", "mse", "psnr")
 
 
 def write_report(
@@ -55,11 +45,16 @@ def as_json(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, objec
     """Makes the content of metrics.json; undefined values are null.
 
     {"<subset>" | "All": {"mse", "fmse", "psnr", "fpsnr", "ssim", "fssim", "count", "bins", ...},
-    "protocol": name, "baseline": the same rows of the untouched composite, "statement": how the
-    numbers came about}.
+    "protocol": name, "baseline": the same rows of the untouched composite, "methods": method ->
+    its rows, where more is measured than the model and the composite, "statement": how the numbers
+    came about, and what the metrics are called}.
     """
+    measures = evaluation.measures
     stated = {
         **statement(evaluation.protocol),
+        "against": measures.against,
+        "columns": {name: dataclasses.asdict(c) for name, c in measures.columns.items()},
+        "notes": list(evaluation.notes),
         "images": len(evaluation.rows),
         "undefined": evaluation.summary[ALL]["undefined"],
         "evaluated": dict(about),
@@ -69,6 +64,7 @@ def as_json(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, objec
         **evaluation.summary,
         "protocol": evaluation.protocol.name,
         "baseline": evaluation.baseline,
+        **({"methods": evaluation.methods} if _has_others(evaluation) else {}),
         "statement": stated,
     }
     # allow_nan=False when it is written: a NaN would make a file that few programs read.
@@ -76,12 +72,10 @@ def as_json(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, objec
 
 
 def as_table(evaluation: Evaluation, about: Mapping[str, str]) -> str:
-    """Makes the content of table.md: the model beside the untouched composite."""
-    summary, baseline = evaluation.summary, evaluation.baseline
-    shown = [
-        name for name in COLUMNS if any(not math.isnan(row[name]) for row in _with(summary, name))
-    ]
-    heads = ["subset", "images", "method", *(COLUMNS[name][0] for name in shown), "improved"]
+    """Makes the content of table.md: the model beside the untouched composite, and other methods."""
+    measures, methods = evaluation.measures, evaluation.methods
+    columns = _shown(evaluation)
+    heads = ["subset", "images", "method", *(c.title for c in columns.values()), "improved"]
     lines = ["# Evaluation", "", *(f"- {key}: {value}" for key, value in about.items())]
     lines += [f"- {line}" for line in describe(evaluation)]
     lines += [
@@ -89,25 +83,39 @@ def as_table(evaluation: Evaluation, about: Mapping[str, str]) -> str:
         f"| {' | '.join(heads)} |",
         "|---|" + "---:|" + "---|" + "---:|" * (len(heads) - 3),
     ]
-    for subset, row in summary.items():
-        title = f"**{subset}**" if subset == ALL else subset
-        before, after = (
-            " | ".join(_number(values[name], COLUMNS[name][1]) for name in shown)
-            for values in (baseline[subset], row)
-        )
-        lines.append(f"| {title} | {row['count']} | composite | {before} | |")
-        lines.append(f"| | | **model** | {after} | {_percent(row['improved'])} |")
-    lines += ["", "improved: share of images with an fMSE below the composite's.", ""]
-    lines += ["## By foreground ratio (all images)", ""]
-    heads = ["foreground", "images", "method", *(COLUMNS[name][0] for name in _BIN_COLUMNS)]
-    lines += [f"| {' | '.join(heads)} |", "|---|---:|---|---:|---:|---:|"]
+    for subset in evaluation.summary:
+        # Of a sub-dataset only what matters most: the whole has every method.
+        every = subset == ALL
+        own = (measures.baseline, measures.model)
+        for number, method in enumerate(m for m in measures.methods if every or m in own):
+            row = methods[method][subset]
+            title = f"**{subset}**" if every else subset
+            first = f"{title} | {row['count']}" if number == 0 else "|"
+            cells = " | ".join(_number(row.get(n), c.decimals) for n, c in columns.items())
+            share = f" {_percent(row['improved'])} " if "improved" in row else " "
+            lines.append(f"| {first} | {_method(evaluation, method)} | {cells} |{share}|")
+    decides = measures.columns[measures.decides].title
+    lines += ["", f"improved: share of images with a {decides} below the composite's.", ""]
+    return "\n".join([*lines, *_bins_table(evaluation)]) + "\n"
+
+
+def _bins_table(evaluation: Evaluation) -> list[str]:
+    """The model and the composite by size of the foreground, and what sums them up."""
+    measures = evaluation.measures
+    columns = [measures.columns[name] for name in measures.headlines]
+    heads = ["foreground", "images", "method", *(column.title for column in columns)]
+    lines = ["## By foreground ratio (all images)", "", f"| {' | '.join(heads)} |"]
+    lines.append("|---|---:|---|" + "---:|" * len(columns))
     for name in NAMES:
-        for method, rows in (("composite", baseline), ("**model**", summary)):
-            values = rows[ALL]["bins"][name]
-            first = f"{name} % | {values['count']}" if method == "composite" else "|"
-            numbers = " | ".join(_number(values[k], COLUMNS[k][1]) for k in _BIN_COLUMNS)
-            lines.append(f"| {first} | {method} | {numbers} |")
-    return "\n".join(lines) + "\n"
+        for method in (measures.baseline, measures.model):
+            values = evaluation.methods[method][ALL]["bins"][name]
+            first = f"{name} % | {values['count']}" if method == measures.baseline else "|"
+            cells = " | ".join(
+                _number(values[key], column.decimals)
+                for key, column in zip(measures.headlines, columns, strict=True)
+            )
+            lines.append(f"| {first} | {_method(evaluation, method)} | {cells} |")
+    return lines
 
 
 def describe(evaluation: Evaluation) -> list[str]:
@@ -118,11 +126,17 @@ def describe(evaluation: Evaluation) -> list[str]:
         if p.size
         else (f"native size, masks {p.mask_resize}")
     )
+    compared = (
+        f"foreground weights {p.mask}, MSE over {p.mse} pixels, PSNR peak {p.peak}, SSIM {p.ssim}, "
+        f"prediction {'clipped' if p.clip else 'not clipped'}, quantization {p.quantize}, blending "
+        "as the model's own specification"
+        if evaluation.measures is REFERENCE
+        else f"measured against {evaluation.measures.against}"
+    )
     left_out = ", ".join(f"{count} {name}" for name, count in undefined.items()) or "none"
     return [
-        f"protocol: {p.name} ({size}, foreground weights {p.mask}, MSE over {p.mse} pixels, "
-        f"PSNR peak {p.peak}, SSIM {p.ssim}, prediction {'clipped' if p.clip else 'not clipped'}, "
-        f"quantization {p.quantize}, blending as the model's own specification). {p.note}",
+        f"protocol: {p.name} ({size}, {compared}). {p.note}",
+        *evaluation.notes,
         f"undefined values left out: {left_out}",
         "versions: " + ", ".join(f"{name} {version}" for name, version in versions().items()),
     ]
@@ -140,18 +154,37 @@ def versions() -> dict[str, str]:
 
 
 def _write_rows(evaluation: Evaluation, path: Path) -> None:
-    names = list(evaluation.rows[0].model)
+    measures = evaluation.measures
+    others = [m for m in measures.methods if m not in (measures.model, measures.baseline)]
+    # The model's columns have the metric's name alone: what a program reads.
+    prefixes = {measures.model: "", measures.baseline: "composite_"}
+    prefixes |= {method: f"{method.replace(' ', '_')}_" for method in others}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        heads = [*names, *(f"composite_{name}" for name in names)]
+        heads = [f"{prefixes[m]}{name}" for m in prefixes for name in evaluation.rows[0].model]
         writer.writerow(["composite_id", "subset", "fg_ratio", *heads])
         for row in evaluation.rows:
-            values = [*row.model.values(), *row.baseline.values()]
+            of = row.values(measures)
+            values = [value for method in prefixes for value in of[method].values()]
             writer.writerow([row.composite_id, row.subset, row.ratio, *values])
 
 
-def _with(summary: Mapping[str, Mapping[str, float]], name: str) -> list[Mapping[str, float]]:
-    return [row for row in summary.values() if name in row]
+def _shown(evaluation: Evaluation) -> dict[str, Column]:
+    """The columns that have a value somewhere."""
+    rows = [row for of in evaluation.methods.values() for row in of.values()]
+    return {
+        name: column
+        for name, column in evaluation.measures.columns.items()
+        if any(not math.isnan(row.get(name, math.nan)) for row in rows)
+    }
+
+
+def _has_others(evaluation: Evaluation) -> bool:
+    return len(evaluation.measures.methods) > 2
+
+
+def _method(evaluation: Evaluation, method: str) -> str:
+    return f"**{method}**" if method == evaluation.measures.model else method
 
 
 def _plain(value: object) -> object:
@@ -163,8 +196,8 @@ def _plain(value: object) -> object:
     return value
 
 
-def _number(value: float, decimals: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{decimals}f}"
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.{decimals}f}"
 
 
 def _percent(value: float) -> str:

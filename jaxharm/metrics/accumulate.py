@@ -42,10 +42,10 @@ def mean_of(values: Iterable[float], valid: Sequence[float] | None = None) -> Me
     return Mean(math.fsum(defined), len(defined), len(values) - len(defined))
 
 
-def improvement_share(fmse: Iterable[float], baseline: Iterable[float]) -> Mean:
-    """Share of images whose fMSE is below that of the unchanged composite."""
+def improvement_share(errors: Iterable[float], baseline: Iterable[float]) -> Mean:
+    """Share of images whose error is below that of the unchanged composite."""
     # Where one of both is NaN the pair is undefined and does not count.
-    pairs = zip(fmse, baseline, strict=True)
+    pairs = zip(errors, baseline, strict=True)
     return mean_of(math.nan if math.isnan(a + b) else float(a < b) for a, b in pairs)
 
 

@@ -16,8 +16,9 @@ from typing import Any, NotRequired, TypedDict
 from jaxharm.config import RunConfig
 from jaxharm.config_file import find_config, import_file, load_config
 from jaxharm.errors import InputError
-from jaxharm.evaluation.report import COLUMNS
+from jaxharm.evaluation.columns import columns_of
 from jaxharm.evaluation.summary import ALL
+from jaxharm.measures import Column
 
 Measured = Mapping[str, Any]  # content of a metrics.json
 Results = Mapping[str, Mapping[int, Measured]]  # run -> seed -> what was measured
@@ -40,13 +41,18 @@ class Row(TypedDict):
 
 
 class Summary(TypedDict):
-    """A study's results: `baseline` is metric -> value of the untouched composites."""
+    """A study's results.
+
+    `columns` describes its metrics, `baseline` is metric -> value of the untouched composites, None
+    where they have none.
+    """
 
     protocol: str
     images: int
     data: str
     reference: str
-    baseline: dict[str, float]
+    columns: dict[str, Column]
+    baseline: dict[str, float | None]
     rows: dict[str, Row]
 
 
@@ -187,11 +193,14 @@ def summarize(study: Study, results: Results) -> Summary:
     facts = {(r["protocol"], r[ALL]["count"], r["statement"]["evaluated"]["data"]) for r in every}
     if len(facts) > 1:
         raise InputError(f"the runs cannot be compared: they were measured on {sorted(facts)}")
-    measured = [part[ALL] for result in every for part in (result, result["baseline"])]
-    metrics = [name for name in COLUMNS if all(_known(m.get(name)) for m in measured)]
+    columns = {
+        name: column
+        for name, column in columns_of(every[0]).items()
+        if all(_known(result[ALL].get(name)) for result in every)
+    }
     first = results.get(study.rows[0], {})
     rows = {
-        name: _row(of, {} if name == study.rows[0] else first, metrics)
+        name: _row(of, {} if name == study.rows[0] else first, list(columns))
         for name in study.rows
         if (of := results.get(name))
     }
@@ -201,7 +210,8 @@ def summarize(study: Study, results: Results) -> Summary:
         "images": images,
         "data": data,
         "reference": study.rows[0],
-        "baseline": {metric: every[0]["baseline"][ALL][metric] for metric in metrics},
+        "columns": columns,
+        "baseline": {metric: every[0]["baseline"][ALL].get(metric) for metric in columns},
         "rows": rows,
     }
 
@@ -221,9 +231,9 @@ def _row(
 
 def table(summary: Summary) -> str:
     """Writes a summary as Markdown: values, then differences."""
-    metrics = list(summary["baseline"])
-    heads = ["run", "seeds", *(COLUMNS[name][0] for name in metrics)]
-    ruler = "|---|---:|" + "---:|" * len(metrics)
+    columns = summary["columns"]
+    heads = ["run", "seeds", *(column.title for column in columns.values())]
+    ruler = "|---|---:|" + "---:|" * len(columns)
     lines = [
         "# Ablation",
         "",
@@ -233,10 +243,10 @@ def table(summary: Summary) -> str:
         f"| {' | '.join(heads)} |",
         ruler,
     ]
-    unchanged = [f"{summary['baseline'][m]:.{COLUMNS[m][1]}f}" for m in metrics]
+    unchanged = [_number(summary["baseline"][m], c.decimals) for m, c in columns.items()]
     lines.append(f"| composite | | {' | '.join(unchanged)} |")
     for name, row in summary["rows"].items():
-        cells = [_cell(row["metrics"][m], COLUMNS[m][1]) for m in metrics]
+        cells = [_cell(row["metrics"][m], c.decimals) for m, c in columns.items()]
         lines.append(f"| {name} | {len(row['seeds'])} | {' | '.join(cells)} |")
     differing = {
         name: {m: values["difference"] for m, values in row["metrics"].items()}
@@ -247,7 +257,7 @@ def table(summary: Summary) -> str:
         lines += ["", f"Paired differences to {summary['reference']}, seed by seed:", ""]
         lines += [f"| {' | '.join(heads)} |", ruler]
         for name, spreads in differing.items():
-            cells = [_cell(spreads[m], COLUMNS[m][1], sign="+") for m in metrics]
+            cells = [_cell(spreads[m], c.decimals, sign="+") for m, c in columns.items()]
             count = len(next(iter(spreads.values()))["values"])
             lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -305,6 +315,10 @@ def _cell(spread: Spread, decimals: int, sign: str = "") -> str:
     std = spread["std"]
     text = f"{spread['mean']:{sign}.{decimals}f}"
     return text if std is None else f"{text} ± {std:.{decimals}f}"
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"
 
 
 def _known(value: float | None) -> bool:

@@ -17,9 +17,8 @@ import numpy as np
 from scipy import stats
 
 from jaxharm.errors import InputError
-from jaxharm.evaluation.report import COLUMNS
+from jaxharm.measures import Column
 
-COMPARED = {"fmse": True, "mse": True, "psnr": False}  # metric -> whether lower is better
 DRAWS = 4000
 LEVEL, POWER = 0.05, 0.8  # of the test; the chance to see a difference that is as large as this one
 MOST_SEEDS = 1000
@@ -135,24 +134,27 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def paired_rows(
-    results: Mapping[str, Mapping[int, Path]], reference: str
+    results: Mapping[str, Mapping[int, Path]], reference: str, columns: Mapping[str, Column]
 ) -> dict[str, dict[str, Paired]]:
     """Compares every run with the reference: run -> metric -> `Paired`, p corrected over the runs.
 
     Args:
         results: run -> seed -> its per_image.csv.
         reference: the run that the others are compared with.
+        columns: what was measured; those that sum a result up are compared.
     """
     first = results.get(reference, {})
     others = [name for name, of in results.items() if name != reference and set(of) & set(first)]
     rows: dict[str, dict[str, Paired]] = {name: {} for name in others}
-    for metric, lower_is_better in COMPARED.items():
+    for metric, column in columns.items():
+        if not column.headline:
+            continue
         base = {seed: read_images(file, metric) for seed, file in first.items()}
         found = [
             compare(
                 {seed: read_images(file, metric) for seed, file in results[name].items()},
                 base,
-                lower_is_better=lower_is_better,
+                lower_is_better=column.lower_is_better,
             )
             for name in others
         ]
@@ -161,7 +163,9 @@ def paired_rows(
     return rows
 
 
-def paired_table(rows: Mapping[str, Mapping[str, Paired]], reference: str) -> str:
+def paired_table(
+    rows: Mapping[str, Mapping[str, Paired]], reference: str, columns: Mapping[str, Column]
+) -> str:
     """Writes `paired_rows` as Markdown; empty where nothing could be paired."""
     if not rows:
         return ""
@@ -176,7 +180,7 @@ def paired_table(rows: Mapping[str, Mapping[str, Paired]], reference: str) -> st
     ]
     for name, of in rows.items():
         for metric, found in of.items():
-            title, digits = COLUMNS[metric]
+            title, digits = columns[metric].title, columns[metric].decimals
             needed = "-" if found.needed is None else str(found.needed)
             lines.append(
                 f"| {name} | {title} | {found.seeds} | {found.difference:+.{digits}f} | "

@@ -100,11 +100,12 @@ def _report(study: Study, jobs: Sequence[Job], workdir: Path) -> str:
     if not results:
         return ""
     summary = summarize(study, results)
-    rows = paired_rows(_files(jobs), summary["reference"])
-    text = table(summary) + paired_table(rows, summary["reference"])
-    pairs = {name: {m: dataclasses.asdict(p) for m, p in of.items()} for name, of in rows.items()}
-    everything = {**summary, "paired": pairs}
-    (workdir / "results.json").write_text(json.dumps(everything, indent=1) + "\n")
+    reference, columns = summary["reference"], summary["columns"]
+    rows = paired_rows(_files(jobs), reference, columns)
+    text = table(summary) + paired_table(rows, reference, columns)
+    everything = {**summary, "paired": rows}
+    plain = json.dumps(everything, indent=1, default=dataclasses.asdict)
+    (workdir / "results.json").write_text(plain + "\n")
     (workdir / "table.md").write_text(text)
     return text
 

@@ -21,6 +21,7 @@ from jaxharm.interfaces import (
     TrainState,
     to_float,
 )
+from jaxharm.measures import Judge, Measures
 from jaxharm.training.optim import make_optimizer, make_schedule
 from jaxharm.training.updates import (
     Network,
@@ -169,6 +170,16 @@ class SupervisedSystem(Generic[ObjectiveT, ExtrasT]):
     def predict(self, state: TrainState, batch: DeviceBatch) -> Output:
         """Inference, with the averaged parameters where the run keeps them."""
         return self.apply(self.variables(state), self.prepare(batch))
+
+    @property
+    def measures(self) -> Measures | None:
+        """See `interfaces.System`; a system without real photographs overrides this and `judge`."""
+        return None
+
+    def judge(self, variables: Params) -> Judge | None:
+        """See `interfaces.System`."""
+        del variables
+        return None
 
     def harmonize_options(self) -> Any:
         """See `interfaces.System`; a system whose `predict` makes a choice overrides this."""

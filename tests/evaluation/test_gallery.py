@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from support.sets import batches, halfway, images
 
-from jaxharm.evaluation.evaluate import Row, evaluate
+from jaxharm.evaluation.evaluate import evaluate
 from jaxharm.evaluation.gallery import Gallery, select
+from jaxharm.evaluation.result import Row
 
 
 def _rows(count):

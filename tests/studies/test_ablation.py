@@ -194,6 +194,29 @@ def test_differences_are_paired_by_seed():
     assert "| b | 1 | 9.00 | 30.00 |" in table(alone)
 
 
+def test_a_system_with_its_own_measures_has_its_own_columns():
+    columns = {
+        "distance": {"title": "D", "decimals": 3, "lower_is_better": True, "headline": True},
+        "spared": {"title": "spared", "decimals": 1, "lower_is_better": False, "headline": False},
+    }
+
+    def measured(distance):
+        return {
+            "All": {"distance": distance, "spared": 1.0, "count": 4},
+            "baseline": {"All": {"distance": 2.0, "spared": None}},
+            "protocol": "p",
+            "statement": {"evaluated": {"data": "d"}, "columns": columns},
+        }
+
+    study = Study((Run("a", "x"), Run("b", "x")), seeds=(0,))
+    summary = summarize(study, {"a": {0: measured(0.5)}, "b": {0: measured(0.25)}})
+    text = table(summary)
+    assert "| run | seeds | D | spared |" in text
+    assert "| composite | | 2.000 | - |" in text
+    assert "| b | 1 | 0.250 | 1.0 |" in text
+    assert "| b | 1 | -0.250 | +0.0 |" in text
+
+
 def test_results_of_different_data_are_not_compared():
     study = Study((Run("a", "x"), Run("b", "x")))
     with pytest.raises(InputError, match="cannot be compared"):

@@ -5,8 +5,11 @@ import pytest
 from scipy import stats
 
 from jaxharm.errors import InputError
+from jaxharm.evaluation.columns import REFERENCE
 from jaxharm.studies import paired
 from jaxharm.studies.paired import compare, holm, read_images, seeds_needed
+
+COLUMNS = REFERENCE.columns
 
 
 def results(rng, seeds, images, shift=0.0, of_seed=0.5, noise=1.0):
@@ -124,7 +127,7 @@ def test_every_run_is_compared_with_the_first_and_p_is_corrected(tmp_path):
             files.setdefault(name, {})[seed] = tmp_path / name / str(seed) / "per_image.csv"
             write_images(files[name][seed], values)
     files["alone"] = {9: files["plain"][0]}  # no seed in common: there is nothing to pair
-    rows = paired.paired_rows(files, "plain")
+    rows = paired.paired_rows(files, "plain", COLUMNS)
     assert list(rows) == ["better", "equal"]
     found = rows["better"]
     assert found["mse"].better > 0.99
@@ -132,8 +135,8 @@ def test_every_run_is_compared_with_the_first_and_p_is_corrected(tmp_path):
     assert found["fmse"].difference == pytest.approx(2 * found["mse"].difference)
     alone = compare(better, reference, lower_is_better=True)
     assert found["mse"].p == pytest.approx(min(1.0, 2 * alone.p))
-    text = paired.paired_table(rows, "plain")
+    text = paired.paired_table(rows, "plain", COLUMNS)
     lines = [line for line in text.splitlines() if line.startswith("| better |")]
     assert len(lines) == 3
     assert lines[1].startswith(f"| better | MSE | 4 | {found['mse'].difference:+.2f} | ")
-    assert paired.paired_table({}, "plain") == ""
+    assert paired.paired_table({}, "plain", COLUMNS) == ""
