@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from jaxharm import registry
-from jaxharm.compiler import save_memory_on_cpu
+from jaxharm.compiler import matmul_precision, save_memory_on_cpu
 from jaxharm.config import TrainConfig
 from jaxharm.config_file import load_config
 from jaxharm.errors import run_command
@@ -43,7 +43,7 @@ def main() -> None:
     config = load_config(arguments.config, arguments.overlay, arguments.set)
     if arguments.precision:
         config = dataclasses.replace(config, precision=arguments.precision)
-    with override(config.ops.implementation):
+    with override(config.ops.implementation), matmul_precision(config.matmul_precision):
         _report(config, arguments)
 
 

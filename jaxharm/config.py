@@ -30,6 +30,7 @@ Family: TypeAlias = Literal[
     "lab_transfer", "lab_histogram", "covariance", "curves", "photometric", "polynomial"
 ]
 MaskResize: TypeAlias = Literal["linear", "linear_aa", "linear_binary", "nearest_binary"]
+MatmulPrecision: TypeAlias = Literal["default", "high", "highest"]
 Implementation: TypeAlias = Literal[
     "reference", "pallas_tpu", "pallas_gpu", "pallas_mosaic_gpu", "pallas_interpret"
 ]
@@ -296,6 +297,8 @@ class TrainConfig(Generic[ModelT, ObjectiveT]):
     init_from: str | None = None  # a run or weights folder to start from: weights only
     parallel: Literal["shard_map", "pmap", "jit"] = "shard_map"  # how a step is spread over devices
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products
+    # How exactly a chip multiplies float32; the parity with the papers is tested with "highest".
+    matmul_precision: MatmulPrecision = "highest"  # of float32 products; "default": the device's
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -42,7 +42,7 @@ class Entry:
         memory_mib: weights and buffers of the network at the size it predicts at (batch 1, float32),
             as XLA reports them for CPU; 0 where nobody measured.
         paper, weights, license: shown by `jaxharm models`.
-        listed: False for a network that only serves the training of another one.
+        listed: False for a network that only serves the training of another one, or an ablation.
         flags: what its paper adds to `jaxharm harmonize`.
         exports: public names that `jaxharm` offers for its paper.
         commands: further commands of `jaxharm`, by name.

@@ -1,10 +1,13 @@
-"""Settings of XLA at the start of a program."""
+"""Settings of XLA for a program."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from jaxharm.compiler import save_memory_on_cpu
+from jaxharm.compiler import matmul_precision, save_memory_on_cpu
 
 NAME = "xla_cpu_enable_concurrency_optimized_scheduler"
 
@@ -21,3 +24,18 @@ def test_the_users_own_schedule_stands(monkeypatch, before, after):
     monkeypatch.setenv("XLA_FLAGS", before)
     save_memory_on_cpu()
     assert os.environ["XLA_FLAGS"] == after
+
+
+def product():
+    """A matrix product as the compiler gets it."""
+    image = jnp.zeros((2, 2))
+    return jax.jit(lambda x: x @ x).lower(image).as_text()
+
+
+@pytest.mark.parametrize(("name", "asked"), [("highest", "HIGHEST"), ("high", "HIGH,")])
+def test_products_are_as_exact_as_asked_in_every_thread(name, asked):
+    assert "HIGH" not in product()
+    with matmul_precision(name), ThreadPoolExecutor(1) as pool:
+        assert asked in product()
+        assert asked in pool.submit(product).result()
+    assert "HIGH" not in product()

@@ -9,6 +9,8 @@ from typing import Any
 
 from jaxharm.config import Overlay, TrainConfig
 
+from ..issam.ablations import OVERLAYS as ISSAM
+
 
 def _model(**changes: Any) -> Overlay:
     return lambda config: replace(config, model=replace(config.model, **changes))
@@ -54,4 +56,6 @@ OVERLAYS: dict[str, Overlay] = {
     "rd_all_levels": _distillation(levels=(0, 1, 2, 3)),
     "rd_weight_0.1": _distillation(weight=0.1),
     "rd_weight_10": _distillation(weight=10.0),
+    # HAdobe5k at larger sizes (the teacher with the same overlay), the test-time flip.
+    **ISSAM,
 }

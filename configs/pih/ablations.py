@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from jaxharm.config import Overlay, TrainConfig
+from jaxharm.papers.pih.pixel_output import PIHPixelsConfig
 from jaxharm.papers.pih.system import AdversarialConfig
 
 
@@ -37,8 +38,18 @@ def _streams(recon_ratio: float) -> Overlay:
     return overlay
 
 
+def _synthetic_pairs(config: TrainConfig) -> TrainConfig:
+    """The same photographs, their foregrounds recolored at random in place of the given edits."""
+    synthesis = replace(config.data.synthesis, probability=1.0)
+    return replace(config, data=replace(config.data, synthesis=synthesis))
+
+
 def _light(config: TrainConfig) -> TrainConfig:
     return replace(config, system="pih_light", model=replace(config.model, light=True))
+
+
+def _pixel_output(config: TrainConfig) -> TrainConfig:
+    return replace(config, system="pih_pixels", model=PIHPixelsConfig.like(config.model))
 
 
 def _no_discriminator(config: TrainConfig) -> TrainConfig:
@@ -49,12 +60,16 @@ OVERLAYS: dict[str, Overlay] = {
     # Stages: curves alone, or with the shading map (the full model).
     "curves_only": _model(masking=False),
     "curves_shading": _model(masking=True),
+    # Parameters against pixels: a network of the shading net's sizes that gives colors.
+    "pixel_output": _pixel_output,
     # Streams: pairs with both losses, real composites alone, or each step one of the two.
     "supervised_only": _streams(1.0),
     "unsupervised_only": _streams(0.0),
     "dual_stream": _streams(0.5),
     # Pairs and the reconstruction loss alone: one network.
     "no_discriminator": _no_discriminator,
+    # Pairs to learn from: those of the data set (retouched by artists, say), or made at random.
+    "synthetic_pairs": _synthetic_pairs,
     "light": _light,
     **_each("knots", "knots", {str(n): n for n in (8, 16, 32, 64)}),
     # Lower bound of the gain; 0.5 in the training script, 0.6 with the released weights.

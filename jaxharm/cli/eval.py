@@ -21,7 +21,7 @@ from jaxharm.cli.run_arguments import (
     config_of,
     join_processes,
 )
-from jaxharm.compiler import enable_compilation_cache
+from jaxharm.compiler import enable_compilation_cache, matmul_precision
 from jaxharm.config import RunConfig
 from jaxharm.errors import InputError
 from jaxharm.evaluation.columns import REFERENCE
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluates; every process of a run calls it."""
     config = config_of(arguments)
-    with override(config.ops.implementation):
+    with override(config.ops.implementation), matmul_precision(config.matmul_precision):
         _evaluate(config, arguments)
     return 0
 

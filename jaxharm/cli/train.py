@@ -23,7 +23,7 @@ from jaxharm.cli.run_arguments import (
     join_processes,
     repeated,
 )
-from jaxharm.compiler import enable_compilation_cache, save_memory_on_cpu
+from jaxharm.compiler import enable_compilation_cache, matmul_precision, save_memory_on_cpu
 from jaxharm.config import Json, RunConfig
 from jaxharm.errors import InputError
 from jaxharm.evaluation.of_system import evaluate_system
@@ -60,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
     again = repeated(arguments) if arguments.from_run else None
     config = again.config if again else config_of(arguments)
     try:
-        with override(config.ops.implementation):
+        with override(config.ops.implementation), matmul_precision(config.matmul_precision):
             _train(config, arguments, again and again.dataset)
     except DivergedError as error:
         print(f"error: {error}", file=sys.stderr)

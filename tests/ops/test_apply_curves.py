@@ -8,6 +8,7 @@ from support.goldens import load_golden
 
 from jaxharm.errors import InputError
 from jaxharm.ops import apply_curves as op
+from jaxharm.ops.apply_curves import reference
 
 IMPLEMENTATIONS = [None, "reference", "pallas_interpret"]
 
@@ -193,3 +194,26 @@ def test_nan_pixel_stays_where_it_is():
 def test_kernel_of_another_platform_is_refused():
     with pytest.raises(InputError, match=r"apply_curves cannot run by 'pallas_tpu': .* on cpu"):
         op(**draw(), implementation="pallas_tpu")
+
+
+@pytest.mark.parametrize("knots", [2, 32])
+def test_both_sums_over_the_pixels_of_a_knot_agree(knots):
+    rng = np.random.default_rng(0)
+    shape = (2, 9, 14, 3)
+    g, weight = (jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in range(2))
+    interval = jnp.asarray(rng.integers(0, knots - 1, shape), jnp.int32)
+    sums = [
+        jax.jit(form, static_argnames="knots")(g, interval, weight, knots=knots)
+        for form in (reference.bin_by_scatter, reference.bin_by_sums)
+    ]
+    np.testing.assert_allclose(*sums, atol=1e-4)
+
+
+def test_chips_get_no_scatter_whose_order_is_open():
+    arrays = only(draw(), "render")
+    gradient = jax.jit(jax.grad(lambda a: jnp.sum(op(**a))))
+    lowered = {
+        platform: gradient.trace(arrays).lower(lowering_platforms=(platform,)).as_text()
+        for platform in ("cpu", "cuda", "tpu")
+    }
+    assert [name for name, text in lowered.items() if "scatter" in text] == ["cpu"]

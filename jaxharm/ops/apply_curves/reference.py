@@ -1,6 +1,9 @@
 """The definition in jax.numpy: curves by look-up, blending, and the gradients of both."""
 
+from functools import partial
+
 import jax.numpy as jnp
+from jax import lax
 
 from jaxharm.interfaces import Array
 
@@ -72,6 +75,30 @@ def _lookup(image: Array, curves: Array) -> tuple[Array, Array, Array, Array]:
 
 def _bin(g: Array, interval: Array, weight: Array, knots: int) -> Array:
     """Sum of g*(1-weight) at knot `interval` and g*weight at the next: f32[b,3,knots]."""
+    # GPUs scatter by atomic additions, in any order, so that no two runs would have the same bits,
+    # and TPUs scatter slowly. Decided when the program is lowered, which may be for another machine.
+    return lax.platform_dependent(
+        g,
+        interval,
+        weight,
+        cpu=partial(bin_by_scatter, knots=knots),
+        default=partial(bin_by_sums, knots=knots),
+    )
+
+
+def bin_by_sums(g: Array, interval: Array, weight: Array, *, knots: int) -> Array:
+    """`_bin` as sums over pixels, one for every knot, in an order that the compiler fixes."""
+    knot = jnp.arange(knots, dtype=jnp.int32).reshape(1, 1, 1, 1, -1)
+    # [b,h,w,3,knots], which no compiler stores: it is computed inside the sum.
+    interval, weight = interval[..., None], weight[..., None]
+    share = jnp.where(interval == knot, 1 - weight, 0) + jnp.where(interval + 1 == knot, weight, 0)
+    # Row by row, as below: a sum over one row rounds less than one over the whole image.
+    rows = jnp.sum(g[..., None] * share, axis=2)
+    return jnp.sum(rows, axis=1)
+
+
+def bin_by_scatter(g: Array, interval: Array, weight: Array, *, knots: int) -> Array:
+    """`_bin` as a scatter, which CPUs do in order, and much faster than the sums."""
     # One set of bins per image row, 96 numbers: small in memory, and a float32 sum over one row
     # rounds less than one over the whole image.
     b, h, _, _ = g.shape

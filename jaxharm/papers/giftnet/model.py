@@ -37,7 +37,9 @@ from jaxharm.papers.issam.unet import (
     UNetConfig,
     UpConv,
     check_inputs,
+    flip_averaged,
     masks_per_level,
+    with_mirrored,
 )
 
 Site = Literal["skip", "out", "concat", "up", "bottleneck", "encoder"]
@@ -126,6 +128,9 @@ class GiftNet(nn.Module):
         del background
         config, dtype, axis = self.config, self.dtype, self.axis_name
         check_inputs("GiftNet", config, composite, mask)
+        flipped = config.flip_average and not train
+        if flipped:
+            composite, mask = with_mirrored(composite), with_mirrored(mask)
         mask = mask.astype(jnp.float32)
         masks = masks_per_level(mask, config.depth)
         sites = _Sites(config, dtype, CodeMap(config.code_dim, name="code_map"))
@@ -152,7 +157,7 @@ class GiftNet(nn.Module):
             "codes": sites.codes,
             "scales": sites.scales,
         }
-        return Output(jnp.clip(raw, 0, 1), aux)
+        return flip_averaged(raw, aux) if flipped else Output(jnp.clip(raw, 0, 1), aux)
 
     def _decode(
         self, x: Array, encoder: list[Array], masks: list[Array], sites: "_Sites", train: bool

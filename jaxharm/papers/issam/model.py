@@ -33,7 +33,9 @@ from jaxharm.papers.issam.unet import (
     UNetConfig,
     UpConv,
     check_inputs,
+    flip_averaged,
     masks_per_level,
+    with_mirrored,
 )
 
 
@@ -94,6 +96,9 @@ class Issam(nn.Module):
         del background
         config, dtype = self.config, self.dtype
         check_inputs("iSSAM", config, composite, mask)
+        flipped = config.flip_average and not train
+        if flipped:
+            composite, mask = with_mirrored(composite), with_mirrored(mask)
         # Zeros in place of a missing channel, so that the first layer keeps its shape.
         mask = mask.astype(jnp.float32) * config.use_mask
         image = normalize(composite.astype(jnp.float32))
@@ -113,4 +118,5 @@ class Issam(nn.Module):
             x = decode(*inputs, mask=masks[level], train=train)
         head = FusionHead(config.image_fusion, config.residual_output, dtype, name="head")
         raw = denormalize(head(x, image))
-        return Output(jnp.clip(raw, 0, 1), {"raw": raw, "encoder": tuple(encoder)})
+        aux = {"raw": raw, "encoder": tuple(encoder)}
+        return flip_averaged(raw, aux) if flipped else Output(jnp.clip(raw, 0, 1), aux)

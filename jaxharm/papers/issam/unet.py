@@ -4,16 +4,18 @@ The bottleneck is the last encoder block; decoder block 0 is the deepest. Source
 docs/papers/issam.md, "Network" (arXiv 2006.00809, its improved configuration).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
 from jaxharm.errors import InputError
 from jaxharm.fields import Count, Natural, Range, Share, check_fields
-from jaxharm.interfaces import Array
+from jaxharm.interfaces import Array, Output
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import Initializer, xavier_normal
 from jaxharm.nn.norm import BatchNorm
@@ -42,6 +44,9 @@ class UNetConfig:
             output is the colors alone.
         residual_output: whether the decoder predicts changes of the composite's colors, starting at
             zero, instead of colors (ours: short runs on little data start from the identity).
+        flip_average: whether the image, outside of training, is the mean of two predictions: of the
+            composite, and of its mirror image, mirrored back (the release's test-time flip, off by
+            default there too). It costs twice the time and memory and fits all weights.
         trained_size: side of the training images.
     """
 
@@ -55,6 +60,7 @@ class UNetConfig:
     random_blur_init: bool = False
     image_fusion: bool = True
     residual_output: bool = False
+    flip_average: bool = False
     trained_size: Count = 256
 
     def __post_init__(self) -> None:
@@ -216,6 +222,24 @@ def masks_per_level(mask: Array, depth: int) -> list[Array]:
     """The mask f32[b,h,w,1] at each encoder block's size, finest first (bilinear, aligned corners)."""
     height, width = mask.shape[1:3]
     return [mask, *(resize(mask, (height >> i, width >> i), "aligned") for i in range(1, depth))]
+
+
+def with_mirrored(image: Array) -> Array:
+    """f[b,h,w,c] -> f[2b,h,w,c]: the batch, then its mirror images."""
+    return jnp.concatenate([image, image[:, :, ::-1]])
+
+
+def flip_averaged(raw: Array, aux: Mapping[str, object]) -> Output:
+    """The output for a batch of what the network made of `with_mirrored` of it.
+
+    Args:
+        raw: f32[2b,h,w,3], not clipped.
+        aux: what explains the prediction, leaves [2b,...]; that of the mirror images is dropped.
+    """
+    batch = len(raw) // 2
+    raw = (raw[:batch] + raw[batch:, :, ::-1]) / 2
+    kept: dict[str, object] = jax.tree.map(lambda leaf: leaf[:batch], dict(aux))
+    return Output(jnp.clip(raw, 0, 1), kept | {"raw": raw})
 
 
 def check_inputs(name: str, config: UNetConfig, composite: Array, mask: Array) -> None:

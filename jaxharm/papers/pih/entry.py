@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from jaxharm.interfaces import NameMap
     from jaxharm.papers.pih.commands import PIHFlags
     from jaxharm.papers.pih.model import PIH, PIHConfig
+    from jaxharm.papers.pih.pixel_output import PIHPixels, PIHPixelsConfig, PIHPixelsSystem
     from jaxharm.papers.pih.runner import PIHRunner
     from jaxharm.papers.pih.system import PIHObjective, PIHSystem
 
@@ -38,6 +39,24 @@ def _system() -> "type[PIHSystem]":
     from jaxharm.papers.pih.system import PIHSystem
 
     return PIHSystem
+
+
+def _pixels_model() -> "type[PIHPixels]":
+    from jaxharm.papers.pih.pixel_output import PIHPixels
+
+    return PIHPixels
+
+
+def _pixels_config() -> "type[PIHPixelsConfig]":
+    from jaxharm.papers.pih.pixel_output import PIHPixelsConfig
+
+    return PIHPixelsConfig
+
+
+def _pixels_system() -> "type[PIHPixelsSystem]":
+    from jaxharm.papers.pih.pixel_output import PIHPixelsSystem
+
+    return PIHPixelsSystem
 
 
 def _torch_names() -> "Callable[[Any], NameMap]":
@@ -123,5 +142,17 @@ ENTRIES = (
         paper=_PAPER,
         weights=_WEIGHTS,
         license=_LICENSE,
+    ),
+    Entry(
+        name="pih_pixels",
+        model=_pixels_model,
+        config=_pixels_config,
+        objective=_objective,
+        system=_pixels_system,
+        parameters=69_903_011,
+        listed=False,
+        paper=_PAPER,
+        weights="train your own (for an ablation; never released)",
+        license="code Apache-2.0",
     ),
 )

@@ -34,7 +34,7 @@ from jaxharm.ops import apply_curves
 from jaxharm.papers.pih.mobilenet import MobileNetV3Small
 from jaxharm.papers.pih.region_statistics import StatisticsNet, region_statistics
 from jaxharm.papers.pih.resnet import RESNET50, ResNet
-from jaxharm.papers.pih.shading import ShadingNet, smallest_input, to_gain
+from jaxharm.papers.pih.shading import ShadingNet, check_batch, smallest_input, to_gain
 
 # Added to the shading logits by `identity_start`: a gain within 1 % of 1 at mask_offset 0.5.
 _OPEN_GAIN = 4.0
@@ -272,11 +272,8 @@ class PIH(nn.Module):
                 f"PIH with these strides needs sides of at least {self.config.min_size} pixels, "
                 f"not {height}x{width}"
             )
-        # At the end of the shading encoder an image is one pixel: batch norm needs two of them.
         if train and self.config.masking and not self.is_initializing():
-            total = batch * (1 if self.axis_name is None else jax.lax.psum(1, self.axis_name))
-            if total < 2:
-                raise InputError("PIH trains on batches of at least 2 images (batch norm of 1x1)")
+            check_batch(batch, self.axis_name)
         return background
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from jaxharm.errors import InputError
 from jaxharm.interfaces import Array
 from jaxharm.nn.conv import Conv
 from jaxharm.nn.init import uniform_fan_in
@@ -107,6 +108,14 @@ def smallest_input(strides: tuple[int, ...]) -> int:
     for stride in reversed(strides):
         side = (side - 1) * stride + _KERNEL - 2 * _PAD
     return side
+
+
+def check_batch(batch: int, axis_name: str | None) -> None:
+    """InputError where a training batch has one image over all devices of `axis_name`."""
+    # At the end of the encoder an image is one pixel: batch norm needs two of them.
+    total = batch * (1 if axis_name is None else jax.lax.psum(1, axis_name))
+    if total < 2:
+        raise InputError("PIH trains on batches of at least 2 images (batch norm of 1x1)")
 
 
 def to_gain(logits: Array, offset: float) -> Array:

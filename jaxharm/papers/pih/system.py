@@ -5,7 +5,7 @@ Source: docs/papers/pih.md, "Losses" and "Training".
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +106,7 @@ StreamExtras = Extras[None, Stream]
 class PIHSystem(AdversarialSystem[PIHObjective, StreamExtras]):
     """PIH under `PIHObjective`. Batches without a background plate get a filled one."""
 
-    MODEL = PIH
+    MODEL: ClassVar[type[nn.Module]] = PIH
 
     def prepare(self, batch: DeviceBatch) -> DeviceBatch:
         """See `SupervisedSystem.prepare`; adds `background` where it is missing."""

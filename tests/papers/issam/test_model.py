@@ -291,6 +291,24 @@ def test_the_mask_can_be_withheld(tiny):
     assert not np.allclose(seen, whole)
 
 
+def test_the_flip_average_is_the_mean_of_two_predictions(tiny):
+    model, variables, image, mask = tiny
+    both = predict(
+        Issam(dataclasses.replace(model.config, flip_average=True)), variables, image, mask
+    )
+    plain = predict(model, variables, image, mask)
+    mirrored = predict(model, variables, image[:, :, ::-1], mask[:, :, ::-1])
+    wanted = (plain.aux["raw"] + mirrored.aux["raw"][:, :, ::-1]) / 2
+    np.testing.assert_allclose(both.aux["raw"], wanted, atol=1e-6)
+    np.testing.assert_allclose(both.image, np.clip(wanted, 0, 1), atol=1e-6)
+    assert not np.allclose(both.image, plain.image, atol=1e-4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+        both.aux["encoder"],
+        plain.aux["encoder"],
+    )
+
+
 def test_the_blur_is_a_gaussian_by_default():
     def drawn(**options):
         x, mask = jnp.zeros((1, 4, 4, 8)), jnp.zeros((1, 4, 4, 1))

@@ -33,6 +33,8 @@ OVERLAYS = [
     ("unsupervised_only", "objective.adversarial.recon_ratio", 0.0),
     ("dual_stream", "objective.adversarial.recon_ratio", 0.5),
     ("no_discriminator", "objective.adversarial", None),
+    ("pixel_output", "system", "pih_pixels"),
+    ("synthetic_pairs", "data.synthesis.probability", 1.0),
     ("light", "system", "pih_light"),
     ("light", "model.light", True),
     *((f"knots_{n}", "model.knots", n) for n in (8, 16, 32, 64)),
