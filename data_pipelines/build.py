@@ -26,6 +26,7 @@ from data_pipelines.datasets.ffhqh import Ffhqh
 from data_pipelines.datasets.folder import Folder, Photos, named_builder
 from data_pipelines.datasets.iharmony4 import Iharmony4
 from data_pipelines.datasets.realhm import Realhm
+from data_pipelines.datasets.varying import Varying
 from data_pipelines.reading import (
     DEFAULT_CONFIG,
     BuiltInfo,
@@ -34,7 +35,7 @@ from data_pipelines.reading import (
 )
 from jaxharm.errors import run_command
 
-NAMED: dict[str, type[TreeBuilder]] = {"folder": Folder, "photos": Photos}
+NAMED: dict[str, type[TreeBuilder]] = {"folder": Folder, "photos": Photos, "varying": Varying}
 FIXED: dict[str, type[TreeBuilder]] = {
     "artist_retouched": ArtistRetouched,
     "ccharmony": Ccharmony,
@@ -69,10 +70,10 @@ def build(
 
     Args:
         dataset: iharmony4[/hcoco, /hadobe5k, /hflickr, /hday2night], artist_retouched[/both,
-            /after_only], realhm, ccharmony, ffhqh, coco_wikiart, folder, photos, demo.
+            /after_only], realhm, ccharmony, ffhqh, coco_wikiart, folder, photos, varying, demo.
         manual_dir: the user's files; default <data_dir>/downloads/manual.
         data_dir: folder of built data sets; default TFDS_DATA_DIR, then ~/tensorflow_datasets.
-        name: name of a `folder` or `photos` data set; default the name of its folder.
+        name: name of a `folder`, `photos` or `varying` data set; default the name of its folder.
         max_side: longest side of stored images, 0 for native.
         on_error: "skip" excludes unusable items of the kinds that may be skipped.
         max_megapixels: larger files are refused.
@@ -149,7 +150,9 @@ def _builder_class(
             )
         return named_builder(NAMED[base], name), name, {}
     if name:
-        raise DatasetValidationError(f"--name is for folder and photos, {base} has its own name")
+        raise DatasetValidationError(
+            f"--name is for folder, photos and varying, {base} has its own name"
+        )
     if base not in CONFIGURED:
         return FIXED[base], base, {}
     try:
@@ -222,11 +225,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "dataset",
         help="iharmony4[/<sub-dataset>] artist_retouched[/after_only] realhm ccharmony ffhqh "
-        "coco_wikiart folder photos demo",
+        "coco_wikiart folder photos varying demo",
     )
     parser.add_argument("--manual-dir", help="your files; default <data-dir>/downloads/manual")
     parser.add_argument("--data-dir", help="default TFDS_DATA_DIR, then ~/tensorflow_datasets")
-    parser.add_argument("--name", help="name of a folder or photos data set")
+    parser.add_argument("--name", help="name of a folder, photos or varying data set")
     parser.add_argument("--max-side", type=int, default=0, help="longest stored side, 0: native")
     parser.add_argument("--on-error", choices=("raise", "skip"), default="raise")
     parser.add_argument("--max-megapixels", type=float, default=200.0)

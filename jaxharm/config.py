@@ -26,9 +26,10 @@ from jaxharm.fields import (
     check_rising,
 )
 
-Family: TypeAlias = Literal[
+ColorFamily: TypeAlias = Literal[
     "lab_transfer", "lab_histogram", "covariance", "curves", "photometric", "polynomial"
 ]
+Family: TypeAlias = Literal[ColorFamily, "gain", "gain_field", "poisson"]
 MaskResize: TypeAlias = Literal["linear", "linear_aa", "linear_binary", "nearest_binary"]
 MatmulPrecision: TypeAlias = Literal["default", "high", "highest"]
 Implementation: TypeAlias = Literal[
@@ -64,7 +65,7 @@ class SynthesisConfig:
     """
 
     probability: Probability = 0.0  # share of paired records made anew; `photos` sets always are
-    families: tuple[Family, ...] = get_args(Family)  # kinds of recoloring, each equally likely
+    families: tuple[Family, ...] = get_args(ColorFamily)  # kinds of recoloring, each equally likely
 
     def __post_init__(self) -> None:
         check_fields(self)

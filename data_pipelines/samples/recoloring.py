@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from data_pipelines.samples import lighting
+from data_pipelines.samples.lighting import PlacedChange
 from jaxharm.errors import InputError
 from jaxharm.images import color_changes
 from jaxharm.images.bit_depth import quantize
@@ -51,7 +53,8 @@ def recolor(
         rng: the generator of everything that is drawn; equal states give equal composites.
         reference: u8[...,3], pixels of another photograph, for the families that imitate one; if
             None or empty, color statistics are drawn instead.
-        families: names to draw from, each equally likely.
+        families: names to draw from, each equally likely; of `FAMILIES`, or of
+            `lighting.FAMILIES`, which use no reference.
 
     Returns:
         u8[h,w,3], equal to `real` wherever the mask is 0, and everywhere if no pixel of the mask
@@ -65,54 +68,86 @@ def recolor(
     inside = np.flatnonzero(mask.reshape(-1) > 0)
     weight = mask.reshape(-1).take(inside)
     composite = real.copy()
-    sample = _spread(pixels, inside[weight >= 0.5])
+    sample = _spread(inside[weight >= 0.5])
     if len(sample) == 0:
         return composite
-    change = _draw(sample, reference, FAMILIES[families[int(rng.integers(len(families)))]], rng)
+    name = families[int(rng.integers(len(families)))]
+    if name in FAMILIES:
+        change = _colors(pixels, sample, reference, FAMILIES[name], rng)
+    else:
+        change = _light(real, mask.reshape(real.shape[:2]), sample, lighting.FAMILIES[name], rng)
     before = pixels.take(inside, axis=0)
-    after = np.clip(change(before), 0, 255)
+    after = np.clip(change(inside), 0, 255)
     # Written through a view; only pixels of the mask are computed, all others stay bit for bit.
     composite.reshape(-1, 3)[inside] = quantize(before + weight[:, None] * (after - before))
     return composite
 
 
 def check_families(families: Sequence[str]) -> None:
-    """Raises InputError unless every name is one of `FAMILIES` and there is at least one."""
-    unknown = sorted(set(families) - set(FAMILIES))
+    """Raises InputError unless every family is known and there is at least one."""
+    known = [*FAMILIES, *lighting.FAMILIES]
+    unknown = sorted(set(families) - set(known))
     if unknown or not families:
         raise InputError(
-            f"synthesis families {unknown or 'are empty'}; choose from {', '.join(FAMILIES)}"
+            f"synthesis families {unknown or 'are empty'}; choose from {', '.join(known)}"
         )
 
 
-def _spread(pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Takes evenly spaced pixels of the chosen ones, fewer than 2 * _SAMPLE: u8[n,3]."""
-    return pixels.take(chosen[:: max(1, len(chosen) // _SAMPLE)], axis=0)
+def _spread(places: np.ndarray) -> np.ndarray:
+    """Takes evenly spaced ones of the places, fewer than 2 * _SAMPLE."""
+    return places[:: max(1, len(places) // _SAMPLE)]
 
 
-def _draw(
-    sample: np.ndarray, reference: np.ndarray | None, family: Family, rng: np.random.Generator
-) -> color_changes.ColorChange:
-    """The first plausible change of a family, or the least implausible of `_TRIES`."""
+def _colors(
+    pixels: np.ndarray,
+    sample: np.ndarray,
+    reference: np.ndarray | None,
+    family: Family,
+    rng: np.random.Generator,
+) -> PlacedChange:
+    """Draws a plausible change that depends on the color of a pixel alone."""
     if reference is not None:
         reference = reference.reshape(-1, 3)
-        reference = _spread(reference, np.arange(len(reference))) if len(reference) else None
-    best: color_changes.ColorChange = color_changes.unchanged
-    least = np.inf
-    for attempt in range(_TRIES):
+        reference = reference[_spread(np.arange(len(reference)))] if len(reference) else None
+    before = pixels.take(sample, axis=0)
+
+    def draw(attempt: int) -> PlacedChange:
         # Some references have colors too different for any plausible change, so that the second
         # half of the attempts uses drawn statistics.
         if reference is None or attempt >= _TRIES // 2:
-            goal = color_changes.random_reference(sample, rng)
+            goal = color_changes.random_reference(before, rng)
         else:
             goal = reference
-        change = family(sample, goal, rng)
-        violation = _violation(sample, change(sample))
-        if violation < least:
-            best, least = change, violation
-        if violation == 0:
+        change = family(before, goal, rng)
+        return lambda at: change(pixels.take(at, axis=0))
+
+    return _most_plausible(draw, pixels, sample)
+
+
+def _light(
+    real: np.ndarray,
+    mask: np.ndarray,
+    sample: np.ndarray,
+    family: lighting.LightFamily,
+    rng: np.random.Generator,
+) -> PlacedChange:
+    """Draws a plausible change that may depend on the place of a pixel."""
+    draw = family(real, mask)
+    return _most_plausible(lambda _: draw(rng), real.reshape(-1, 3), sample)
+
+
+def _most_plausible(
+    draw: Callable[[int], PlacedChange], pixels: np.ndarray, sample: np.ndarray
+) -> PlacedChange:
+    """The first plausible draw, or the least implausible one of `_TRIES`."""
+    before = pixels.take(sample, axis=0)
+    tried: list[tuple[float, PlacedChange]] = []
+    for attempt in range(_TRIES):
+        change = draw(attempt)
+        tried.append((_violation(before, change(sample)), change))
+        if tried[-1][0] == 0:
             break
-    return best
+    return min(tried, key=lambda pair: pair[0])[1]
 
 
 def _violation(before: np.ndarray, after: np.ndarray) -> float:

@@ -15,6 +15,7 @@ REFERENCE = Measures(
         "fssim": Column("fSSIM", 4, lower_is_better=False),
         "de00": Column("dE00", 2),
         "fde00": Column("fdE00", 2),
+        "curve_fmse": Column("curve fMSE", 2),
         "lpips": Column("LPIPS", 4),
     },
     decides="fmse",

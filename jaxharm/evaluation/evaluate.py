@@ -19,6 +19,7 @@ from jaxharm.interfaces import Output
 from jaxharm.metrics import get_protocol, measure
 from jaxharm.metrics.accumulate import require_finite
 from jaxharm.metrics.bins import foreground_ratio
+from jaxharm.metrics.curve import curve_fmse
 from jaxharm.metrics.lpips import LPIPS
 from jaxharm.metrics.protocols import Protocol as MetricProtocol
 from jaxharm.schema import HostArray, HostBatch, present
@@ -113,11 +114,10 @@ def _measure_item(
     require_finite(bool(np.isfinite(prediction).all()), name)
     composite, mask = batch.composite[i], batch.mask[i]
     target = present(batch.target, "target")[i]
-    values = {
-        which: measure(image[None], target[None], mask[None], protocol=protocol)
+    floats = {
+        which: _values(image[None], target[None], mask[None], protocol)
         for which, image in (("model", prediction), ("baseline", composite))
     }
-    floats = {which: {k: float(v[0]) for k, v in found.items()} for which, found in values.items()}
     for which, found in extra.items():
         floats[which]["lpips"] = float(found[i])
     ratio = float(foreground_ratio(mask[None])[0])
@@ -125,6 +125,15 @@ def _measure_item(
     row = Row(name, subset, ratio, floats["model"], floats["baseline"])
     shown = {label: value[i] for label, value in figures.items()}
     return Item(row, composite, mask, target, prediction, shown)
+
+
+def _values(
+    image: HostArray, target: HostArray, mask: HostArray, protocol: MetricProtocol
+) -> dict[str, float]:
+    """All metrics of a batch of one image."""
+    found = measure(image, target, mask, protocol=protocol)
+    found["curve_fmse"] = curve_fmse(image, target, mask, protocol=protocol)
+    return {name: float(value[0]) for name, value in found.items()}
 
 
 def _finish(pending: Iterable[Future[Item]], observers: Sequence[Observer]) -> list[Row]:

@@ -164,11 +164,6 @@ def random_reference(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return quantize(from_lab(((lab - mean) * scale + goal).astype(np.float32)))
 
 
-def unchanged(rgb: np.ndarray) -> np.ndarray:
-    """Changes nothing."""
-    return rgb.astype(np.float32)
-
-
 def _affine(values: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return cv2.transform(values.reshape(-1, 1, 3), matrix).reshape(-1, 3)
 

@@ -1,6 +1,7 @@
 """Metrics per image under named protocols; `measure` gives all of them from one preparation."""
 
 from jaxharm.metrics.color import delta_e, fdelta_e
+from jaxharm.metrics.curve import curve_fmse
 from jaxharm.metrics.image import fmse, fpsnr, mae, mse, psnr, se
 from jaxharm.metrics.measure import METRICS, measure
 from jaxharm.metrics.protocols import PROTOCOLS, Protocol, get_protocol
@@ -10,6 +11,7 @@ __all__ = [
     "METRICS",
     "PROTOCOLS",
     "Protocol",
+    "curve_fmse",
     "delta_e",
     "fdelta_e",
     "fmse",

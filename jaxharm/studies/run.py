@@ -16,6 +16,7 @@ from types import FrameType
 from jaxharm.errors import InputError
 from jaxharm.studies.ablation import Job, Study, read_results, summarize, table
 from jaxharm.studies.paired import paired_rows, paired_table
+from jaxharm.studies.subsets import subset_table
 from jaxharm.weights.same_run import differences
 
 COMMAND = (sys.executable, "-m", "jaxharm")
@@ -102,7 +103,8 @@ def _report(study: Study, jobs: Sequence[Job], workdir: Path) -> str:
     summary = summarize(study, results)
     reference, columns = summary["reference"], summary["columns"]
     rows = paired_rows(_files(jobs), reference, columns)
-    text = table(summary) + paired_table(rows, reference, columns)
+    text = table(summary) + subset_table(study.rows, results, columns)
+    text += paired_table(rows, reference, columns)
     everything = {**summary, "paired": rows}
     plain = json.dumps(everything, indent=1, default=dataclasses.asdict)
     (workdir / "results.json").write_text(plain + "\n")

@@ -56,7 +56,10 @@ def test_skipping_is_reported(toy, tmp_path, capsys):
         (["nothing"], "there is no builder 'nothing'"),
         (["demo/small"], "there is no builder 'demo/small'"),
         (["iharmony4/hpics", "--manual-dir", "{toy}"], "no part 'hpics'"),
-        (["ffhqh", "--manual-dir", "{toy}", "--name", "x"], "--name is for folder and photos"),
+        (
+            ["ffhqh", "--manual-dir", "{toy}", "--name", "x"],
+            "--name is for folder, photos and varying",
+        ),
         (["folder", "--manual-dir", "{toy}", "--name", "demo"], "name of a builder"),
         (["folder", "--manual-dir", "{toy}", "--name", "My-Set"], "not a data set name"),
         (["folder", "--manual-dir", "{toy}/none"], "missing_root"),

@@ -44,6 +44,8 @@ def test_rows_are_those_of_the_single_images_and_all_weights_by_size():
         assert rows[name].ratio == mask.mean()
         for metric in METRICS:
             assert rows[name].baseline[metric] == expected[metric][0]
+        # Its darkened object is a global curve of the target, which undoes all but the rounding.
+        assert rows[name].baseline["curve_fmse"] < 1 < rows[name].baseline["fmse"]
     summary = result.summary
     assert set(summary) == {"a", "b", "All"}
     for metric in METRICS:
@@ -59,7 +61,8 @@ def test_an_empty_mask_is_left_out_and_counted():
     records[1] = (*records[1][:3], np.zeros_like(records[1][3]), records[1][4])
     summary = evaluate(identity, batches(records, 2), "default_256").summary["All"]
     assert summary["count"] == 3
-    assert summary["undefined"] == {"fmse": 1, "fpsnr": 1, "fssim": 1, "fde00": 1}
+    undefined = {"fmse": 1, "fpsnr": 1, "fssim": 1, "fde00": 1, "curve_fmse": 1}
+    assert summary["undefined"] == undefined
     defined = [evaluate(identity, batches([r], 1), "default_256") for r in (records[0], records[2])]
     mean = np.mean([e.summary["All"]["fmse"] for e in defined])
     assert summary["fmse"] == pytest.approx(mean, rel=1e-12)
