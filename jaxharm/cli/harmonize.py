@@ -167,7 +167,12 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
     loaded = load_files(watch, arguments.composite, arguments.mask, arguments.background)
     inputs = loaded.inputs
     channels = 3 if inputs.alpha is None else 4
-    check_output(arguments.output, dtype=inputs.composite.dtype, channels=channels)
+    check_output(
+        arguments.output,
+        dtype=inputs.composite.dtype,
+        channels=channels,
+        size=inputs.mask.shape,
+    )
     results = _job(arguments, watch).run(arguments.output.stem, inputs)
     watch.count(inputs)
     icc_profile = loaded.icc_profile

@@ -11,15 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from jaxharm.errors import InputError
 from jaxharm.images import deep_png, tiff
 from jaxharm.images.files import write_whole
 from jaxharm.images.header import DamagedError
 
-READ_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
+# The formats without loss come first: of two files of one name the first of them is taken.
+READ_SUFFIXES = (
+    *(".png", ".apng", ".tif", ".tiff", ".bmp", ".dib", ".tga", ".qoi"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".webp", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    *(".avif", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif"),
+)
 _DEEP_SUFFIXES = (".png", ".tif", ".tiff")
+_LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # sides that the encoders accept
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
@@ -29,6 +35,15 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     ".webp": {"format": "WEBP", "lossless": True, "exact": True},
     ".bmp": {"format": "BMP"},
+}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 
 
@@ -71,7 +86,7 @@ def write_image(
         InputError: the suffix cannot hold the pixels, or the folder is not writable.
     """
     path = Path(path)
-    check_output(path, dtype=pixels.dtype, channels=pixels.shape[2])
+    check_output(path, dtype=pixels.dtype, channels=pixels.shape[2], size=pixels.shape[:2])
     if pixels.dtype == np.uint16:
         if path.suffix.lower() == ".png":
             parts = deep_png.encode(pixels, icc_profile)
@@ -83,15 +98,29 @@ def write_image(
         # The header that Pillow writes for BMP has no place for a profile.
         if path.suffix.lower() != ".bmp":
             options["icc_profile"] = icc_profile
-        Image.fromarray(pixels).save(buffer, **options)
+        try:
+            Image.fromarray(pixels).save(buffer, **options)
+        # The encoders are many libraries, each with errors of its own.
+        except Exception as error:
+            raise InputError(f"cannot write {path}: {options['format']} encoder: {error}") from None
         parts = [buffer.getbuffer()]
     write_whole(path, *parts)
 
 
 def check_output(
-    path: str | os.PathLike[str], *, dtype: np.dtype | type | None = None, channels: int = 3
+    path: str | os.PathLike[str],
+    *,
+    dtype: np.dtype | type | None = None,
+    channels: int = 3,
+    size: tuple[int, ...] = (0, 0),
 ) -> None:
-    """Raises InputError if the suffix of `path` is unknown or cannot hold such pixels."""
+    """Raises InputError if the suffix of `path` is unknown or cannot hold such pixels.
+
+    Args:
+        path: where the picture shall be written.
+        dtype, channels: of its pixels, where they are known.
+        size: (height, width), where they are known.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in _SAVE_OPTIONS:
         raise InputError(
@@ -101,6 +130,12 @@ def check_output(
         raise InputError(f"cannot write {path}: pixels are {np.dtype(dtype)}, not uint8 or uint16")
     if dtype is not None and np.dtype(dtype) == np.uint16 and suffix not in _DEEP_SUFFIXES:
         raise InputError(f"cannot write {path}: {suffix} holds 8 bits only; use .png or .tif")
+    longest = _LONGEST.get(suffix)
+    if longest is not None and max(size) > longest:
+        raise InputError(
+            f"cannot write {path}: {suffix} holds at most {longest} pixels a side, and this picture "
+            f"is {size[1]}x{size[0]}; use .png or .tif"
+        )
     if channels == 4 and suffix not in _ALPHA_SUFFIXES:
         raise InputError(f"cannot write {path}: {suffix} holds no alpha; use .png, .tif or .webp")
 
@@ -135,13 +170,27 @@ def _decode_8bit(data: bytes) -> tuple[np.ndarray, bytes | None]:
         with Image.open(io.BytesIO(data)) as image:
             icc = image.info.get("icc_profile")
             mode = _array_mode(image)
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.array(upright.convert(mode))
+            turn = _TURNS.get(_orientation(image))
+            upright = image.convert(mode)
+            pixels = np.array(upright if turn is None else upright.transpose(turn))
+    except DamagedError:
+        raise
     except UnidentifiedImageError:
         raise DamagedError("it is not an image of a known format") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DamagedError(f"Pillow: {error}") from None
+    # The decoders are many libraries, each with errors of its own.
+    except Exception as error:
+        raise DamagedError(f"Pillow: {error or type(error).__name__}") from None
     return (pixels[..., None] if pixels.ndim == 2 else pixels), icc
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1 where there is none or the block is damaged."""
+    try:
+        # Not `ImageOps.exif_transpose`: it writes all fields anew, and fails on one odd field.
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # the pixels may be sound although the EXIF block is not
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _array_mode(image: Image.Image) -> str:

@@ -15,7 +15,8 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
         InputError: the folder does not exist or is not writable.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    # Not made of the file's own name, which may be as long as the file system allows.
+    partial = path.with_name(f".jaxharm-{os.getpid()}-{threading.get_ident()}.part")
     try:
         with partial.open("wb") as file:
             for part in parts:

@@ -1,5 +1,7 @@
 """Bit depth, alpha, orientation and profile survive; damaged files are refused with a reason."""
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -168,3 +170,45 @@ def test_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose a folder that is writable"):
         write_image(tmp_path / "file" / "a.png", pixels(np.uint8, 3))
+
+
+def exif_block(*entries, values=b""):
+    """EXIF bytes of entries (tag, type, count, value), little endian; `values` lie behind them."""
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries))
+    return head + packed + b"\0\0\0\0" + values
+
+
+TURN = (0x0112, 3, 1, 6)
+ODD_FIELDS = {
+    # -1/64 second as an exposure: what rewrites the block fails on it.
+    "negative": (exif_block(TURN, (0x829A, 10, 1, 38), values=struct.pack("<ii", -1, 64)), -1),
+    "behind the end": (exif_block(TURN, (0x829A, 5, 1, 2**31 - 1)), -1),
+    "unknown type": (exif_block((0x829A, 99, 1, 0), TURN), -1),
+    "orientation in words": (exif_block((0x0112, 2, 4, 0x00786973)), 0),
+    "no entries": (b"Exif\0\0II*\0\xff\xff\xff\xff", 0),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FIELDS)
+@pytest.mark.filterwarnings("ignore:Truncated File Read:UserWarning")
+def test_an_odd_exif_field_costs_neither_pixels_nor_orientation(tmp_path, name):
+    block, turns = ODD_FIELDS[name]
+    image = pixels(np.uint8, 3)
+    Image.fromarray(image).save(tmp_path / "odd.png", exif=block)
+    np.testing.assert_array_equal(read_image(tmp_path / "odd.png").pixels, np.rot90(image, turns))
+
+
+@pytest.mark.parametrize(
+    ("name", "width"), [("a.webp", 16384), ("a.jpg", 65501), ("a.jpeg", 65501)]
+)
+def test_a_picture_too_wide_for_its_format_is_refused(tmp_path, name, width):
+    with pytest.raises(InputError, match="pixels a side"):
+        write_image(tmp_path / name, np.zeros((1, width, 3), np.uint8))
+    write_image(tmp_path / name, np.zeros((1, width - 1, 3), np.uint8))
+
+
+def test_a_name_as_long_as_the_file_system_allows(tmp_path):
+    path = tmp_path / ("n" * 251 + ".png")
+    write_image(path, np.zeros((2, 2, 3), np.uint8))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
