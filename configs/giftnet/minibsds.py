@@ -6,7 +6,7 @@ Command (after configs/giftnet/minibsds_teacher.py; all runs and seeds at once: 
         --set data.data_dir=DATA --set objective.teacher=runs/giftnet_minibsds_teacher
 Hardware: 2 CPU cores.
 Published: nothing on this data. Baselines (val, default_64): identity fMSE 1000.9 / MSE 115.4 / PSNR 30.15.
-Ours (study_minibsds.py, seeds 0, 1, 2): val fMSE 987.5 ± 18.0 / MSE 111.6 ± 2.6 / PSNR 30.21 ± 0.04; without distillation
+Ours (revision 01cab87, study_minibsds.py, seeds 0, 1, 2): val fMSE 987.5 ± 18.0 / MSE 111.6 ± 2.6 / PSNR 30.21 ± 0.04; without distillation
 (overlay gift_no_rd) 995.2 ± 3.1 / 112.2 ± 2.5 / 30.11 ± 0.10. Against iSSAM, paired by seed, fMSE -5.6 ± 10.4 and +2.1 ± 7.3:
 three seeds of so short runs show no difference between the three.
 """

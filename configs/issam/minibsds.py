@@ -7,7 +7,7 @@ Command:
     python train.py --config configs/issam/minibsds.py --workdir runs/issam_minibsds --set data.data_dir=DATA
 Hardware: 2 CPU cores.
 Published: nothing on this data. Baselines (val, default_64): identity fMSE 1000.9 / MSE 115.4 / PSNR 30.15.
-Ours: val fMSE 993.1 ± 9.1 / MSE 112.6 ± 1.9 / PSNR 30.23 ± 0.06 over seeds 0, 1, 2:
+Ours (revision 01cab87): val fMSE 993.1 ± 9.1 / MSE 112.6 ± 1.9 / PSNR 30.23 ± 0.06 over seeds 0, 1, 2:
 400 steps gain little over the untouched composite.
 Trained and measured at 64x64: a convolutional network that learned at one size sees less context at a larger one.
 """

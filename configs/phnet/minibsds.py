@@ -7,7 +7,7 @@ Command:
     python train.py --config configs/phnet/minibsds.py --workdir runs/phnet_minibsds --set data.data_dir=DATA
 Hardware: 2 CPU cores.
 Published: nothing on this data. Baselines (val, default_256): identity fMSE 1123.9 / PSNR 29.56; ridge regression 904.4 / 30.40.
-Ours: 2000 steps, about 25 minutes: loss 1.74 -> 0.88; val PSNR 26.52, 28.07, 28.53, 28.58, 28.72, 28.77,
+Ours (revision 8d90bc0; the command with --set eval.every=200): 2000 steps, about 25 minutes: loss 1.74 -> 0.88; val PSNR 26.52, 28.07, 28.53, 28.58, 28.72, 28.77,
 28.80, 28.74, 28.83, 28.84 and fMSE 1788, 1313, 1210, 1198, 1169, 1147, 1135, 1158, 1141, 1137 after 200,
 400 ... 2000 steps. A network that paints every pixel anew starts far below the identity; the run is
 meant to show a falling loss and a rising PSNR, not to pass the baselines.
