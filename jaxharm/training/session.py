@@ -254,7 +254,7 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
         checkpoints = stack.enter_context(
             Checkpoints(workdir, config, parallel.to_savers(mesh), task.dataset)
         )
-        start = checkpoints.latest_step() or 0
+        start = checkpoints.newest_whole_step() or 0
         # Before anything is written: a run that is refused is left as it was.
         changes = checkpoints.changes(start, task.system, task.allow_changes) if start else {}
         batches = Prefetcher(

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -10,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxharm.config import Json, RunConfig, to_json
@@ -24,10 +27,11 @@ from jaxharm.weights.checkpoint_checks import (
     saved_tree,
     state_shapes,
 )
+from jaxharm.weights.integrity import DIGESTS, check_parts, check_record, digests, sealed
 from jaxharm.weights.portable import MANIFEST_FILE, load_variables
 from jaxharm.weights.same_run import DATASET, Changes, compare_runs
 
-LAST, BEST, FAILED = "last", "best", "failed"
+LAST, BEST, FAILED, DAMAGED = "last", "best", "failed", "damaged"
 _ITEMS = ("state", "record")
 _NETWORKS = ("params", "collections", "ema")
 _FULL = ("No space left", "File too large", "Disk quota exceeded", "ENOSPC", "EFBIG", "EDQUOT")
@@ -71,9 +75,54 @@ class Checkpoints:
                 with contextlib.suppress(Exception) if error else contextlib.nullcontext():
                     manager.close()
 
-    def latest_step(self) -> int | None:
-        """The newest committed step of `last/`; None where there is none."""
-        return self._last.latest_step()
+    def newest_whole_step(self) -> int | None:
+        """The newest step of `last/` whose checkpoint is what was saved; None where there is none.
+
+        Newer ones that are not are moved to `damaged/`, with a warning.
+
+        Raises:
+            InputError: checkpoints are there, and none of them is whole.
+        """
+        steps = sorted(self._last.all_steps(), reverse=True)
+        damages: dict[int, InputError] = {}
+        for step in steps:
+            try:
+                self._check(step)
+            except InputError as error:
+                damages[step] = error
+                continue
+            for damaged, reason in damages.items():
+                self._set_aside(damaged, step, str(reason))
+            return step
+        if damages:
+            first = str(damages[steps[0]]).partition("; ")[0]
+            raise InputError(
+                f"{first}, and no other one in {self._workdir / LAST} is whole; delete that folder "
+                "to start again"
+            )
+        return None
+
+    def _check(self, step: int) -> None:
+        """Reads all of `last/<step>`; InputError where it is damaged."""
+        folder = self._workdir / LAST / str(step)
+        record = self._record(step)
+        with reading(folder):
+            check_parts(record, _read_state(folder))
+
+    def _set_aside(self, step: int, whole: int, error: str) -> None:
+        """Moves the damaged `last/<step>`, so that the run can save its step once more."""
+        place = self._workdir / DAMAGED / str(step)
+        if jax.process_index() == 0:
+            place.parent.mkdir(exist_ok=True)
+            shutil.rmtree(place, ignore_errors=True)  # an earlier one of the same step
+            (self._workdir / LAST / str(step)).rename(place)
+        multihost_utils.sync_global_devices(f"set aside {step}")
+        self._last.reload()
+        reason = error.partition("; ")[0]
+        warnings.warn(
+            f"{reason}; it was moved to {place}, and the run goes on from step {whole}",
+            stacklevel=2,
+        )
 
     def changes(self, step: int, system: System, allowed: Sequence[str] = ()) -> Changes:
         """How the run at hand differs from the one that wrote `last/<step>`.
@@ -112,6 +161,7 @@ class Checkpoints:
             record: Json = self._last.restore(
                 step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
             ).record
+            check_record(record)
         return record
 
     def save(self, state: TrainState, step: int, best: Json | None) -> None:
@@ -145,16 +195,17 @@ class Checkpoints:
         step: int,
         best: Json | None,
     ) -> None:
+        arrays = self._to_savers(state)
         record = {
             "config": to_json(self._config),
             DATASET: self._dataset,
             "step": step,
             "records": step * self._config.data.batch_size,
             "best": dict(best) if best else None,
+            DIGESTS: digests(vars(arrays)),
         }
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(self._to_savers(state)),
-            record=ocp.args.JsonSave(record),
+            state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(sealed(record))
         )
         if jax.process_count() > 1:
             self.wait()  # orbax's barriers between processes know of one writer at a time
@@ -231,7 +282,9 @@ def load_for_eval(path: str | Path, system: System, sample_batch: HostBatch) -> 
             int(folder.name), args=ocp.args.Composite(record=ocp.args.JsonRestore())
         ).record
         manager.close()
-        networks = _read_networks(folder)
+        check_record(record)
+        networks = _read_state(folder, _NETWORKS)
+        check_parts(record, networks)
     check_model(folder, (record["config"]["system"], record["config"]["model"]), system)
     state = state.replace(step=np.int32(record["step"]), **networks)
     # Only the deployed model must fit: a run may have trained it with other networks beside it.
@@ -273,9 +326,10 @@ def _options(keep: int | None, *, read_only: bool = False) -> ocp.CheckpointMana
     )
 
 
-def _read_networks(folder: Path) -> dict[str, Params]:
-    """Parameters, collections and averages as numpy arrays; the optimizer is not read."""
-    tree = {name: value for name, value in saved_tree(folder).items() if name in _NETWORKS}
+def _read_state(folder: Path, parts: Sequence[str] | None = None) -> dict[str, Params]:
+    """The parts of a checkpoint's state, all of them if None are named, as numpy arrays."""
+    tree = saved_tree(folder)
+    tree = {name: value for name, value in tree.items() if parts is None or name in parts}
     wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
     arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)

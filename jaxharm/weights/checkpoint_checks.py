@@ -39,6 +39,8 @@ def reading(folder: Path) -> Iterator[None]:
         # Orbax leaves half-run coroutines; what they print when collected says nothing new.
         sys.unraisablehook = lambda _: None
         reason = str(error).split("\n")[0][:160] or type(error).__name__
+        if isinstance(error, AttributeError | TypeError | KeyError):
+            reason = "its metadata cannot be read"  # what the format's reader says then is no help
         older = [p.name for p in folder.parent.iterdir() if p.name.isdigit() and p != folder]
         instead = f" to go on from step {max(map(int, older))}" if older else " to start again"
         raise InputError(

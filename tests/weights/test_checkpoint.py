@@ -72,22 +72,77 @@ def test_checkpoint_of_another_run_is_refused(finished, tmp_path, changes, words
     assert saved(tmp_path / "run") == before
 
 
-@pytest.mark.parametrize("file", ["state/_METADATA", "state/manifest.ocdbt", "record/metadata"])
-@pytest.mark.parametrize("damage", ["truncate", "delete"])
-def test_damaged_checkpoint_is_refused(finished, tmp_path, capfd, file, damage):
+def flip_a_bit(file):
+    """Changes one bit of the longest file, in the middle: no format notices most of these."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def largest_array_file(folder):
+    return max((folder / "state").rglob("d/*"), key=lambda file: file.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    "damage", ["flip", "flip record", "truncate metadata", "delete manifest", "truncate record"]
+)
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on(
+    finished, tmp_path, capsys, damage
+):
     workdir, config, _ = finished
-    shutil.copytree(workdir, tmp_path / "run")
-    broken = tmp_path / "run" / "last" / "6" / file
-    if damage == "delete":
-        broken.unlink()
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy)
+    newest = copy / "last" / "6"
+    break_checkpoint(newest, damage)
+    with pytest.warns(UserWarning, match=r"last/6 is damaged .*damaged/6.* from step 4") as told:
+        run(config, copy)
+    assert "\n" not in str(told[0].message)
+    assert "resumed at step 4" in capsys.readouterr().out
+    assert (copy / "damaged" / "6").is_dir()
+    assert saved(copy) == saved(workdir)
+
+
+def break_checkpoint(folder, damage):
+    files = {
+        "flip": largest_array_file(folder),
+        "flip record": folder / "record" / "metadata",
+        "truncate metadata": folder / "state" / "_METADATA",
+        "delete manifest": folder / "state" / "manifest.ocdbt",
+        "truncate record": folder / "record" / "metadata",
+    }
+    file = files[damage]
+    if damage == "flip":
+        flip_a_bit(file)
+    elif damage == "flip record":
+        text = file.read_text()
+        assert '"seed": 0' in text
+        file.write_text(text.replace('"seed": 0', '"seed": 1'))
+    elif damage.startswith("truncate"):
+        file.write_bytes(file.read_bytes()[:20])
     else:
-        broken.write_bytes(broken.read_bytes()[:20])
-    with pytest.raises(InputError) as error:
-        run(config, tmp_path / "run")
-    assert f"{tmp_path / 'run' / 'last' / '6'} is damaged or incomplete" in str(error.value)
-    assert "delete that folder to go on from step 4" in str(error.value)
-    assert "\n" not in str(error.value)
+        file.unlink()
+
+
+def test_a_run_with_no_whole_checkpoint_is_refused(finished, tmp_path, capfd):
+    workdir, config, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy)
+    for step in ("4", "6"):
+        break_checkpoint(copy / "last" / step, "flip")
+    with pytest.raises(InputError, match=r"last/6 is damaged .*, and no other one in"):
+        run(config, copy)
+    assert (copy / "last" / "6").is_dir()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("damage", ["flip", "flip record"])
+def test_damaged_weights_are_not_evaluated(finished, tmp_path, damage):
+    workdir, config, _ = finished
+    shutil.copytree(workdir / "best", tmp_path / "best")
+    (folder,) = (path for path in (tmp_path / "best").iterdir() if path.name.isdigit())
+    break_checkpoint(folder, damage)
+    with pytest.raises(InputError, match="is damaged or incomplete"):
+        load_for_eval(tmp_path / "best", system_of(config), toy_batch(0, 3))
 
 
 def test_deleting_the_damaged_checkpoint_goes_on_from_the_one_before(finished, tmp_path, capsys):
