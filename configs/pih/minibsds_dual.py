@@ -9,7 +9,7 @@ Command:
     python train.py --config configs/pih/minibsds_dual.py --workdir runs/pih_dual --set data.data_dir=DATA
 Hardware: 2 CPU cores.
 Published: nothing on this data. Baselines: see minibsds.py.
-Ours (revision b415ded, evaluated at 256 by the network itself, not yet as harmonize applies it): val fMSE 912.9 / MSE 98.2 / PSNR 30.44 (seed 0, last step; no step is selected on val); fMSE / PSNR over the
+Ours (revision b415de, evaluated at 256 by the network itself, not yet as harmonize applies it): val fMSE 912.9 / MSE 98.2 / PSNR 30.44 (seed 0, last step; no step is selected on val); fMSE / PSNR over the
 run: 1000 / 30.19, 923 / 30.43, 918 / 30.52, 907 / 30.54, 914 / 30.46, 913 / 30.44 every 200 steps. An earlier
 version of the code ended at 890.6 / 30.55 with the same seed. The discriminator's
 weighted loss stays near 0.024 (0.50 on the model's images, 0.09 on real ones before weighting). About 20 minutes on
