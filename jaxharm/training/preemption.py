@@ -1,36 +1,56 @@
-"""Stopping at a whole step when the machine is taken away (SIGTERM)."""
+"""Stopping at a whole step when the machine is taken away, the terminal closes, or on Ctrl-C."""
 
 import signal
+import sys
 import threading
 from types import FrameType
 
 import jax
 from jax.experimental import multihost_utils
 
+# SIGTERM comes from schedulers, SIGINT from Ctrl-C, SIGHUP where a terminal or connection is closed.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 class Preemption:
-    """Notices SIGTERM, on any process; all processes agree on the step to stop at."""
+    """Notices a request to stop, on any process; all processes agree on the step to stop at.
+
+    Saving may take a while. A second Ctrl-C ends the process at once, as Python does.
+    """
 
     def __enter__(self) -> "Preemption":
-        self._asked, self._old = False, None
-        # With several processes the distributed service catches the signal instead.
-        self._own = (
-            jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
-        )
-        if self._own:
-            self._old = signal.signal(signal.SIGTERM, self._ask)
+        self._asked = self._interrupted = False
+        self._several = jax.process_count() > 1
+        # Python takes signals in its main thread only.
+        main = threading.current_thread() is threading.main_thread()
+        # What is ignored stays so: nohup means that the terminal may close. With several processes
+        # the distributed service catches SIGTERM and tells the others.
+        left = [signal.SIGTERM] if self._several else []
+        left += [s for s in _SIGNALS if signal.getsignal(s) == signal.SIG_IGN]
+        own = [s for s in _SIGNALS if s not in left] if main else []
+        # A handler that was set from outside of Python reads as None and cannot be put back.
+        self._old = {s: signal.signal(s, self._ask) or signal.SIG_DFL for s in own}
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._own:
-            signal.signal(signal.SIGTERM, self._old)
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
 
     def reached(self, step: int) -> bool:
         """Whether to stop after `step`."""
-        if jax.process_count() > 1:
+        if self._several:
             return multihost_utils.reached_preemption_sync_point(step)
         return self._asked
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        if number == signal.SIGINT:
+            if self._interrupted:
+                signal.default_int_handler(number, frame)
+            self._interrupted = True
+            # Not print: it may be what the signal interrupted, and cannot be entered twice.
+            sys.stderr.write(
+                "stopping after this step; Ctrl-C again ends at once, without saving\n"
+            )
+        if self._several and not self._asked:
+            signal.raise_signal(signal.SIGTERM)
         self._asked = True

@@ -16,6 +16,7 @@ from jaxharm.ops import dispatch
 from jaxharm.schema import HostBatch, present
 from jaxharm.training import parallel
 from jaxharm.training.logging import RunLog, Window, note_operations, write_run_record
+from jaxharm.training.only_job import only_job
 from jaxharm.training.prefetch import Placed, Prefetcher
 from jaxharm.weights.checkpoint import Checkpoints, check_writable, disk_full_cause, init_from
 from jaxharm.weights.portable import RUN_WEIGHTS, save_weights
@@ -245,12 +246,14 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
         label: begins every line on the console.
 
     Raises:
-        InputError: the folder is not writable, a checkpoint is damaged or of another run
+        InputError: the folder is not writable or another job is in it, a checkpoint is damaged or of another run
             (`jaxharm.weights.same_run`), or, at any time, the disk is full.
     """
     config, workdir, mesh = task.config, task.workdir, programs.mesh
     check_writable(workdir)
     with _disk_full_explained(workdir), contextlib.ExitStack() as stack:
+        if jax.process_index() == 0:  # the others are of the same job
+            stack.enter_context(only_job(workdir))
         checkpoints = stack.enter_context(
             Checkpoints(workdir, config, parallel.to_savers(mesh), task.dataset)
         )

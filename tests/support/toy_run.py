@@ -118,6 +118,7 @@ def main():
     parser.add_argument("--kill-at-batch", type=int)
     parser.add_argument("--kill-in-checkpoint", type=int)
     parser.add_argument("--term-at-evaluation", type=int)
+    parser.add_argument("--signal", default="SIGTERM")
     parser.add_argument("--disk-full-at-evaluation", type=int)
     arguments = parser.parse_args()
     initialize_distributed()
@@ -135,7 +136,7 @@ def main():
     def evaluate(predict):
         number = next(evaluations)
         if number == arguments.term_at_evaluation:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.Signals[arguments.signal])
         if number == arguments.disk_full_at_evaluation:
             while not (Path(arguments.workdir) / "last" / "2").is_dir():
                 time.sleep(1e-3)

@@ -32,8 +32,9 @@ def test_kill_in_a_checkpoint_then_rerun(toy_command, undisturbed, tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_rerun_resumes(toy_command, undisturbed, tmp_path):
-    status, output, errors = toy_command(tmp_path, "--term-at-evaluation", 1)
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_request_to_stop_saves_and_rerun_resumes(toy_command, undisturbed, tmp_path, signal):
+    status, output, errors = toy_command(tmp_path, "--term-at-evaluation", 1, "--signal", signal)
     assert status == 0, errors
     assert "stopped at step 3 on request" in output.splitlines()[-1]
     assert "run the same command again to resume" in output.splitlines()[-1]
