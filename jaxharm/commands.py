@@ -75,12 +75,14 @@ class HarmonizeFlags(Protocol):
         about: paragraphs of `--help`.
         names: of all its options as argparse stores them. Their default must be None, which means
             "not given".
+        written: those of them that name files to write; no result depends on them.
         lacking: what a model that cannot do this lacks, for the sentence "NAME has no ...".
     """
 
     title: str
     about: str
     names: tuple[str, ...]
+    written: tuple[str, ...]
     lacking: str
 
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
@@ -93,6 +95,10 @@ class HarmonizeFlags(Protocol):
 
     def replaces_model(self, arguments: argparse.Namespace) -> str | None:
         """Where options given make a model needless: the beginning of a sentence that says so."""
+        ...
+
+    def makes_clip(self, arguments: argparse.Namespace) -> bool:
+        """Whether the pictures of a folder are frames of a clip: each result depends on all."""
         ...
 
     def job(self, arguments: argparse.Namespace, runner: "AnyRunner | None", timer: "Timer") -> Job:

@@ -121,7 +121,7 @@ def test_folder_pairs_by_name_and_resumes(tmp_path, weights, capsys):
     arguments = ["--folder", source, "-o", out, "--checkpoint", weights]
     assert harmonize(*arguments) == 0
     made = {"beside.png", "below.png", "a0001_1_2.png", "scene.png", "cut.png"}
-    assert {file.name for file in out.iterdir()} == made
+    assert {file.name for file in out.glob("*.png")} == made
     assert "5 made, 0 kept, 0 failed" in capsys.readouterr().out
     outside = MASK[..., 0] == 0
     for name in ("beside", "below", "a0001_1_2", "scene"):
@@ -130,7 +130,7 @@ def test_folder_pairs_by_name_and_resumes(tmp_path, weights, capsys):
         assert (result[~outside] != IMAGE[~outside]).any()
 
     (out / "below.png").unlink()
-    kept = {file.name: file.stat().st_mtime_ns for file in out.iterdir()}
+    kept = {file.name: file.stat().st_mtime_ns for file in out.glob("*.png")}
     assert harmonize(*arguments) == 0
     assert "1 made, 4 kept, 0 failed" in capsys.readouterr().out
     assert all((out / name).stat().st_mtime_ns == time for name, time in kept.items())
@@ -146,7 +146,7 @@ def test_iharmony4_layout(tmp_path, weights):
     assert (
         harmonize("--folder", tmp_path / "in", "-o", tmp_path / "o", "--checkpoint", weights) == 0
     )
-    assert [file.name for file in (tmp_path / "o").iterdir()] == ["a1_2_3.tif"]
+    assert [file.name for file in (tmp_path / "o").glob("*.tif")] == ["a1_2_3.tif"]
 
 
 def test_bad_pairs_are_reported_and_the_others_done(tmp_path, weights, capsys):
@@ -169,7 +169,7 @@ def test_bad_pairs_are_reported_and_the_others_done(tmp_path, weights, capsys):
         "failed: beside.png: its result would replace that of beside.bmp",
     ):
         assert line in printed.err
-    assert len(list(out.iterdir())) == 5
+    assert len(list(out.glob("*.png"))) == 5
 
 
 def test_errors_are_one_sentence_and_status_2(tmp_path, weights, capsys):

@@ -1,161 +1,144 @@
-"""Folder mode: which files belong together, and the loop that overlaps files and network."""
+"""Folder mode: the loop that overlaps files and network, and survives whatever one file brings."""
 
+import shutil
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxharm.cli.pairing import Pair
+from jaxharm.cli.record import Record, describe
 from jaxharm.errors import InputError
-from jaxharm.images.codec import READ_SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
 
     from jaxharm.cli.job import Loaded, Stopwatch
+    from jaxharm.cli.record import Json
     from jaxharm.commands import ClipJob, Job, SeenT, SmoothedT
 
-_OTHER_ROLES = ("_mask", "_bg", "_real", "_gt")
-_TIFF = (".tif", ".tiff")
+_item = threading.local()  # notes of the picture that a thread works on
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The files of one composite; `mask` is None for a cut-out with alpha."""
-
-    composite: Path
-    mask: Path | None
-    background: Path | None
-    output: Path
+class _FolderGoneError(Exception):
+    """Results can no longer be written: going on would only take time."""
 
 
-def find_pairs(folder: Path, out_dir: Path) -> tuple[list[Pair], dict[Path, str]]:
-    """Applies the pairing rule of `jaxharm harmonize --help`.
+def make_output_folder(out_dir: Path, needed: int = 0) -> None:
+    """Makes the folder and proves that it can be written to.
 
-    Returns:
-        The pairs in order of name, and for every composite without partner the reason.
+    Args:
+        out_dir: folder of the results.
+        needed: bytes that the results take at the very least.
 
     Raises:
-        InputError: no such folder, or no composite in it.
+        InputError: it cannot be written, or its disk has no room.
     """
-    if not folder.is_dir():
-        raise InputError(f"folder {folder} does not exist")
-    named = [folder / name for name in ("composite_images", "comp") if (folder / name).is_dir()]
-    composites = named[0] if named else folder
-    files = _by_stem(composites)
-    masks = [files, _by_stem(folder / "masks") | _by_stem(folder / "mask")]
-    plates = [files, _by_stem(folder / "backgrounds"), _by_stem(folder / "bg")]
-    plates.append(_by_stem(folder / "style"))
-    pairs, failures = [], {}
-    outputs: dict[Path, Path] = {}
-    for stem in sorted(files):
-        if stem.endswith(_OTHER_ROLES):
-            continue
-        for file in files[stem]:
-            name = stem.removesuffix("_composite")
-            output = out_dir / f"{name}{'.tif' if file.suffix.lower() in _TIFF else '.png'}"
-            mask = _first(masks[0], [f"{name}_mask"]) or _first(masks[1], _mask_names(name))
-            plate = _first(plates[0], [f"{name}_bg"])
-            plate = plate or next(filter(None, (_first(p, [name]) for p in plates[1:])), None)
-            # a.bmp and a.png would both become a.png: the second would silently replace the first.
-            if output in outputs:
-                failures[file] = f"its result would replace that of {outputs[output].name}"
-            elif mask is None and plate is None:
-                failures[file] = f"no mask: neither {name}_mask.* beside it nor masks/{name}.*"
-            else:
-                outputs[output] = file
-                pairs.append(Pair(file, mask, plate, output))
-    if not pairs and not failures:
-        raise InputError(f"no composite in {composites}; known: {', '.join(READ_SUFFIXES)}")
-    return pairs, failures
-
-
-def make_output_folder(out_dir: Path) -> None:
-    """Makes the folder and proves that it can be written to; InputError otherwise."""
-    # Permission bits do not tell on every file system; only writing does.
-    probe = out_dir / ".jaxharm-write-test"
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        _probe(out_dir)
+        free = shutil.disk_usage(out_dir).free
     except OSError as error:
         raise InputError(f"cannot write to folder {out_dir}: {error.strerror}") from None
+    if free < needed:
+        raise InputError(
+            f"the disk of {out_dir} has {free / 2**30:.1f} GiB left and the results need more than "
+            f"{needed / 2**30:.1f} GiB; choose another folder"
+        )
 
 
-def run_pairs(job: "Job", watch: "Stopwatch", pairs: Sequence[Pair]) -> dict[Path, str]:
-    """Harmonizes every pair; the next one is decoded, and the last one written, meanwhile.
+def _probe(out_dir: Path) -> None:
+    """Writes and removes a file, as permission bits do not tell on every file system."""
+    probe = out_dir / ".jaxharm-write-test"
+    try:
+        probe.write_bytes(b"\0" * 4096)
+    finally:
+        probe.unlink(missing_ok=True)
 
-    Returns:
-        For every composite that failed, the reason; the others are done.
-    """
-    with _Files(watch) as files:
+
+def run_pairs(job: "Job", files: "Files", pairs: Sequence[Pair]) -> None:
+    """Harmonizes every pair; the next one is decoded, and the last one written, meanwhile."""
+    with files:
         for pair, loaded in files.read_all(pairs):
             if loaded is not None:
-                with files.note_failure(pair):
+                with files.noting(pair):
                     files.write(pair, loaded, job.run(pair.output.stem, loaded.inputs))
-    return files.failures
 
 
 def run_clip(
-    job: "ClipJob[SeenT, SmoothedT]",
-    watch: "Stopwatch",
-    pairs: Sequence[Pair],
-    todo: Sequence[Pair],
-) -> dict[Path, str]:
+    job: "ClipJob[SeenT, SmoothedT]", files: "Files", pairs: Sequence[Pair], todo: Sequence[Pair]
+) -> None:
     """Harmonizes the frames `todo` of a clip, with predictions smoothed over all `pairs`.
 
     Every frame is decoded twice, to be seen and to be rendered when the frames after it are known:
     memory is that of a few frames, however long the clip.
-
-    Returns:
-        For every composite that failed, the reason; the others are done.
     """
     wanted = {pair.composite for pair in todo}
-    with _Files(watch) as files:
+    with files:
 
         def frames() -> "Iterator[SeenT | None]":
             for pair, loaded in files.read_all(pairs):
                 frame = None
                 if loaded is not None:
-                    with files.note_failure(pair):
+                    with files.noting(pair):
                         frame = job.look(pair.output.stem, loaded.inputs)
                 # A frame that failed is None and not left out: it keeps its place in time.
                 yield frame
 
-        again = files.read_all(todo)
-        for pair, smoothed in zip(pairs, job.smooth(frames()), strict=True):
+        again, outcomes = files.read_all(todo), job.smooth(frames())
+        for pair in pairs:
+            smoothed = None
+            with files.noting(pair):
+                smoothed = next(outcomes)
             if pair.composite not in wanted:
                 continue
             _, loaded = next(again)
             if loaded is not None and smoothed is not None:
-                with files.note_failure(pair):
+                with files.noting(pair):
                     results = job.finish(pair.output.stem, loaded.inputs, smoothed)
                     files.write(pair, loaded, results)
-    return files.failures
 
 
-class _Files:
-    """Reads ahead of the caller and writes behind it; collects the reasons of failures."""
+class Files:
+    """Reads ahead of the caller and writes behind it; collects what became of every pair.
 
-    def __init__(self, watch: "Stopwatch") -> None:
+    Attributes:
+        done: composites whose result is written.
+        failures: composites that failed, with the reason.
+        notes: warnings by composite.
+        stopped: why the work ended before the last pair; "" where it did not.
+    """
+
+    def __init__(self, watch: "Stopwatch", record: Record) -> None:
         # Imported here, as these bring numpy and JAX: the checks before need neither.
-        from jaxharm.cli.job import load_files, write_results
+        from jaxharm.cli.job import load_files, result_files, write_results
 
-        self._load, self._save = load_files, write_results
+        self._load, self._name, self._save = load_files, result_files, write_results
+        self.done: set[Path] = set()
         self.failures: dict[Path, str] = {}
-        self._watch = watch
+        self.notes: dict[Path, list[str]] = {}
+        self.stopped = ""
+        self._watch, self._record = watch, record
         self._readers: list[ThreadPoolExecutor] = []
         self._writer = ThreadPoolExecutor(1)
-        self._writing: tuple[Pair, Future[list[Path]]] | None = None
+        self._writing: tuple[Pair, Future[None]] | None = None
+        self._sources: dict[Path, dict[str, Json]] = {}
 
-    def __enter__(self) -> "_Files":
+    def __enter__(self) -> "Files":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._finish()
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
+        gone = kind is _FolderGoneError
+        try:
+            self._finish()
+        except _FolderGoneError:
+            gone = gone or kind is None
         for pool in (*self._readers, self._writer):
             pool.shutdown(cancel_futures=True)
+        return gone
 
     def read_all(self, pairs: Sequence[Pair]) -> "Iterator[tuple[Pair, Loaded | None]]":
         """Every pair with its files, or with None after noting why they cannot be used."""
@@ -163,7 +146,9 @@ class _Files:
         self._readers.append(pool)
 
         def read(pair: Pair) -> "Loaded":
-            return self._load(self._watch, pair.composite, pair.mask, pair.background)
+            with self._collecting(pair):
+                self._sources[pair.composite] = describe(pair)
+                return self._load(self._watch, pair.composite, pair.mask, pair.background)
 
         # One image ahead, not more: each may take hundreds of megabytes.
         coming = pool.submit(read, pairs[0])
@@ -172,7 +157,7 @@ class _Files:
             if index + 1 < len(pairs):
                 coming = pool.submit(read, pairs[index + 1])
             loaded = None
-            with self.note_failure(pair):
+            with self.noting(pair):
                 loaded = current.result()
             yield pair, loaded
 
@@ -181,41 +166,69 @@ class _Files:
         # The write before must be done: at most one encoded image waits for the disk.
         self._finish()
         self._watch.count(loaded.inputs)
-        written = self._writer.submit(
-            self._save, self._watch, pair.output, results, loaded.icc_profile
-        )
-        self._writing = pair, written
+        self._record.claim(pair, self._name(pair.output, results))
+        sources, profile = self._sources[pair.composite], loaded.icc_profile
+
+        def write() -> None:
+            with self._collecting(pair):
+                self._record.begin(pair)
+                files = self._save(self._watch, pair.output, results, profile)
+                self._record.done(pair, sources, files)
+
+        self._writing = pair, self._writer.submit(write)
 
     @contextmanager
-    def note_failure(self, pair: Pair) -> Iterator[None]:
-        """Turns bad input into the reason why this pair failed."""
+    def noting(self, pair: Pair) -> Iterator[None]:
+        """Turns whatever a pair raises into the reason why it failed; the others go on."""
         try:
-            yield
-        except InputError as error:
-            self.failures.setdefault(pair.composite, str(error))
+            with self._collecting(pair):
+                yield
+        except _FolderGoneError:
+            raise
+        # A file of many may bring what nobody foresaw: the decoders are foreign.
+        except Exception as error:
+            self.failures.setdefault(pair.composite, reason_of(error))
 
     def _finish(self) -> None:
-        if self._writing is not None:
-            pair, future = self._writing
-            self._writing = None
-            with self.note_failure(pair):
-                future.result()
+        """Waits until the result under way is written."""
+        if self._writing is None:
+            return
+        pair, future = self._writing
+        self._writing = None
+        with self.noting(pair):
+            future.result()
+            self.done.add(pair.composite)
+            return
+        try:
+            _probe(pair.output.parent)
+        except OSError as error:
+            self.stopped = f"nothing more can be written to the folder: {error.strerror}"
+            raise _FolderGoneError from None
+
+    @contextmanager
+    def _collecting(self, pair: Pair) -> Iterator[None]:
+        """Lets the warnings of this thread go to the pair."""
+        before = getattr(_item, "notes", None)
+        _item.notes = pair.composite.name, self.notes.setdefault(pair.composite, [])
+        try:
+            yield
+        finally:
+            _item.notes = before
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Image files of a folder by name without suffix; empty where there is no such folder."""
-    found: dict[str, list[Path]] = {}
-    if folder.is_dir():
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in READ_SUFFIXES and not file.name.startswith("."):
-                found.setdefault(file.stem, []).append(file)
-    return found
+def reason_of(error: Exception) -> str:
+    """One sentence on why an item failed."""
+    if isinstance(error, InputError):
+        return str(error)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"an error that was not foreseen, {text[:500]}"
 
 
-def _first(files: Mapping[str, list[Path]], names: Sequence[str]) -> Path | None:
-    return next((files[name][0] for name in names if name in files), None)
-
-
-def _mask_names(name: str) -> list[str]:
-    """Names in masks/: the composite's own, then the iHarmony4 one (<photo>_<object>)."""
-    return [name, f"{name}_mask", *([name.rpartition("_")[0]] if name.count("_") >= 2 else [])]
+def show_warning(message: object, *_: object, **__: object) -> None:
+    """Shows a warning as one line, and keeps it for the picture that its thread works on."""
+    nobody: tuple[str, list[str]] = ("", [])
+    name, notes = getattr(_item, "notes", None) or nobody
+    text = str(message)
+    if text not in notes:
+        notes.append(text)
+    print(f"warning: {text if name in text else f'{name}: {text}'}", file=sys.stderr)

@@ -10,20 +10,27 @@ pixels are those of the composite (bit for bit in PNG, TIFF, WebP and BMP; JPEG 
 Folder: composites are the images of DIR (of DIR/composite_images, if there is one). The files of
 the composite <name>.* (or <name>_composite.*) are, the first that exists:
   mask        <name>_mask.*, masks/<name>.*, masks/<name>_mask.*, and for iHarmony4 names
-              <photo>_<object>_<version>: masks/<photo>_<object>.*
+              <photo>_<object>_<version>: masks/<photo>_<object>.*, unless <photo>_<object> is
+              itself a composite of the folder
   background  <name>_bg.*, backgrounds/<name>.*, bg/<name>.* (optional)
-masks/, backgrounds/ and bg/ lie in DIR. Files ending in _mask, _bg, _real or _gt are no composites.
+masks/, backgrounds/ and bg/ lie in DIR. A file ending in _mask, _bg, _real or _gt is no composite,
+unless it has a mask of its own and the picture that it would belong to is not there.
 The folders comp/, mask/ and style/ (paintings) do as well, their files of one name.
 A composite with alpha, a background and no mask is a cut-out. Results are OUT_DIR/<name>.png (.tif
-for TIFF). Those that exist are kept, so that a second run resumes; --overwrite makes them again.
-Pairs that failed are listed at the end, and the exit status is then 2.
+for TIFF); OUT_DIR may be a new folder in DIR, but none that pictures are read from.
+
+OUT_DIR/report.csv names every file of DIR as made, kept, failed or skipped, with the reason. The
+exit status is 2 where one failed; the others are done all the same.
+A second run keeps the results that were made from the same pictures (by their content), weights
+and options, and makes the others again. A file that it did not make, or that was changed since, it
+leaves alone and reports as failed. --overwrite makes all again, also over such files.
 """
 
 import argparse
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +39,10 @@ from jaxharm import registry
 from jaxharm.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxharm.cli.folder_report import FolderReport
     from jaxharm.cli.job import Stopwatch
+    from jaxharm.cli.pairing import Pair
+    from jaxharm.cli.record import Record, Settings
     from jaxharm.commands import HarmonizeFlags, Job
 
 _OF_THE_MODEL = ("checkpoint", "model", "size")
@@ -110,12 +120,31 @@ def _check(arguments: argparse.Namespace) -> None:
         ]
         if useless:
             raise InputError(f"{reason}: leave {useless[0]} out")
+    _check_written(arguments)
     if not 0 <= arguments.strength <= 1:
         raise InputError(f"--strength {arguments.strength} is not between 0 and 1")
     if arguments.folder is not None and arguments.background is not None:
         raise InputError("--background goes with one image; a folder finds them by name (--help)")
     for flags in _all_flags():
         flags.check(arguments)
+
+
+def _check_written(arguments: argparse.Namespace) -> None:
+    """Refuses to write over a file that is read, also through a link or another letter case."""
+    options = [(name, flags) for flags in _all_flags() for name in flags.names]
+    written = {"output": arguments.output}
+    written |= {name: getattr(arguments, name) for name, flags in options if name in flags.written}
+    read = [arguments.composite, arguments.mask, arguments.background]
+    read += [getattr(arguments, name) for name, flags in options if name not in flags.written]
+    for name, file in written.items():
+        for other in read:
+            if file is None or not isinstance(other, Path) or not file.is_file():
+                continue
+            if other.exists() and file.samefile(other):
+                raise InputError(
+                    f"--{name.replace('_', '-')} {file} would replace {other}, which is read: "
+                    "choose another name"
+                )
 
 
 def _replacing_flags(arguments: argparse.Namespace) -> "tuple[HarmonizeFlags, str] | None":
@@ -183,34 +212,108 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
 
 
 def _folder(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
-    from jaxharm.cli.folder import find_pairs, make_output_folder, run_clip, run_pairs
+    from jaxharm.cli.folder import make_output_folder
+    from jaxharm.cli.folder_report import FolderReport
+    from jaxharm.cli.pairing import find_pairs
+    from jaxharm.cli.record import Record
 
-    pairs, failures = find_pairs(arguments.folder, arguments.output)
-    make_output_folder(arguments.output)
-    todo = [pair for pair in pairs if arguments.overwrite or not pair.output.exists()]
-    if todo:
-        from jaxharm.commands import ClipJob
-
-        job = _job(arguments, watch)
-        if isinstance(job, ClipJob):
-            failures |= run_clip(job, watch, pairs, todo)
+    out_dir = arguments.output
+    listing = find_pairs(arguments.folder, out_dir)
+    report = FolderReport(arguments.folder, out_dir, listing)
+    make_output_folder(out_dir)
+    record = Record(out_dir, _settings(arguments, listing.pairs), listing.pairs)
+    todo: dict[Pair, str] = {}
+    for pair in listing.pairs:
+        decision = record.decide(pair, overwrite=arguments.overwrite)
+        if decision.make:
+            todo[pair] = decision.reason
+        elif decision.refused:
+            report.failures[pair.composite] = decision.reason
         else:
-            failures |= run_pairs(job, watch, todo)
-    made = len([pair for pair in todo if pair.composite not in failures])
-    print(f"{made} made, {len(pairs) - len(todo)} kept, {len(failures)} failed")
-    for path, reason in sorted(failures.items()):
-        print(f"failed: {path.name}: {reason}", file=sys.stderr)
-    return 2 if failures else 0
+            report.kept.append(pair.composite)
+    try:
+        if todo:
+            # A result takes about what its composite takes, and certainly half of it.
+            sizes = (p.composite.stat().st_size for p in todo if p.composite.is_file())
+            make_output_folder(out_dir, sum(sizes) // 2)
+            _make(arguments, watch, record, report, todo)
+    finally:
+        report.write()
+    return report.show()
+
+
+def _make(
+    arguments: argparse.Namespace,
+    watch: "Stopwatch",
+    record: "Record",
+    report: "FolderReport",
+    todo: "Mapping[Pair, str]",
+) -> None:
+    """Makes the results `todo`, whose values say why again, and adds them to the report."""
+    from jaxharm.cli.folder import Files, run_clip, run_pairs
+    from jaxharm.commands import ClipJob
+
+    job = _job(arguments, watch)
+    record.start()
+    files = Files(watch, record)
+    try:
+        if isinstance(job, ClipJob):
+            run_clip(job, files, report.listing.pairs, list(todo))
+        else:
+            run_pairs(job, files, list(todo))
+    finally:
+        reasons = {pair.composite: reason for pair, reason in todo.items()}
+        report.made = {path: reasons[path] for path in reasons if path in files.done}
+        report.failures |= {p: text for p, text in files.failures.items() if p in reasons}
+        report.notes = files.notes
+        report.stopped = files.stopped or report.stopped
+
+
+def _settings(arguments: argparse.Namespace, pairs: "Sequence[Pair]") -> "Settings":
+    """What the results of a folder depend on beside each one's own pictures."""
+    from jaxharm.cli.record import Settings, describe, hash_path
+
+    values: dict[str, object] = {"strength": arguments.strength}
+    values |= {"model": arguments.model, "size": arguments.size}
+    if arguments.checkpoint is not None:
+        values["checkpoint"] = _weights(arguments.checkpoint)
+    written = []
+    for flags in _all_flags():
+        for name in flags.names:
+            value = getattr(arguments, name)
+            if value is None:
+                continue
+            if name in flags.written:
+                written.append(f"{name}={value.absolute()}")
+            elif isinstance(value, Path):
+                values[name] = hash_path(value) if value.exists() else str(value)
+            else:
+                values[name] = value
+        if flags.makes_clip(arguments):
+            found = [describe(pair) for pair in pairs]
+            values["frames"] = [{k: v["sha256"] for k, v in files.items()} for files in found]
+    return Settings({k: v for k, v in values.items() if v is not None}, tuple(written))
+
+
+def _weights(checkpoint: Path) -> list[object]:
+    """What tells weights from others; "" where there are none, which loading them will say."""
+    from jaxharm.weights.portable import find_weights, read_manifest
+
+    try:
+        manifest = read_manifest(find_weights(checkpoint))
+    except InputError:
+        return []
+    return [manifest["model"], manifest["config"], manifest["sha256"]]
 
 
 @contextmanager
 def _warnings_on_stderr() -> Iterator[None]:
     """Shows warnings as one line, without the source line that raised them."""
+    from jaxharm.cli.folder import show_warning
+
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_, **__: print(
-            f"warning: {message}", file=sys.stderr
-        )
+        warnings.showwarning = show_warning
         yield
 
 

@@ -87,6 +87,11 @@ def load_files(
         return Loaded(load_inputs(*images), image.icc_profile)
 
 
+def result_files(path: Path, results: Mapping[str, np.ndarray]) -> list[Path]:
+    """The files that `write_results` writes, the main one first."""
+    return [path.with_name(f"{path.stem}{ending}{path.suffix}") for ending in results]
+
+
 def write_results(
     watch: Stopwatch, path: Path, results: Mapping[str, np.ndarray], icc_profile: bytes | None
 ) -> list[Path]:
@@ -95,9 +100,9 @@ def write_results(
     Returns:
         The files, the main one first.
     """
-    files = [path.with_name(f"{path.stem}{ending}{path.suffix}") for ending in results]
+    files = result_files(path, results)
     with watch.time("write"):
-        # A run that is cut off and started again skips images whose main picture exists.
+        # Where the main picture exists, all of them do.
         for file, pixels in reversed(list(zip(files, results.values(), strict=True))):
             write_image(file, pixels, icc_profile=icc_profile)
     return files

@@ -106,13 +106,17 @@ def load_variables(path: str | Path) -> tuple[str, ModelConfig, dict[str, Params
 
     Returns and raises as `load_weights`.
     """
+    return load_weights(find_weights(path))
+
+
+def find_weights(path: str | Path) -> Path:
+    """The weights folder at `path`, or the one that a run left there; InputError without one."""
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"no weights at {path}: it is not a folder")
-    if (path / MANIFEST_FILE).is_file():
-        return load_weights(path)
-    if (path / RUN_WEIGHTS / MANIFEST_FILE).is_file():
-        return load_weights(path / RUN_WEIGHTS)
+    for folder in (path, path / RUN_WEIGHTS):
+        if (folder / MANIFEST_FILE).is_file():
+            return folder
     raise InputError(
         f"no weights in {path}: neither it nor its folder {RUN_WEIGHTS}/ holds {MANIFEST_FILE} "
         "(a run exports its weights whenever it evaluates and when it ends)"

@@ -35,14 +35,15 @@ without the network and without weights (with --folder: one file for all, or a f
 --shading-strength, --channels, --blend, --single-alpha. For image editors: --export-cube writes the curves as a 1D
 LUT, --export-shading the shading map as a 16-bit gray image, to be laid over in the mode Multiply.
 
-Clips: --folder FRAMES --temporal takes the composites, in order of name, as frames of a clip and
-smooths curves and shading over time, by a straight line fitted to the 7 frames before and after
-(--temporal N: to N), never across a cut."""
+Clips: --folder FRAMES --temporal takes the composites, numbered as people do (frame2 before
+frame10), as frames of a clip and smooths curves and shading over time, by a straight line fitted
+to the 7 frames before and after (--temporal N: to N), never across a cut."""
     lacking = "curves and no shading"
     names: tuple[str, ...] = (
         *("save_params", "params", "curves_only", "shading_only", "shading_strength"),
         *("channels", "blend", "single_alpha", "export_cube", "export_shading", "temporal"),
     )
+    written: tuple[str, ...] = _FILES
 
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
         """Declares the options."""
@@ -106,6 +107,10 @@ smooths curves and shading over time, by a straight line fitted to the 7 frames 
     def replaces_model(self, arguments: argparse.Namespace) -> str | None:
         """--params renders what was predicted before."""
         return None if arguments.params is None else "--params renders without the network"
+
+    def makes_clip(self, arguments: argparse.Namespace) -> bool:
+        """--temporal smooths over frames."""
+        return arguments.temporal is not None
 
     def job(
         self, arguments: argparse.Namespace, runner: "AnyRunner | None", timer: "Timer"

@@ -27,6 +27,7 @@ it has been trained. --stage all writes a strip of composite, mask, painting and
 OUT, and each result to OUT_stage1 ... OUT_stage4. Outside of the mask pixels are those of the painting."""
     lacking = "stages"
     names: tuple[str, ...] = ("stage", "exit_threshold", "save_rounding")
+    written: tuple[str, ...] = ()
 
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
         """Declares the options."""
@@ -54,6 +55,11 @@ OUT, and each result to OUT_stage1 ... OUT_stage4. Outside of the mask pixels ar
         """Never: the network is needed."""
         del arguments
         return None
+
+    def makes_clip(self, arguments: argparse.Namespace) -> bool:
+        """Never: every picture is made by itself."""
+        del arguments
+        return False
 
     def job(
         self, arguments: argparse.Namespace, runner: "AnyRunner | None", timer: "Timer"

@@ -81,7 +81,7 @@ def test_folders_comp_mask_and_style_go_together_by_name(tmp_path, weights, caps
     assert "2 made, 0 kept, 1 failed" in printed.out
     assert "failed: 3.png: propih needs a background image" in printed.err
     names = {f"{n}{ending}.png" for n in (1, 2) for ending in ("", *STAGE_ENDINGS)}
-    assert {file.name for file in out.iterdir()} == names
+    assert {file.name for file in out.glob("*.png")} == names
     for number in (1, 2):
         panels = np.split(read_image(out / f"{number}.png").pixels, 7, axis=1)
         np.testing.assert_array_equal(panels[2], np.roll(PAINTING, number, 0))
