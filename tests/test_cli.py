@@ -5,17 +5,18 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from support import toy_system
 
 from jaxharm import registry
 from jaxharm.__main__ import main
-from jaxharm.images import read_image, write_image
+from jaxharm.images import Tags, read_image, write_image
 from jaxharm.interfaces import NameMap, Rule
 from jaxharm.weights.name_map import conv
 from jaxharm.weights.portable import load_weights, save_weights
 
 OTHER = next(name for name in registry.list_models() if name != "toy")
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 RANDOM = np.random.default_rng(0)
 IMAGE = RANDOM.integers(0, 255, (40, 30, 3), np.uint8)
 MASK = np.zeros((40, 30, 1), np.uint8)
@@ -67,7 +68,7 @@ def harmonize(*arguments):
     ids=["8-bit", "16-bit png", "16-bit tiff", "alpha"],
 )
 def test_one_image(tmp_path, weights, image, suffix):
-    write_image(tmp_path / f"a{suffix}", image, icc_profile=b"profile bytes")
+    write_image(tmp_path / f"a{suffix}", image, Tags(PROFILE))
     Image.fromarray(MASK[..., 0]).save(tmp_path / "m.png")
     output = tmp_path / f"out{suffix}"
     assert (
@@ -78,7 +79,7 @@ def test_one_image(tmp_path, weights, image, suffix):
     )
     result = read_image(output)
     assert result.pixels.dtype == image.dtype
-    assert result.icc_profile == b"profile bytes"
+    assert result.icc_profile == PROFILE
     outside = MASK[..., 0] == 0
     np.testing.assert_array_equal(result.pixels[outside], image[outside])
     assert (result.pixels[~outside] != image[~outside]).mean() > 0.3

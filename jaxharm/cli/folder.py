@@ -167,12 +167,12 @@ class Files:
         self._finish()
         self._watch.count(loaded.inputs)
         self._record.claim(pair, self._name(pair.output, results))
-        sources, profile = self._sources[pair.composite], loaded.icc_profile
+        sources, tags = self._sources[pair.composite], loaded.tags
 
         def write() -> None:
             with self._collecting(pair):
                 self._record.begin(pair)
-                files = self._save(self._watch, pair.output, results, profile)
+                files = self._save(self._watch, pair.output, results, tags)
                 self._record.done(pair, sources, files)
 
         self._writing = pair, self._writer.submit(write)

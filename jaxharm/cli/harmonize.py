@@ -204,9 +204,9 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
     )
     results = _job(arguments, watch).run(arguments.output.stem, inputs)
     watch.count(inputs)
-    icc_profile = loaded.icc_profile
+    tags = loaded.tags
     del loaded, inputs  # encoding needs memory of its own
-    for file in write_results(watch, arguments.output, results, icc_profile):
+    for file in write_results(watch, arguments.output, results, tags):
         print(f"wrote {file}")
     return 0
 

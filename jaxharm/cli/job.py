@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxharm.images import read_image, read_mask, write_image
+from jaxharm.images import Tags, read_image, read_mask, write_image
 from jaxharm.inference.harmonize import load_inputs
 from jaxharm.interfaces import AnyRunner, Inputs
 
@@ -66,10 +66,10 @@ class PlainJob:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The decoded files of one image."""
+    """The decoded files of one image, and what its result says about itself."""
 
     inputs: Inputs
-    icc_profile: bytes | None
+    tags: Tags
 
 
 def load_files(
@@ -84,7 +84,7 @@ def load_files(
             None if background is None else read_image(background).pixels,
         )
     with watch.time("prepare"):
-        return Loaded(load_inputs(*images), image.icc_profile)
+        return Loaded(load_inputs(*images), image.tags)
 
 
 def result_files(path: Path, results: Mapping[str, np.ndarray]) -> list[Path]:
@@ -93,7 +93,7 @@ def result_files(path: Path, results: Mapping[str, np.ndarray]) -> list[Path]:
 
 
 def write_results(
-    watch: Stopwatch, path: Path, results: Mapping[str, np.ndarray], icc_profile: bytes | None
+    watch: Stopwatch, path: Path, results: Mapping[str, np.ndarray], tags: Tags
 ) -> list[Path]:
     """Writes the results of a job; the main one, which shows that all is done, last.
 
@@ -104,5 +104,5 @@ def write_results(
     with watch.time("write"):
         # Where the main picture exists, all of them do.
         for file, pixels in reversed(list(zip(files, results.values(), strict=True))):
-            write_image(file, pixels, icc_profile=icc_profile)
+            write_image(file, pixels, tags)
     return files

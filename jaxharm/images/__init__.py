@@ -1,7 +1,16 @@
 """Images as numpy arrays: files, masks, color. Loads no JAX, so that data workers stay light."""
 
 from jaxharm.images.codec import ImageFile, check_output, read_image, write_image
+from jaxharm.images.decoded import Tags
 from jaxharm.images.files import write_whole
 from jaxharm.images.masks import read_mask
 
-__all__ = ["ImageFile", "check_output", "read_image", "read_mask", "write_image", "write_whole"]
+__all__ = [
+    "ImageFile",
+    "Tags",
+    "check_output",
+    "read_image",
+    "read_mask",
+    "write_image",
+    "write_whole",
+]

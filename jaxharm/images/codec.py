@@ -1,22 +1,22 @@
-"""Reading and writing images: bit depth, alpha and color profile survive the round trip.
+"""Reading and writing images: bit depth, alpha, color profile, resolution, copyright survive.
 
-8-bit files go through Pillow, 16-bit ones through `deep_png` and `tiff`. Pixels are never
-converted between color spaces: an embedded ICC profile is returned and embedded again on writing.
+What a file is, its first bytes say, and one reader knows each format at every depth: `tiff`
+(tifffile with imagecodecs), `png` (OpenCV for 16 bits, Pillow for 8), `eight_bit` (Pillow: JPEG,
+WebP and others). What none of them understands is refused by name. Pixels are never converted between
+color spaces here: the profile is returned and written again; `spaces` converts.
 """
 
-import io
 import os
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
 
 from jaxharm.errors import InputError
-from jaxharm.images import deep_png, tiff
+from jaxharm.images import eight_bit, png, spaces, tiff
+from jaxharm.images.decoded import DamagedError, Decoded, Tags, turned
 from jaxharm.images.files import write_whole
-from jaxharm.images.header import DamagedError
 
 # The formats without loss come first: of two files of one name the first of them is taken.
 READ_SUFFIXES = (
@@ -24,27 +24,21 @@ READ_SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".webp", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
     *(".avif", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif"),
 )
+_WRITE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp")
 _DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 _LONGEST = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # sides that the encoders accept
 _ALPHA_SUFFIXES = (".png", ".tif", ".tiff", ".webp")
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    ".png": {"format": "PNG"},
-    ".tif": {"format": "TIFF", "compression": "tiff_lzw"},
-    ".tiff": {"format": "TIFF", "compression": "tiff_lzw"},
-    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".webp": {"format": "WEBP", "lossless": True, "exact": True},
-    ".bmp": {"format": "BMP"},
-}
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_TIFF_SUFFIXES = (".tif", ".tiff")
+# How files begin that nothing here reads.
+_OTHERS = (
+    (b"8BPS", "a Photoshop document (PSD)"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR image"),
+    (b"#?RADIANCE", "a Radiance HDR image"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image"),
+    (b"%PDF", "a PDF document"),
+    (b"<svg", "an SVG drawing"),
+)
 
 
 @dataclass(frozen=True)
@@ -52,58 +46,69 @@ class ImageFile:
     """A decoded image.
 
     Attributes:
-        pixels: u8 or u16 [h,w,3] RGB or [h,w,4] RGBA, upright (EXIF orientation applied).
-        icc_profile: the embedded profile, or None.
+        pixels: u8 or u16 [h,w,3] RGB or [h,w,4] RGBA, upright (EXIF orientation applied), not
+            premultiplied.
+        tags: what the file says about them.
+        orientation: the EXIF orientation that was applied; 1: none.
     """
 
     pixels: np.ndarray
-    icc_profile: bytes | None = None
+    tags: Tags = field(default_factory=Tags)
+    orientation: int = 1
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The profile of the pixels' color space; None: sRGB."""
+        return self.tags.icc_profile
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageFile:
     """Reads gray, palette, RGB or RGBA in 8 or 16 bits; gray and palette become RGB.
 
+    Warns of a color profile that is dropped because it is damaged or of another kind of picture.
+
     Raises:
-        InputError: no such file, truncated, not an image, or an encoding that would need a color
-            conversion (CMYK, Lab, floating point).
+        InputError: no such file, truncated, not an image, or of a kind that is not supported (such
+            as CMYK, Lab, floating point, high dynamic range).
     """
-    pixels, icc = decode_file(Path(path))
+    path = Path(path)
+    decoded = decode_file(path, profile=True)
+    pixels = decoded.pixels
     if pixels.shape[2] <= 2:
         gray, alpha = pixels[..., :1], pixels[..., 1:]
         pixels = np.concatenate([gray, gray, gray, alpha], axis=2)
-    return ImageFile(pixels, icc)
+    if decoded.frames > 1:
+        warnings.warn(f"{path} holds {decoded.frames} pictures; the first is used", stacklevel=2)
+    return ImageFile(pixels, decoded.tags, decoded.orientation)
 
 
-def write_image(
-    path: str | os.PathLike[str], pixels: np.ndarray, *, icc_profile: bytes | None = None
-) -> None:
-    """Writes u8 or u16 [h,w,3|4] in the format of the suffix, whole or not at all.
+def write_image(path: str | os.PathLike[str], pixels: np.ndarray, tags: Tags | None = None) -> None:
+    """Writes u8 or u16 [h,w,1|3|4] in the format of the suffix, whole or not at all.
 
     The file appears under its name only when it is complete. PNG, TIFF, WebP and BMP are written
-    without loss; JPEG at quality 95 without chroma subsampling.
+    without loss; JPEG at quality 95 without chroma subsampling. BMP holds no profile.
 
     Raises:
         InputError: the suffix cannot hold the pixels, or the folder is not writable.
     """
-    path = Path(path)
+    path, tags = Path(path), tags or Tags()
     check_output(path, dtype=pixels.dtype, channels=pixels.shape[2], size=pixels.shape[:2])
-    if pixels.dtype == np.uint16:
-        if path.suffix.lower() == ".png":
-            parts = deep_png.encode(pixels, icc_profile)
+    suffix = path.suffix.lower()
+    if suffix == ".bmp" and tags.icc_profile is not None:
+        warnings.warn(
+            f"{path}: BMP holds no color profile, so its colors will be shown as sRGB; "
+            "use .png or .tif",
+            stacklevel=2,
+        )
+    try:
+        if suffix in _TIFF_SUFFIXES:
+            parts = [tiff.encode(pixels, tags)]
+        elif pixels.dtype == np.uint16:
+            parts = png.encode16(pixels, tags)
         else:
-            parts = [tiff.encode(pixels, icc_profile)]
-    else:
-        buffer = io.BytesIO()
-        options = dict(_SAVE_OPTIONS[path.suffix.lower()])
-        # The header that Pillow writes for BMP has no place for a profile.
-        if path.suffix.lower() != ".bmp":
-            options["icc_profile"] = icc_profile
-        try:
-            Image.fromarray(pixels).save(buffer, **options)
-        # The encoders are many libraries, each with errors of its own.
-        except Exception as error:
-            raise InputError(f"cannot write {path}: {options['format']} encoder: {error}") from None
-        parts = [buffer.getbuffer()]
+            parts = [eight_bit.encode(pixels, suffix, tags)]
+    except DamagedError as error:
+        raise InputError(f"cannot write {path}: {error}") from None
     write_whole(path, *parts)
 
 
@@ -122,9 +127,9 @@ def check_output(
         size: (height, width), where they are known.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in _SAVE_OPTIONS:
+    if suffix not in _WRITE_SUFFIXES:
         raise InputError(
-            f"cannot write {path}: unknown suffix {suffix!r}; use one of {', '.join(_SAVE_OPTIONS)}"
+            f"cannot write {path}: unknown suffix {suffix!r}; use one of {', '.join(_WRITE_SUFFIXES)}"
         )
     if dtype is not None and np.dtype(dtype) not in (np.uint8, np.uint16):
         raise InputError(f"cannot write {path}: pixels are {np.dtype(dtype)}, not uint8 or uint16")
@@ -140,69 +145,60 @@ def check_output(
         raise InputError(f"cannot write {path}: {suffix} holds no alpha; use .png, .tif or .webp")
 
 
-def decode_file(path: Path) -> tuple[np.ndarray, bytes | None]:
-    """Reads pixels [h,w,1|2|3|4], u8 or u16, and the embedded profile; see `read_image`."""
+def decode_file(path: Path, *, profile: bool = False) -> Decoded:
+    """Reads a file's pixels and, on request, its color profile, checked; see `read_image`."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"image {path} does not exist") from None
-    except OSError as error:
-        raise InputError(f"cannot read image {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read image {path}: {reason}") from None
     try:
-        # Pillow would reduce 16 bits to 8 and is silent about some truncated files.
-        for module, is_kind in ((deep_png, deep_png.is_png), (tiff, tiff.is_tiff)):
-            if not is_kind(data):
-                continue
-            header = module.read_header(data)
-            if header.floating:
-                raise DamagedError("floating-point samples are not supported; save it as 16-bit")
-            if header.bits == 16:
-                return module.decode(data), header.icc_profile
-            if header.bits > 16:
-                raise DamagedError(f"{header.bits}-bit samples are not supported")
-        return _decode_8bit(data)
+        decoded, flaw = decode_bytes(data, profile=profile)
+        if profile and decoded.tags.icc_profile is not None:
+            channels = decoded.pixels.shape[2]
+            icc, flaw = spaces.check_profile(decoded.tags.icc_profile, channels)
+            decoded = replace(decoded, tags=replace(decoded.tags, icc_profile=icc))
     except DamagedError as error:
         raise InputError(f"cannot read image {path}: {error}") from None
+    if profile and flaw is not None:
+        warnings.warn(
+            f"the color profile of {path} {flaw}: it is left out, and colors are taken as sRGB",
+            stacklevel=3,
+        )
+    return decoded
 
 
-def _decode_8bit(data: bytes) -> tuple[np.ndarray, bytes | None]:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            icc = image.info.get("icc_profile")
-            mode = _array_mode(image)
-            turn = _TURNS.get(_orientation(image))
-            upright = image.convert(mode)
-            pixels = np.array(upright if turn is None else upright.transpose(turn))
-    except DamagedError:
-        raise
-    except UnidentifiedImageError:
-        raise DamagedError("it is not an image of a known format") from None
-    # The decoders are many libraries, each with errors of its own.
-    except Exception as error:
-        raise DamagedError(f"Pillow: {error or type(error).__name__}") from None
-    return (pixels[..., None] if pixels.ndim == 2 else pixels), icc
+def decode_bytes(data: bytes, *, profile: bool = False) -> tuple[Decoded, str | None]:
+    """Decodes a file's bytes; also what is wrong with its profile, which is then left out.
+
+    Raises:
+        DamagedError: see `read_image`.
+    """
+    if data.startswith(png.SIGNATURE):
+        return _decode_png(data, profile)
+    if data[:4] in tiff.MAGIC:
+        return tiff.decode(data), None
+    for start, what in _OTHERS:
+        if data.startswith(start):
+            raise DamagedError(f"it is {what}, which is not supported; save it as PNG or TIFF")
+    if not data:
+        raise DamagedError("the file is empty")
+    return eight_bit.decode(data), None
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 1 where there is none or the block is damaged."""
-    try:
-        # Not `ImageOps.exif_transpose`: it writes all fields anew, and fails on one odd field.
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # the pixels may be sound although the EXIF block is not
-        return 1
-    return orientation if isinstance(orientation, int) else 1
-
-
-def _array_mode(image: Image.Image) -> str:
-    """Names the Pillow mode that holds this image without loss."""
-    # A palette or gray PNG may mark one color as transparent: that is an alpha channel.
-    transparent = "transparency" in image.info
-    if image.mode in ("1", "L"):
-        return "LA" if transparent else "L"
-    if image.mode in ("P", "RGB"):
-        return "RGBA" if transparent else "RGB"
-    if image.mode in ("LA", "RGBA"):
-        return image.mode
-    if image.mode == "PA":
-        return "RGBA"
-    raise DamagedError(f"its {image.mode} encoding is not supported; save it as RGB")
+def _decode_png(data: bytes, profile: bool) -> tuple[Decoded, str | None]:
+    header = png.read_header(data)
+    data = png.stripped(data) if header.needs_stripping else data
+    if header.bits == 16:
+        decoded = png.decode16(data, header)
+    else:
+        decoded = eight_bit.decode(data, ("PNG",))
+        if header.needs_stripping and header.orientation > 1:
+            decoded = turned(decoded, header.orientation)
+    tags = header.tags
+    if profile and (tags.icc_profile is None or header.color.cicp is not None):
+        built = spaces.profile_from_png(header.color)
+        tags = replace(tags, icc_profile=built or tags.icc_profile)
+    return replace(decoded, tags=tags, frames=header.frames), header.flaw

@@ -33,7 +33,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     Raises:
         InputError: as `jaxharm.images.read_image`.
     """
-    pixels, _ = decode_file(Path(path))
+    pixels = decode_file(Path(path)).pixels
     channels = pixels.shape[2]
     if channels in (2, 4):
         alpha = pixels[..., -1]

@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from jaxharm.errors import InputError
-from jaxharm.images import check_output, read_image, write_image
+from jaxharm.images import Tags, check_output, read_image, write_image
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -31,7 +31,7 @@ def pixels(dtype, channels, seed=0):
 )
 def test_round_trip_keeps_every_bit_and_the_profile(tmp_path, suffix, dtype, channels):
     image = pixels(dtype, channels)
-    write_image(tmp_path / f"a{suffix}", image, icc_profile=PROFILE)
+    write_image(tmp_path / f"a{suffix}", image, Tags(PROFILE))
     loaded = read_image(tmp_path / f"a{suffix}")
     assert loaded.pixels.dtype == dtype
     np.testing.assert_array_equal(loaded.pixels, image)
@@ -42,7 +42,7 @@ def test_round_trip_keeps_every_bit_and_the_profile(tmp_path, suffix, dtype, cha
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_tagged_16_bit_files_are_read_by_others(tmp_path, suffix):
     gray = pixels(np.uint16, 1)
-    write_image(tmp_path / f"a{suffix}", gray, icc_profile=PROFILE)
+    write_image(tmp_path / f"a{suffix}", gray, Tags(PROFILE))
     with Image.open(tmp_path / f"a{suffix}") as image:
         assert image.info["icc_profile"] == PROFILE
         np.testing.assert_array_equal(np.array(image), gray[..., 0])
@@ -87,7 +87,7 @@ def test_bmp_and_jpeg(tmp_path):
     write_image(tmp_path / "a.bmp", image)
     np.testing.assert_array_equal(read_image(tmp_path / "a.bmp").pixels, image)
     smooth = np.full((16, 16, 3), (200, 100, 50), np.uint8)
-    write_image(tmp_path / "a.jpg", smooth, icc_profile=PROFILE)
+    write_image(tmp_path / "a.jpg", smooth, Tags(PROFILE))
     loaded = read_image(tmp_path / "a.jpg")
     assert np.abs(loaded.pixels.astype(int) - smooth).max() <= 2
     assert loaded.icc_profile == PROFILE

@@ -1,0 +1,234 @@
+"""PNG: its chunks are read here, 16-bit pixels decoded by OpenCV, 8-bit ones by Pillow.
+
+No one decoder does all of it: Pillow reduces 16-bit color to 8 bits, and OpenCV keeps neither
+profile nor palette and does not report every truncated file.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from jaxharm.images import exif
+from jaxharm.images.decoded import (
+    MAX_PROFILE_BYTES,
+    DamagedError,
+    Decoded,
+    Tags,
+    check_pixel_count,
+    turned,
+)
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PER_INCH = 0.0254  # of pixels per meter
+_MOST_DEFLATED = 1032  # bytes that one byte of deflated data can hold, at most
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a color type
+
+
+@dataclass(frozen=True)
+class Color:
+    """What a PNG says about its colors without an ICC profile, as stored.
+
+    Attributes:
+        cicp: primaries, transfer, matrix and range (ITU-T H.273).
+        srgb: whether it says that it is sRGB.
+        gamma: the encoding exponent, such as 0.45455.
+        chromaticities: x and y of white, red, green and blue.
+    """
+
+    cicp: tuple[int, int, int, int] | None = None
+    srgb: bool = False
+    gamma: float | None = None
+    chromaticities: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Header:
+    """The chunks that matter. `flaw` says what is wrong with the profile, which is then None."""
+
+    bits: int
+    color_type: int
+    tags: Tags
+    color: Color
+    orientation: int
+    frames: int
+    flaw: str | None
+    needs_stripping: bool
+
+
+def read_header(data: bytes) -> Header:
+    """Reads everything but the pixels.
+
+    Raises:
+        DamagedError: the file ends before its pixels do, or its header makes no sense.
+    """
+    chunks: dict[bytes, memoryview] = {}
+    pixel_bytes, needs_stripping = 0, False
+    for kind, payload in _chunks(data):
+        if kind == b"IDAT":
+            pixel_bytes += len(payload)
+        else:
+            chunks.setdefault(kind, payload)
+        # Decoders refuse a sound picture for a note that unpacks to megabytes.
+        needs_stripping |= kind in (b"zTXt", b"iTXt") and len(payload) > 1000
+    width, height, bits, color_type = _dimensions(chunks)
+    if height * width * _CHANNELS[color_type] * bits / 8 > pixel_bytes * _MOST_DEFLATED:
+        raise DamagedError("the file is truncated")
+    icc, flaw = _profile(chunks.get(b"iCCP"))
+    info = exif.parse(bytes(chunks.get(b"eXIf", b"")))
+    tags = Tags(icc, _dpi(chunks), _notice(data) or exif.copyright_notice(info))
+    return Header(
+        bits,
+        color_type,
+        tags,
+        _color(chunks),
+        exif.orientation(info),
+        struct.unpack_from(">I", _at_least(chunks, b"acTL", 4, b"\0\0\0\1"))[0],
+        flaw,
+        needs_stripping or flaw is not None,
+    )
+
+
+def decode16(data: bytes, header: Header) -> Decoded:
+    """Decodes 16-bit gray, RGB or RGBA to u16[h,w,1|3|4]; DamagedError if it cannot."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise DamagedError(f"OpenCV: {error.err}") from None
+    if pixels is None:
+        raise DamagedError("OpenCV cannot decode it; it is damaged or of an unsupported kind")
+    if pixels.dtype != np.uint16:
+        raise DamagedError(f"its samples are {pixels.dtype}; only 8 and 16 bits are supported")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    else:
+        order = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[pixels.shape[2]]
+        pixels = np.asarray(cv2.cvtColor(pixels, order, dst=pixels))
+    if header.color_type in (0, 4) and pixels.shape[2] > 2:  # gray came as equal channels
+        pixels = pixels[..., [0, 3] if pixels.shape[2] == 4 else [0]]
+    return turned(Decoded(pixels, header.tags, frames=header.frames), header.orientation)
+
+
+def encode16(pixels: np.ndarray, tags: Tags) -> list[memoryview]:
+    """Encodes u16[h,w,1|3|4] as a PNG with its tags, in parts to be joined.
+
+    Parts, because joining them would copy hundreds of megabytes of a large image.
+    """
+    if pixels.shape[2] > 1:
+        order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+        pixels = np.asarray(cv2.cvtColor(pixels, order[pixels.shape[2]]))
+    done, buffer = cv2.imencode(".png", pixels)
+    if not done:
+        raise DamagedError("OpenCV cannot encode it as PNG")
+    data = buffer.data.cast("B")
+    chunks = []
+    if tags.icc_profile is not None:
+        payload = b"ICC profile\x00\x00" + zlib.compress(tags.icc_profile)
+        chunks.append(_chunk(b"iCCP", payload))
+    if tags.dpi is not None:
+        per_meter = [round(dpi / _PER_INCH) for dpi in tags.dpi]
+        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", *per_meter, 1)))
+    block = exif.block(tags.copyright, None)
+    if block is not None:
+        chunks.append(_chunk(b"eXIf", block.removeprefix(b"Exif\0\0")))
+    if not chunks:
+        return [data]
+    # Right after the header chunk, which is 25 bytes long.
+    cut = len(SIGNATURE) + 25
+    return [data[:cut], memoryview(b"".join(chunks)), data[cut:]]
+
+
+def stripped(data: bytes) -> bytes:
+    """The same picture without its notes and profile, which may be what a decoder stumbles over."""
+    view, kept = memoryview(data), [memoryview(SIGNATURE)]
+    position = len(SIGNATURE)
+    for kind, payload in _chunks(data):
+        end = position + 12 + len(payload)
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(view[position:end])
+        position = end
+    return b"".join(kept)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Type and payload of every chunk up to IEND: length, type, payload, checksum each."""
+    view, position = memoryview(data), len(SIGNATURE)
+    while True:
+        if position + 12 > len(data):
+            raise DamagedError("the file is truncated")
+        (length,) = struct.unpack_from(">I", data, position)
+        kind = data[position + 4 : position + 8]
+        if position + 12 + length > len(data):
+            raise DamagedError("the file is truncated")
+        yield kind, view[position + 8 : position + 8 + length]
+        if kind == b"IEND":
+            return
+        position += 12 + length
+
+
+def _dimensions(chunks: dict[bytes, memoryview]) -> tuple[int, int, int, int]:
+    header = chunks.get(b"IHDR", b"")
+    if len(header) < 13:
+        raise DamagedError("its header is damaged")
+    width, height, bits, color_type = struct.unpack_from(">IIBB", header)
+    if color_type not in _CHANNELS or bits not in (1, 2, 4, 8, 16):
+        raise DamagedError("its header is damaged")
+    check_pixel_count(width, height)
+    return width, height, bits, color_type
+
+
+def _profile(chunk: memoryview | None) -> tuple[bytes | None, str | None]:
+    """The unpacked profile, or what is wrong with it."""
+    if chunk is None:
+        return None, None
+    _, _, rest = bytes(chunk).partition(b"\x00")
+    unpacker = zlib.decompressobj()
+    try:
+        icc = unpacker.decompress(rest[1:], MAX_PROFILE_BYTES)
+    except zlib.error:
+        return None, "is damaged"
+    if unpacker.unconsumed_tail:
+        return None, f"has more than {MAX_PROFILE_BYTES >> 20} MiB"
+    return icc, None if unpacker.eof else "is damaged"
+
+
+def _color(chunks: dict[bytes, memoryview]) -> Color:
+    cicp = gamma = chromaticities = None
+    if len(chunks.get(b"cICP", b"")) == 4:
+        primaries, transfer, matrix, full = chunks[b"cICP"]
+        cicp = primaries, transfer, matrix, full
+    if len(chunks.get(b"gAMA", b"")) == 4:
+        gamma = struct.unpack(">I", chunks[b"gAMA"])[0] / 1e5
+    if len(chunks.get(b"cHRM", b"")) == 32:
+        chromaticities = tuple(v / 1e5 for v in struct.unpack(">8I", chunks[b"cHRM"]))
+    return Color(cicp, b"sRGB" in chunks, gamma, chromaticities)
+
+
+def _dpi(chunks: dict[bytes, memoryview]) -> tuple[float, float] | None:
+    if len(chunks.get(b"pHYs", b"")) != 9 or chunks[b"pHYs"][8] != 1:
+        return None
+    x, y = struct.unpack_from(">II", chunks[b"pHYs"])
+    return exif.checked_dpi(x, y, _PER_INCH)
+
+
+def _notice(data: bytes) -> str | None:
+    """The text chunk `Copyright`."""
+    for kind, payload in _chunks(data):
+        if kind == b"tEXt" and bytes(payload[:10]) == b"Copyright\0":
+            return bytes(payload[10:]).decode("latin-1").strip() or None
+    return None
+
+
+def _at_least(
+    chunks: dict[bytes, memoryview], kind: bytes, length: int, default: bytes
+) -> memoryview | bytes:
+    payload = chunks.get(kind, b"")
+    return payload if len(payload) >= length else default
+
+
+def _chunk(kind: bytes, payload: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + payload))
+    return struct.pack(">I", len(payload)) + kind + payload + checksum
