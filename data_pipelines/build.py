@@ -62,6 +62,7 @@ def build(
     max_side: int = 0,
     on_error: OnError = "raise",
     max_megapixels: float = 200.0,
+    follow_links: bool = False,
 ) -> BuiltInfo:
     """Builds a data set, unless the same files were built with the same options before.
 
@@ -77,6 +78,7 @@ def build(
         max_side: longest side of stored images, 0 for native.
         on_error: "skip" excludes unusable items of the kinds that may be skipped.
         max_megapixels: larger files are refused.
+        follow_links: whether links may lead out of the data set's folder, as to shared storage.
 
     Returns:
         The description of the built data set.
@@ -88,6 +90,7 @@ def build(
     source_dir = Path(manual_dir).absolute() if manual_dir else root / "downloads" / "manual"
     cls, full_name, options = _builder_class(dataset, name, source_dir, max_side)
     options |= {"max_side": max_side, "on_error": on_error, "max_megapixels": max_megapixels}
+    options |= {"follow_links": follow_links}
     _check_arguments(cls, source_dir, max_side, max_megapixels)
     return _build(cls, full_name, root, source_dir, options)
 
@@ -233,6 +236,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-side", type=int, default=0, help="longest stored side, 0: native")
     parser.add_argument("--on-error", choices=("raise", "skip"), default="raise")
     parser.add_argument("--max-megapixels", type=float, default=200.0)
+    parser.add_argument(
+        "--follow-links", action="store_true", help="your own links may lead out of the folder"
+    )
     args = parser.parse_args(argv)
     with _log_to_stderr():
         return run_command(lambda: _build_and_report(args))

@@ -41,6 +41,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         on_error: "raise" fails if there are unusable items (and names all), "skip" excludes those
             that may be skipped.
         max_megapixels: larger files are refused.
+        follow_links: whether links may lead out of the data set's folder.
         plates: whether records have a `background`: TFDS fixes the features of a builder when it is
             made, before the tree is scanned.
     """
@@ -61,6 +62,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         max_side: int = 0,
         on_error: OnError = "raise",
         max_megapixels: float = 200.0,
+        follow_links: bool = False,
         plates: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -69,6 +71,7 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         kwargs.setdefault("file_format", "array_record")
         self._limits = Limits(max_side, max_megapixels)
         self._on_error: OnError = on_error
+        self._follow_links = follow_links
         self.report = Report("", on_error=on_error)
         self._checked: dict[Path, Tree] = {}
         super().__init__(**kwargs)
@@ -158,7 +161,11 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
             DatasetValidationError: lists all faults.
         """
         if source_dir not in self._checked:
-            self.report = Report(f"{self.name} in {source_dir}", on_error=self._on_error)
+            self.report = Report(
+                f"{self.name} in {source_dir}",
+                on_error=self._on_error,
+                follow_links=self._follow_links,
+            )
             tree = scan_checked(self.scan, source_dir, self.report, self._limits)
             self.report.raise_errors()
             if not tree.splits:

@@ -1,6 +1,7 @@
 """Finds folders and image files despite other letter case or endings, inside the data set only."""
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -47,7 +48,10 @@ class Index(Protocol):
 class FileIndex:
     """The image files of one folder, listed once, so that a lookup needs no system call.
 
-    A link that leads out of `root` is reported as `path_traversal` when it is looked up.
+    A link that leads out of `root` is reported as `path_traversal` when it is looked up, unless the
+    report allows links. Accents in names are one character or two, depending on the system that
+    unpacked the files: they are the same name. Hidden files, such as those that macOS keeps beside
+    every picture, are passed over.
     """
 
     def __init__(self, folder: Path, root: Path, report: Report) -> None:
@@ -58,15 +62,17 @@ class FileIndex:
         self._by_stem: dict[str, list[str]] = {}
         self._names: set[str] = set()
         self._found: set[str] = set()
-        if not folder.resolve().is_relative_to(self._root):
+        if self._leads_out(folder):
             report.error("path_traversal", f"{folder} is a link out of {root}")
         # Sorted, because the order of a directory differs between file systems.
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 stem, ending = os.path.splitext(entry.name)
+                if entry.name.startswith("."):
+                    continue
                 if ending.lower() in ENDINGS and entry.is_file():
                     self._names.add(entry.name)
-                    self._by_stem.setdefault(stem.lower(), []).append(entry.name)
+                    self._by_stem.setdefault(_plain(stem), []).append(entry.name)
                     if entry.is_symlink():
                         self._links.add(entry.name)
 
@@ -74,15 +80,18 @@ class FileIndex:
         """The file `name`, or else one whose stem differs only in letter case or ending."""
         if name not in self._names:
             stem, ending = os.path.splitext(name)
-            candidates = self._by_stem.get(stem.lower(), [])
+            candidates = self._by_stem.get(_plain(stem), [])
             if not candidates:
                 return None
             name = min(candidates, key=lambda other: _distance(other, stem, ending))
         self._found.add(name)
         path = self.folder / name
-        if name in self._links and not path.resolve().is_relative_to(self._root):
+        if name in self._links and self._leads_out(path):
             self._report.error("path_traversal", f"{path} is a link out of {self._root}")
         return path
+
+    def _leads_out(self, path: Path) -> bool:
+        return not self._report.follow_links and not path.resolve().is_relative_to(self._root)
 
     def stems(self) -> list[str]:
         """The stems of all image files, sorted."""
@@ -93,9 +102,15 @@ class FileIndex:
         return (self.folder / name for name in sorted(self._names - self._found))
 
 
+def _plain(stem: str) -> str:
+    """The same for names that differ in letter case, or in how accents are written."""
+    return unicodedata.normalize("NFC", stem).lower()
+
+
 def _distance(name: str, stem: str, ending: str) -> tuple[bool, bool, int, str]:
     """Sort key of candidates: same stem first, then same ending, the order of ENDINGS, the name."""
     found_stem, found_ending = os.path.splitext(name)
+    found_stem, stem = (unicodedata.normalize("NFC", text) for text in (found_stem, stem))
     same_ending = found_ending.lower() == ending.lower()
     return found_stem != stem, not same_ending, ENDINGS.index(found_ending.lower()), name
 

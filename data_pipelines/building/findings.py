@@ -38,7 +38,8 @@ KINDS = {
     ),
     "path_traversal": Kind(
         "a line or a link leads out of the data set's folder",
-        "delete the line or replace the link by the file; such items are never skipped",
+        "delete the line; replace the link by the file, or allow your own links with --follow-links; "
+        "such items are never skipped",
     ),
     "duplicate_entry": Kind(
         "the same name occurs twice in one list",
@@ -66,10 +67,15 @@ KINDS = {
         "unpack the archive again, or leave such items out with --on-error skip",
         skippable=True,
     ),
+    "bad_annotation_file": Kind(
+        "an annotation file is not COCO's instances",
+        "download the file again: it must hold the lists images and annotations",
+    ),
     "bad_annotations": Kind(
-        "an annotation file, or an annotation in it, is not COCO's instances",
-        "download the file again: it must hold the lists images and annotations, with polygons or "
-        "run-length codes",
+        "an annotation is not one of COCO's instances",
+        "correct it to polygons or a run-length code of an image of the file, or leave such objects "
+        "out with --on-error skip",
+        skippable=True,
     ),
     "no_instances": Kind(
         "no annotated object has a size that is used for composites",
@@ -151,6 +157,16 @@ KINDS = {
     "few_targets": Kind(
         "too few other images have a light under which a foreground does not clip",
         "add photographs or raise --max-clip, or leave such foregrounds out with --on-error skip",
+        skippable=True,
+    ),
+    "bad_foreground": Kind(
+        "no recoloring changes a foreground enough, and not too much",
+        "remove its mask, or leave such photographs out with --on-error skip",
+        skippable=True,
+    ),
+    "unforeseen": Kind(
+        "an item brought an error that was not foreseen",
+        "save its files anew with another program, or leave such items out with --on-error skip",
         skippable=True,
     ),
     "count_mismatch": Kind(

@@ -21,7 +21,7 @@ from data_pipelines.building.images import (
     shared_orientations,
 )
 from data_pipelines.building.items import Item
-from data_pipelines.building.report import Report
+from data_pipelines.building.report import Report, reason_of
 
 _CHECK_PIXELS = 2_000_000  # larger images are reduced for the check for inverted masks
 _ABSENT = {role: f"missing_{role}" for role in ("composite", "real", "mask", "background")}
@@ -81,6 +81,10 @@ class HeaderCheck:
                 )
             except ImageProblem as problem:
                 self._known[path] = problem
+            # Decoders are foreign, and raise what nobody foresaw.
+            except Exception as error:
+                text = f"{path}: {reason_of(error)}"
+                self._known[path] = ImageProblem("unreadable_image", text)
         return self._known[path]
 
 
@@ -133,13 +137,13 @@ class RecordLoader:
 
         Faults go to the report.
         """
-        try:
-            return self._load(item)
-        except ImageProblem as problem:
-            self._report.error(problem.kind, str(problem))
-        except FileNotFoundError as error:  # deleted since the tree was scanned
-            role = next(r for r, path in item.files.items() if str(path) == error.filename)
-            self._report.error(_ABSENT[role], str(error.filename))
+        with self._report.item(str(item)):
+            # Deleted since the tree was scanned, perhaps.
+            gone = {role: path for role, path in item.files.items() if not path.exists()}
+            if not gone:
+                return self._load(item)
+            for role, path in gone.items():
+                self._report.error(_ABSENT[role], str(path))
         return None
 
     def _load(self, item: Item) -> dict[str, Any]:

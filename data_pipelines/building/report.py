@@ -1,12 +1,17 @@
 """Collects all faults of a tree, so that a single error message can list them."""
 
+import contextlib
+import errno
 import logging
+from collections.abc import Iterator
 from typing import Literal
 
 from data_pipelines.building.findings import KINDS, MAX_EXAMPLES, DatasetValidationError, Finding
+from data_pipelines.building.images import ImageProblem
 
 OnError = Literal["raise", "skip"]
 logger = logging.getLogger("data_pipelines")
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # no fault of an item
 
 
 class Report:
@@ -14,12 +19,19 @@ class Report:
 
     With `on_error="skip"` an error of a skippable kind only excludes its item, and is counted in
     `skipped`. Errors of all other kinds stop the build in any case.
+
+    Attributes:
+        where: what is checked, for messages.
+        follow_links: whether links may lead out of the data set's folder.
     """
 
-    def __init__(self, where: str, *, on_error: OnError = "raise") -> None:
+    def __init__(
+        self, where: str, *, on_error: OnError = "raise", follow_links: bool = False
+    ) -> None:
         if on_error not in ("raise", "skip"):
             raise DatasetValidationError(f"on_error is {on_error!r}; choose 'raise' or 'skip'")
         self.where = where
+        self.follow_links = follow_links
         self._skip = on_error == "skip"
         self._errors: dict[str, tuple[int, list[str]]] = {}
         self._warnings: dict[str, tuple[int, list[str]]] = {}
@@ -27,6 +39,21 @@ class Report:
     def error(self, kind: str, example: str) -> None:
         """Records that one item cannot be used."""
         self._note(self._errors, kind, example)
+
+    @contextlib.contextmanager
+    def item(self, name: str) -> Iterator[None]:
+        """Around the work on one item of many: whatever it raises is recorded as a fault of it."""
+        try:
+            yield
+        except ImageProblem as problem:
+            self.error(problem.kind, str(problem))
+        except DatasetValidationError:
+            raise
+        # Decoders and parsers are foreign, and raise what nobody foresaw.
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                raise DatasetValidationError(f"cannot write: {error.strerror}") from error
+            self.error("unforeseen", f"{name}: {reason_of(error)}")
 
     def warn(self, kind: str, example: str) -> None:
         """Records something that the user should know but that does not stop the build."""
@@ -73,3 +100,8 @@ class Report:
         for kind in self.skipped:
             count, examples = self._errors[kind]
             logger.warning("left out: %s", Finding(kind, count, tuple(examples)))
+
+
+def reason_of(error: Exception) -> str:
+    """Kind and text of an exception on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -16,11 +16,12 @@ import numpy as np
 from pycocotools import mask as coco_masks
 
 from data_pipelines.building.lists import is_unsafe
-from data_pipelines.building.report import Report
+from data_pipelines.building.report import Report, reason_of
 
 AREA_BAND = (0.05, 0.3)  # share of the image, ends included
 MAX_LEVELS = 255
 _MAX_COORDINATE = 1e5  # pixels
+_MAX_PIXELS = 2**28  # of an image: a mask of the size that the file says is drawn
 Segmentation = list[list[float]] | Mapping[str, Any]
 ImageId = int | str
 
@@ -57,28 +58,48 @@ def read_annotations(path: Path, report: Report) -> list[tuple[str, Drawing]]:
     """
     try:
         content = json.loads(path.read_bytes())
-        images = {image["id"]: image for image in content["images"]}
-        annotations = content["annotations"]
-        if not all(isinstance(annotation, dict) for annotation in annotations):
-            raise TypeError("an annotation is no object")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        text = f"{path}: {type(error).__name__}: {error}"
-        report.error("bad_annotations", text)
+        entries, annotations = list(content["images"]), list(content["annotations"])
+    # A file of another kind may be anything, also brackets so deep that the parser gives up.
+    except Exception as error:
+        report.error("bad_annotation_file", f"{path}: {reason_of(error)}")
         return []
+    images = _images(entries, path, report)
     selected = _select(images, annotations, path, report)
     found = []
     for key, image in images.items():
-        name = str(image.get("file_name", ""))
-        if key in selected and (not name or "/" in name or is_unsafe(name)):
-            report.error("path_traversal", f"{path.name}: image {key} has file_name {name!r}")
-        elif key in selected:
+        if key not in selected:
+            continue
+        name = _bare_name(str(image.get("file_name", "")))
+        if not name or "/" in name or is_unsafe(name):
+            text = f"{path.name}: image {key} has file_name {image.get('file_name')!r}"
+            report.error("path_traversal" if ".." in name.split("/") else "bad_file_name", text)
+        else:
             found.append((name, Drawing(_size(image), tuple(selected[key][:MAX_LEVELS]))))
     return found
 
 
+def _bare_name(name: str) -> str:
+    """A file name without the folder of the split, which some tools write before it."""
+    parts = name.replace("\\", "/").split("/")
+    inner = len(parts) > 1 and parts[0] and not {"", ".", ".."} & set(parts)
+    return parts[-1] if inner and not is_unsafe(parts[0]) else "/".join(parts)
+
+
+def _images(entries: Sequence[Any], path: Path, report: Report) -> dict[ImageId, Mapping[str, Any]]:
+    """The entries of images by id; what is none is reported."""
+    images: dict[ImageId, Mapping[str, Any]] = {}
+    for number, image in enumerate(entries):
+        try:
+            images[image["id"]] = image
+        except (KeyError, TypeError) as error:
+            text = f"{path.name}, entry {number} of images: {reason_of(error)}"
+            report.error("bad_annotations", text)
+    return images
+
+
 def _select(
     images: Mapping[ImageId, Mapping[str, Any]],
-    annotations: Sequence[Mapping[str, Any]],
+    annotations: Sequence[Any],
     path: Path,
     report: Report,
 ) -> dict[ImageId, list[Segmentation]]:
@@ -93,9 +114,11 @@ def _select(
             check_segmentation(segmentation, size)
             if _is_selected(annotation.get("area"), segmentation, size):
                 selected.setdefault(image["id"], []).append(segmentation)
-        except (KeyError, TypeError, ValueError) as error:
-            why = error if isinstance(error, SegmentationError) else repr(error)
-            name = annotation.get("id", "without id")
+        # Whatever a tool wrote in its place: one object of many is left out and counted.
+        except Exception as error:
+            why = error if isinstance(error, SegmentationError) else reason_of(error)
+            known = annotation.get("id") if isinstance(annotation, dict) else None
+            name = "without id" if known is None else known
             report.error("bad_annotations", f"{path.name}, annotation {name}: {why}")
     if not selected:
         low, high = AREA_BAND
@@ -122,11 +145,14 @@ def draw(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
 
 def check_segmentation(segmentation: Any, size: tuple[int, int]) -> None:
     """Raises SegmentationError unless it is polygons of at least 3 points, or runs of `size`."""
+    if not 0 < size[0] * size[1] <= _MAX_PIXELS:
+        raise SegmentationError(f"its image is said to have {size[1]}x{size[0]} pixels")
     if isinstance(segmentation, Mapping):
         if [int(side) for side in segmentation["size"]] != list(size):
             raise SegmentationError(
                 f"its run-length code is of {segmentation['size']}, the image of {list(size)}"
             )
+        _decode_runs(segmentation, size)
         return
     if not isinstance(segmentation, list) or not segmentation:
         raise SegmentationError("its segmentation is neither polygons nor a run-length code")

@@ -4,7 +4,6 @@ Source: docs/data.md, "Layouts".
 """
 
 import os
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,14 +65,10 @@ class PaintingFiles:
         self._folders: dict[str, FileIndex | None] = {}
 
     def find(self, painting: Painting) -> Path | None:
-        """The painting's file, or None.
-
-        Accents in names are one character or two, depending on the system that unpacked the files.
-        """
+        """The painting's file, or None."""
         style = painting.style
         if style not in self._folders:
             folder = find_dir(self._root, style)
             self._folders[style] = FileIndex(folder, self._root, self._report) if folder else None
         index = self._folders[style]
-        names = [painting.file, *(unicodedata.normalize(f, painting.file) for f in ("NFC", "NFD"))]
-        return next(filter(None, map(index.find, names)), None) if index else None
+        return index.find(painting.file) if index else None

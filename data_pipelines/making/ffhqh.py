@@ -138,11 +138,9 @@ def make(
     _claim(out, seed)
     made: dict[str, list[str]] = {split: [] for split in SPLIT_RANGES}
     for name, photo, mask in pairs:
-        try:
+        with report.item(name):
             _make_one(name, photo, mask, out, seed)
             made[str(split_of(name))].append(name)
-        except ImageProblem as problem:
-            report.error(problem.kind, str(problem))
     report.raise_errors()
     report.log()
     return {split: _write_list(out, split, names) for split, names in made.items()}
@@ -205,7 +203,7 @@ def _make_one(name: str, photo: Path, mask_path: Path, out: Path, seed: int) -> 
     try:
         composite = recolor(real, person, rng)
     except DatasetValidationError as error:
-        raise DatasetValidationError(f"{photo}: {error}; remove {mask_path}") from error
+        raise ImageProblem("bad_foreground", f"{photo}: {error}; remove {mask_path}") from error
     images = (np.where(person, np.uint8(255), np.uint8(0)), composite[..., ::-1])
     for path, image in zip(targets, images, strict=True):
         partial = path.with_suffix(".partial")  # a stopped run must not leave half a PNG

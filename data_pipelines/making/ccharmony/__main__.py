@@ -19,7 +19,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from data_pipelines.building.findings import DatasetValidationError
-from data_pipelines.building.images import ImageProblem
 from data_pipelines.building.report import OnError, Report
 from data_pipelines.datasets.ccharmony import COMPOSITES_PER_FOREGROUND, PUBLISHED
 from data_pipelines.making.ccharmony.composites import (
@@ -108,12 +107,10 @@ def _make_all(
     for foreground in foregrounds:
         if foreground.image not in lights:
             continue
-        try:
+        with report.item(foreground.name):
             signature = signature_of(foreground, digest)
             records += make_foreground(foreground, lights, out, options, signature, report)
             made[foreground.split].append(foreground.name)
-        except ImageProblem as problem:
-            report.error(problem.kind, str(problem))
     return made, records
 
 

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -104,7 +105,7 @@ def make_foreground(
         One entry per composite, for the quality report.
     """
     done = out / MADE / f"{foreground.name}.json"
-    before = json.loads(done.read_text()) if done.is_file() else {}
+    before = _read_done(done)
     if before.get("signature") == signature:
         return before["composites"]
     light = lights[foreground.image]
@@ -129,6 +130,15 @@ def make_foreground(
     _write_real(out, foreground, light, real, options)
     done.write_text(json.dumps({"signature": signature, "composites": records}) + "\n")
     return records
+
+
+def _read_done(file: Path) -> dict[str, Any]:
+    """What was noted of a finished foreground; nothing where the note was cut off."""
+    try:
+        before = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError:
+        return {}
+    return before if isinstance(before, dict) else {}
 
 
 def _write_real(

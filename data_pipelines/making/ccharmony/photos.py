@@ -117,10 +117,8 @@ def read_lights(
     """
     lights = {}
     for image, photograph in {f.image: f.photograph for f in foregrounds}.items():
-        try:
+        with report.item(image):
             lights[image] = _light(source, image, photograph, given, image in linear)
-        except ImageProblem as problem:
-            report.error(problem.kind, str(problem))
     return lights
 
 

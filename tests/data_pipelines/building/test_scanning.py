@@ -1,11 +1,18 @@
 """The checks of a scanned tree: missing files, links, overlap of splits, orphans."""
 
+import errno
+import struct
+import unicodedata
+
 import pytest
 from support.fixtures_data import box_mask, random_image, write_image, write_tree
 from support.trees import LISTS, kinds_of, stems
 
 from data_pipelines.build import build
+from data_pipelines.building import records
+from data_pipelines.building.files import FileIndex
 from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.report import Report
 from data_pipelines.in_place import open_folder
 
 
@@ -82,3 +89,58 @@ def test_damage_that_only_a_full_decode_shows_stops_the_build_and_leaves_nothing
     info = build("folder", manual_dir=toy, data_dir=tmp_path / "data", on_error="skip")
     assert info.splits == {"train": 3, "test": 1}
     assert info.metadata["skipped"] == {"unreadable_image": 1}
+
+
+def test_links_to_shared_storage_can_be_allowed(toy, tmp_path):
+    (toy / "real_images").rename(tmp_path / "shared")
+    (toy / "real_images").symlink_to(tmp_path / "shared")
+    (toy / "masks/b_2.png").rename(tmp_path / "mask.png")
+    (toy / "masks/b_2.png").symlink_to(tmp_path / "mask.png")
+    with pytest.raises(DatasetValidationError, match="--follow-links"):
+        build("folder", manual_dir=toy, data_dir=tmp_path / "data")
+    info = build("folder", manual_dir=toy, data_dir=tmp_path / "data", follow_links=True)
+    assert info.splits == {"train": 4, "test": 1}
+
+
+def test_accents_in_one_part_or_two_are_the_same_name(tmp_path):
+    composed = "Mu\u0308ller \u00e9tude"
+    forms = [unicodedata.normalize(form, composed) for form in ("NFC", "NFD")]
+    tree = write_tree(tmp_path / "toy", {"toy_train.txt": [f"{forms[0]}_1_1.jpg"]})
+    for folder in ("composite_images", "masks", "real_images"):
+        for file in (tree / folder).iterdir():
+            file.rename(file.with_name(unicodedata.normalize("NFD", file.name)))
+    assert len(open_folder(tree, "train")) == 1
+    (tree / "toy_train.txt").write_text(f"{forms[1]}_1_1.jpg\n", encoding="utf-8")
+    assert len(open_folder(tree, "train")) == 1
+
+
+def test_what_macos_keeps_beside_files_is_passed_over(toy):
+    for folder in ("composite_images", "masks", "real_images"):
+        for file in list((toy / folder).iterdir()):
+            file.with_name(f"._{file.name}").write_bytes(b"\0\5\26\7")
+    report = Report("")
+    assert not any(stem.startswith(".") for stem in FileIndex(toy / "masks", toy, report).stems())
+    assert len(open_folder(toy, "train")) == 4
+
+
+@pytest.mark.parametrize("error", [struct.error("odd"), RecursionError(), MemoryError()])
+def test_an_error_that_nobody_foresaw_is_one_of_its_item(toy, tmp_path, monkeypatch, error):
+    decode = records.decode_rgb
+
+    def fail(path, data, **options):
+        if path.name == "b_2_1.jpg":
+            raise error
+        return decode(path, data, **options)
+
+    monkeypatch.setattr(records, "decode_rgb", fail)
+    with pytest.raises(DatasetValidationError) as caught:
+        build("folder", manual_dir=toy, data_dir=tmp_path)
+    assert caught.value.kinds == ("unforeseen",)
+    info = build("folder", manual_dir=toy, data_dir=tmp_path, on_error="skip")
+    assert info.metadata["skipped"] == {"unforeseen": 1}
+
+
+def test_a_full_disk_is_no_fault_of_an_item():
+    report = Report("", on_error="skip")
+    with pytest.raises(DatasetValidationError, match="No space"), report.item("a"):
+        raise OSError(errno.ENOSPC, "No space left on device")

@@ -13,7 +13,13 @@ from data_pipelines import build as build_command
 from data_pipelines import verify as verify_command
 from data_pipelines.build import build
 from data_pipelines.building.findings import DatasetValidationError
-from data_pipelines.datasets.coco import SegmentationError, check_segmentation, draw
+from data_pipelines.building.report import Report
+from data_pipelines.datasets.coco import (
+    SegmentationError,
+    check_segmentation,
+    draw,
+    read_annotations,
+)
 from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
 from data_pipelines.reading import open_source
 from data_pipelines.samples.decode import decode_mask
@@ -249,10 +255,70 @@ def add_line(text: str):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"segmentation": None},
+        {"segmentation": [[1, 2, 3, 4]]},
+        {"segmentation": [1, 2, 3, 4, 5, 6]},
+        {"segmentation": [[1, 2, 3, 4, 5, 6, "x"]]},
+        {"segmentation": {"size": list(SIZE), "counts": [3, 4]}},
+        {"segmentation": {"size": list(SIZE), "counts": "a\x00b"}},
+        {"segmentation": {"size": list(SIZE)}},
+        {"segmentation": {"size": None, "counts": [2000]}},
+        {"segmentation": {}},
+        {"image_id": [1]},
+        {"image_id": {}},
+        "no object",
+        None,
+        7,
+    ],
+    ids=repr,
+)
+def test_one_bad_annotation_is_left_out_and_counted(tree, change):
+    def spoil(content):
+        good = next(
+            a for a in content["annotations"] if a["image_id"] == content["images"][0]["id"]
+        )
+        bad = {**good, **change} if isinstance(change, dict) else change
+        content["annotations"].append(bad)
+
+    before = read_annotations(tree / "MS-COCO/annotations/instances_train2014.json", Report(""))
+    edit("train", spoil)(tree)
+    report = Report("", on_error="skip")
+    found = read_annotations(tree / "MS-COCO/annotations/instances_train2014.json", report)
+    report.raise_errors()
+    assert report.skipped == {"bad_annotations": 1}
+    assert found == before
+
+
+@pytest.mark.parametrize("prefix", ["train2014/", "train2014\\", "data/images/"])
+def test_a_folder_before_the_file_name_is_left_out(tree, prefix):
+    path = tree / "MS-COCO/annotations/instances_train2014.json"
+    before = read_annotations(path, Report(""))
+
+    def move(content):
+        for image in content["images"]:
+            image["file_name"] = prefix + image["file_name"]
+
+    edit("train", move)(tree)
+    assert read_annotations(path, Report("")) == before
+
+
+def test_bad_entries_of_images_are_left_out_and_counted(tree):
+    path = tree / "MS-COCO/annotations/instances_train2014.json"
+    edit("train", lambda c: c["images"].extend([{"file_name": "x.jpg"}, None, "x"]))(tree)
+    edit("train", lambda c: c["images"][0].update(height="tall"))(tree)
+    report = Report("", on_error="skip")
+    assert len(read_annotations(path, report)) == 2
+    report.raise_errors()
+    assert report.skipped["bad_annotations"] >= 3
+
+
+@pytest.mark.parametrize(
     ("damage", "words"),
     [
         (edit("train", keep_small), r"no_instances.*none of 2 annotations.*5% to 30%"),
-        (edit("train", lambda c: c.pop("images")), r"bad_annotations.*KeyError"),
+        (edit("train", lambda c: c.pop("images")), r"bad_annotation_file.*KeyError"),
         (
             edit("val", lambda c: c["annotations"][0].update(image_id=1)),
             "bad_annotations.*annotation without id",
@@ -271,7 +337,7 @@ def add_line(text: str):
         ),
         (
             lambda tree: (tree / "MS-COCO/annotations/instances_val2014.json").write_text("{"),
-            "bad_annotations.*instances_val2014.json",
+            "bad_annotation_file.*instances_val2014.json",
         ),
         (
             lambda tree: (tree / "MS-COCO/annotations/instances_val2014.json").unlink(),
