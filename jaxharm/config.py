@@ -35,6 +35,8 @@ MatmulPrecision: TypeAlias = Literal["default", "high", "highest"]
 Implementation: TypeAlias = Literal[
     "reference", "pallas_tpu", "pallas_gpu", "pallas_mosaic_gpu", "pallas_interpret"
 ]
+# How the seeds of a run are trained in one process: one after the other, or in one program.
+Packing: TypeAlias = Literal["process", "vmap"]
 
 Json: TypeAlias = dict[str, Any]  # a decoded JSON object
 

@@ -6,7 +6,9 @@ Example:
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
+from jaxharm.config import Packing
 from jaxharm.studies.ablation import load_study, plan
 from jaxharm.studies.run import run_jobs
 
@@ -25,10 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="a field of every run's config",
     )
+    add(
+        "--pack",
+        choices=get_args(Packing),
+        help="train all seeds of a run by one command: one after the other in one process (the same "
+        "bits), or all at once by vmap; see `jaxharm train --help`",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Makes the runs that are not finished and prints the table."""
     study = load_study(arguments.study, arguments.seeds or (), arguments.only or ())
-    run_jobs(study, plan(study, arguments.workdir, arguments.set), arguments.workdir)
+    jobs = plan(study, arguments.workdir, arguments.set)
+    run_jobs(study, jobs, arguments.workdir, arguments.pack)
     return 0

@@ -8,7 +8,9 @@ import argparse
 import functools
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import jax
 
@@ -24,7 +26,7 @@ from jaxharm.cli.run_arguments import (
     repeated,
 )
 from jaxharm.compiler import enable_compilation_cache, matmul_precision, save_memory_on_cpu
-from jaxharm.config import Json, RunConfig
+from jaxharm.config import Json, Packing, RunConfig
 from jaxharm.errors import InputError
 from jaxharm.evaluation.of_system import evaluate_system
 from jaxharm.evaluation.result import Evaluation
@@ -32,8 +34,9 @@ from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
 from jaxharm.registry import make_system
 from jaxharm.training import parallel
-from jaxharm.training.loop import train
-from jaxharm.training.session import DivergedError
+from jaxharm.training.loop import train_task
+from jaxharm.training.packed import train_seeds
+from jaxharm.training.session import DivergedError, Programs, Task
 from jaxharm.weights.same_run import differences
 
 epilog = config_epilog
@@ -44,6 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     add_repeat_argument(parser)
     parser.add_argument("--workdir", required=True, type=Path, help="folder of the run")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="SEED",
+        help="train the run with each of these seeds, in the folders seedSEED of --workdir; in --set, "
+        "{seed} stands for the seed",
+    )
+    parser.add_argument(
+        "--pack",
+        choices=get_args(Packing),
+        help="how several seeds are trained: one after the other in this process (the default; the "
+        "same bits as separate runs), or all at once, the step mapped over them by vmap",
+    )
     parser.add_argument(
         "--allow-change",
         action="append",
@@ -57,22 +74,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Trains; every process of a run calls it. Returns 1 where the loss was not finite."""
-    again = repeated(arguments) if arguments.from_run else None
-    config = again.config if again else config_of(arguments)
+    if arguments.pack and not arguments.seeds:
+        raise InputError("--pack says how several seeds are trained: name them with --seeds")
+    runs = _runs(arguments)
+    save_memory_on_cpu()
+    enable_compilation_cache()
     try:
+        config = runs[0].config
         with override(config.ops.implementation), matmul_precision(config.matmul_precision):
-            _train(config, arguments, again and again.dataset)
+            join_processes(arguments)
+            if arguments.seeds:
+                train_seeds([_task(run, arguments) for run in runs], arguments.pack or "process")
+            else:
+                task = _task(runs[0], arguments)
+                train_task(task, Programs(task))
     except DivergedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _train(config: RunConfig, arguments: argparse.Namespace, wanted: Json | None) -> None:
-    """Trains; `wanted` is the description of the data that the run must have."""
-    save_memory_on_cpu()
-    enable_compilation_cache()
-    join_processes(arguments)
+@dataclass(frozen=True)
+class _Run:
+    """A run that is asked for; `wanted` is the description of the data that it must have."""
+
+    config: RunConfig
+    workdir: Path
+    wanted: Json | None = None
+
+
+def _runs(arguments: argparse.Namespace) -> list[_Run]:
+    """The runs that the arguments name: one, or one for each of --seeds."""
+    if not arguments.seeds:
+        return [_run(arguments, arguments.workdir)]
+    runs = []
+    for seed in dict.fromkeys(arguments.seeds):
+        own = [item.replace("{seed}", str(seed)) for item in arguments.set]
+        one = argparse.Namespace(**{**vars(arguments), "set": [*own, f"seed={seed}"]})
+        runs.append(_run(one, arguments.workdir / f"seed{seed}"))
+    return runs
+
+
+def _run(arguments: argparse.Namespace, workdir: Path) -> _Run:
+    if not arguments.from_run:
+        return _Run(config_of(arguments), workdir)
+    again = repeated(arguments)
+    return _Run(again.config, workdir, again.dataset)
+
+
+def _task(run: _Run, arguments: argparse.Namespace) -> Task:
+    """The run with its data sets, which are looked for now: a missing one costs no training."""
+    config = run.config
     protocol = get_protocol(config.eval.protocol)
     place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
@@ -89,19 +141,19 @@ def _train(config: RunConfig, arguments: argparse.Namespace, wanted: Json | None
         with open_eval() as batches:
             return evaluate_system(trained.system, trained.variables(), trained, batches, protocol)
 
-    open_eval().close()  # reports a missing data set before hours of training, not after
+    open_eval().close()
     sets = describe_sources(config.data)
-    if wanted is not None and wanted != sets:
-        key, change = next(differences(wanted, sets))
+    if run.wanted is not None and run.wanted != sets:
+        key, change = next(differences(run.wanted, sets))
         raise InputError(
             f"the data are not those of {arguments.from_run}: {key} was {change.old!r}, here it is "
             f"{change.new!r}; name the folder of the same data with --set data.data_dir=DIR"
         )
     steps = config.steps or max(1, round((config.epochs or 0) * steps_per_epoch(config.data)))
-    train(
+    return Task(
         config,
         make_system(config, total_steps=steps),
-        arguments.workdir,
+        run.workdir,
         lambda start: train_batches(config.data, seed=config.seed, start=start, **place),
         evaluation,
         dataset=sets,

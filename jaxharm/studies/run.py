@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from jaxharm.config import Packing
 from jaxharm.errors import InputError
 from jaxharm.studies.ablation import Job, Study, read_results, summarize, table
+from jaxharm.studies.packing import packed_commands, train_arguments
 from jaxharm.studies.paired import paired_rows, paired_table
 from jaxharm.studies.subsets import subset_table
 from jaxharm.weights.same_run import differences
@@ -23,23 +25,28 @@ COMMAND = (sys.executable, "-m", "jaxharm")
 _RECORD = "ablation.json"
 
 
-def run_jobs(study: Study, jobs: Sequence[Job], workdir: Path) -> None:
+def run_jobs(
+    study: Study, jobs: Sequence[Job], workdir: Path, packing: Packing | None = None
+) -> None:
     """Makes what is missing, and prints the table.
 
     Args:
         study: what is compared.
         jobs: its runs, as `plan` lists them.
         workdir: gets table.md and results.json, after every run.
+        packing: trains first, all seeds of a run by one command; None: every run by its own.
 
     Raises:
         InputError: a folder holds another run than the one that belongs there.
     """
     finished = [_is_finished(job) for job in jobs]  # all of them first: a mix-up costs no run
+    if packing is not None:
+        _train_packed([job for job, done in zip(jobs, finished, strict=True) if not done], packing)
     for number, (job, done) in enumerate(zip(jobs, finished, strict=True), 1):
         label = f"[{number}/{len(jobs)}] {job.run.name} seed {job.seed}"
         print(f"{label}: {'finished before' if done else job.folder}", flush=True)
         if not done:
-            _make(job)
+            _make(job, trained=packing is not None)
             _report(study, jobs, workdir)
     print(_report(study, jobs, workdir), end="")
 
@@ -59,21 +66,33 @@ def _is_finished(job: Job) -> bool:
     return bool(before["finished"])
 
 
-def _make(job: Job) -> None:
-    job.folder.mkdir(parents=True, exist_ok=True)
-    record = job.folder / _RECORD
-    record.write_text(json.dumps({"config": job.record, "finished": False}) + "\n")
-    shared = ["--config", job.run.config, "--workdir", str(job.folder)]
-    shared += [f"--overlay={name}" for name in job.run.overlays]
-    shared += [f"--set={item}" for item in job.sets]
-    _call("train", shared, job)
+def _make(job: Job, *, trained: bool) -> None:
+    _note(job, finished=False)
+    shared, label = train_arguments(job), f"{job.run.name} seed {job.seed}"
+    if not trained:
+        _call("train", shared, label)
     if job.run.measured:
         more = ["--out", str(job.folder / "eval"), "--gallery-images", "12"]
-        _call("eval", [*shared, *more], job)
-    record.write_text(json.dumps({"config": job.record, "finished": True}) + "\n")
+        _call("eval", [*shared, *more], label)
+    _note(job, finished=True)
 
 
-def _call(command: str, arguments: Sequence[str], job: Job) -> None:
+def _train_packed(jobs: Sequence[Job], packing: Packing) -> None:
+    for job in jobs:
+        _note(job, finished=False)
+    for label, arguments in packed_commands(jobs, packing):
+        print(f"training {label}", flush=True)
+        _call("train", arguments, label)
+
+
+def _note(job: Job, *, finished: bool) -> None:
+    """Writes beside the run which one it is, and whether it is complete."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"config": job.record, "finished": finished}) + "\n"
+    (job.folder / _RECORD).write_text(text)
+
+
+def _call(command: str, arguments: Sequence[str], label: str) -> None:
     """Runs `jaxharm train` or `eval`; on a request to stop, lets it save its state first."""
     process = subprocess.Popen([*COMMAND, command, *arguments])
     requests: list[int] = []
@@ -93,7 +112,7 @@ def _call(command: str, arguments: Sequence[str], job: Job) -> None:
         print("stopped on request; run the same command again to resume")
         raise SystemExit(0)
     if status:
-        raise SystemExit(f"{command} of {job.run.name} seed {job.seed} ended with status {status}")
+        raise SystemExit(f"{command} of {label} ended with status {status}")
 
 
 def _report(study: Study, jobs: Sequence[Job], workdir: Path) -> str:

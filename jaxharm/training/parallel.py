@@ -48,6 +48,20 @@ class SystemStep(Protocol):
         ...
 
 
+class PackedStep(Protocol):
+    """See `launch_packed`."""
+
+    def __call__(
+        self, states: TrainState, batches: tuple[DeviceBatch, ...], /
+    ) -> tuple[TrainState, tuple[Metrics, ...]]:
+        """The next step of every run; `states` are given away."""
+        ...
+
+    def lower(self, states: TrainState, batches: tuple[DeviceBatch, ...], /) -> object:
+        """Traces the step without compiling it."""
+        ...
+
+
 def initialize_distributed(
     coordinator: str | None = None, processes: int | None = None, process_id: int | None = None
 ) -> None:
@@ -109,6 +123,20 @@ def launch(step: SystemStep, mode: Mode, mesh: Mesh) -> Step:
     """
     launched: Step = _launch(_fence_batch(_keep_finite(step)), mode, mesh)
     return launched
+
+
+def launch_packed(step: SystemStep, mode: Mode, mesh: Mesh) -> PackedStep:
+    """The compiled training step of several runs that differ in their seed only.
+
+    Args:
+        step, mode, mesh: as for `launch`.
+
+    Returns:
+        (states stacked along a leading axis, a batch of `put_batch` for each of them) -> (states,
+        metrics of each); a run whose metrics are not finite keeps its state, as in `launch`.
+    """
+    packed: PackedStep = _launch(_fence_batch(_over_seeds(_keep_finite(step))), mode, mesh)
+    return packed
 
 
 def _launch(step: Callable[..., Any], mode: Mode, mesh: Mesh) -> Any:
@@ -271,6 +299,21 @@ def _on_local_devices(
         return result
 
     return run
+
+
+def _over_seeds(step: SystemStep) -> Callable[..., Any]:
+    def packed(
+        states: TrainState, batches: tuple[DeviceBatch, ...], *, axis_name: str | None
+    ) -> tuple[TrainState, tuple[Metrics, ...]]:
+        stacked = jax.tree.map(lambda *rows: jnp.stack(rows), *batches)
+        states, metrics = jax.vmap(functools.partial(step, axis_name=axis_name))(states, stacked)
+        each = (
+            {name: (total[i], count[i]) for name, (total, count) in metrics.items()}
+            for i in range(len(batches))
+        )
+        return states, tuple(each)
+
+    return packed
 
 
 def _fence_batch(step: Callable[..., Any]) -> Callable[..., Any]:

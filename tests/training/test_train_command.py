@@ -180,3 +180,32 @@ def test_an_allowed_change_goes_through_the_command_line(command, tmp_path, caps
     remedy = refusal.strip().rpartition("go on all the same with ")[2].split()
     assert remedy == ["--allow-change", "optim.lr"]
     assert train.main([*faster, *remedy]) == 0
+
+
+@pytest.mark.slow
+def test_several_seeds_by_one_command_are_separate_runs(command, tmp_path, capsys):
+    short = [*command, "--set", "steps=2"]
+    one, both = tmp_path / "one", tmp_path / "both"
+    assert train.main([*short, "--set", "seed=6", "--workdir", str(one)]) == 0
+    assert train.main([*short, "--seeds", "5", "6", "--workdir", str(both)]) == 0
+    comparison = compare_runs_in(one, both / "seed6")
+    assert (comparison.equal, comparison.settings) == (True, {})
+    assert list(compare_runs_in(both / "seed5", both / "seed6").settings) == ["seed"]
+    capsys.readouterr()
+    starts = ["--set", f"init_from={both}/seed{{seed}}", "--seeds", "5", "6", "--pack", "vmap"]
+    assert train.main([*short, *starts, "--workdir", str(tmp_path / "on")]) == 0
+    assert f"seed 6: started from the weights of {both}/seed6\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        (["--pack", "vmap"], "name them with --seeds"),
+        (["--seeds", "0", "1", "--set", "optim.lr=0.{seed}1"], "but optim.lr is 0.01 with seed 0"),
+    ],
+)
+def test_seeds_that_cannot_be_trained_together(command, tmp_path, capsys, extra, sentence):
+    assert train.main([*command, *extra, "--workdir", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
