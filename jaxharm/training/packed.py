@@ -17,7 +17,6 @@ from jaxharm.training import parallel
 from jaxharm.training.loop import run_steps, train_task
 from jaxharm.training.preemption import Preemption
 from jaxharm.training.session import DivergedError, Programs, Session, Task, opened
-from jaxharm.weights.checkpoint import Checkpoints, check_writable
 from jaxharm.weights.same_run import differences
 
 
@@ -58,7 +57,7 @@ def train_seeds(tasks: Sequence[Task], packing: Packing) -> None:
 
 def _check_alike(first: Task, other: Task) -> None:
     """Raises InputError unless one step serves both runs."""
-    origins = [{*task.system.loaded().values(), task.config.init_from} for task in (first, other)]
+    origins = [[*task.system.loaded().values(), task.config.init_from] for task in (first, other)]
     for key, change in differences(to_json(first.config), to_json(other.config)):
         start = change.old in origins[0] and change.new in origins[1]
         if key != "seed" and not start:
@@ -73,10 +72,6 @@ def _train_together(tasks: Sequence[Task], programs: Programs) -> str | None:
     """Trains all seeds in one program; or else returns the reason why that cannot be."""
     if jax.process_count() > 1:
         return "one program for all seeds needs a single process"
-    starts = {task.config.seed: _standing(task, programs) for task in tasks}
-    if len(set(starts.values())) > 1:
-        places = ", ".join(f"seed {seed} at {step}" for seed, step in starts.items())
-        return f"the seeds stand at different steps ({places})"
     with Preemption() as preemption, contextlib.ExitStack() as stack:
         runs, states = [], []
         for task in tasks:
@@ -85,6 +80,9 @@ def _train_together(tasks: Sequence[Task], programs: Programs) -> str | None:
             )
             runs.append(run)
             states.append(state)
+        if len({run.start for run in runs}) > 1:
+            places = ", ".join(f"seed {run.task.config.seed} at {run.start}" for run in runs)
+            return f"the seeds stand at different steps ({places})"
         if runs[0].start >= runs[0].total:
             for run in runs:
                 run.log.message(f"finished before ({run.start} steps)")
@@ -104,13 +102,6 @@ def _train_together(tasks: Sequence[Task], programs: Programs) -> str | None:
                 f"{error}; the other seeds go on from their last checkpoints with --pack process"
             ) from None
     return None
-
-
-def _standing(task: Task, programs: Programs) -> int:
-    """The step at which the run in the task's folder stands."""
-    check_writable(task.workdir)
-    with Checkpoints(task.workdir, task.config, parallel.to_savers(programs.mesh)) as checkpoints:
-        return checkpoints.latest_step() or 0
 
 
 class _Together:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 from support.toy_run import curve, run_config, saved, toy_batch, toy_evaluate
-from support.toy_system import ToySystem
+from support.toy_system import ToyConfig, ToySystem
 
 from jaxharm.config import DataConfig, LogConfig, OptimConfig
 from jaxharm.errors import InputError
@@ -196,6 +196,9 @@ def test_runs_that_differ_in_more_than_the_seed_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"optim.lr is 0.01 with seed 3 and 0.5 with seed 4"):
         train_seeds([first, dataclasses.replace(second, config=other)], "process")
     assert not (tmp_path / "seed3").exists()
+    model = dataclasses.replace(second.config, model=ToyConfig(features=5))
+    with pytest.raises(InputError, match=r"but model.features is 4 with seed 3 and 5 with seed 4"):
+        train_seeds([first, dataclasses.replace(second, config=model)], "vmap")
     starts = [
         dataclasses.replace(task, config=dataclasses.replace(task.config, init_from=folder))
         for task, folder in ((first, "a"), (second, "b"))
