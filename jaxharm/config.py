@@ -196,13 +196,14 @@ class EvalConfig:
 class CheckpointConfig:
     """What is kept of a run: its last states, and its best one by a metric.
 
-    "last" as metric takes the latest evaluation whatever its numbers: nothing is selected on the
-    data that is evaluated.
+    That is fmse, mse, psnr or fpsnr, or a measure of the system's own where it has them
+    (docs/metrics.md). "last" takes the latest evaluation whatever its numbers: nothing is selected
+    on the data that is evaluated.
     """
 
     every: Count = 1000  # steps between checkpoints
     keep: Count = 2  # how many of the last states stay
-    best: Literal["fmse", "mse", "psnr", "fpsnr", "last"] = "fmse"  # metric of the best state
+    best: Name = "fmse"  # metric of the best state; "last": the latest one
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -46,7 +46,7 @@ ALLOWED = {
     "inference": _WORDS | {"images", "registry", "weights"},
     "papers": _WORDS
     | {"commands", "compiler", "config", "fields", "images", "inference", "losses"}
-    | {"nn", "ops", "registry", "schema", "training", "weights"},
+    | {"measures", "nn", "ops", "registry", "schema", "training", "weights"},
     "compiler": set(),
     "convert": {"weights"},
     "cli": _WORDS

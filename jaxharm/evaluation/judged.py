@@ -1,11 +1,13 @@
 """Evaluation by a system's own measures, where there is no true picture to compare with."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from jaxharm.errors import InputError
+from jaxharm.evaluation.columns import REFERENCE
 from jaxharm.evaluation.evaluate import Work, collect_rows, records_of
 from jaxharm.evaluation.result import Evaluation, Item, Observer, Row
 from jaxharm.measures import Judge
@@ -46,7 +48,12 @@ def evaluate_judged(
     rows = collect_rows(work, batches, observers, threads=1)
     completed = judge.completed([row.values(measures) for row in rows])
     rows = tuple(row.with_values(of, measures) for row, of in zip(rows, completed, strict=True))
-    return Evaluation(protocol, rows, measures, tuple(judge.notes))
+    notes = list(judge.notes)
+    if lpips is not None:
+        columns = {**measures.columns, "lpips": REFERENCE.columns["lpips"]}
+        measures = dataclasses.replace(measures, columns=columns)
+        notes.append("LPIPS: distance of a result to the composite")
+    return Evaluation(protocol, rows, measures, tuple(notes))
 
 
 def _judge_item(

@@ -22,7 +22,9 @@ from jaxharm.weights.checkpoint import Checkpoints, check_writable, disk_full_ca
 from jaxharm.weights.portable import RUN_WEIGHTS, save_weights
 from jaxharm.weights.same_run import Changes
 
-_LOWER_IS_BETTER = ("fmse", "mse")
+# What a run may choose its best state by, and whether lower is better; see `System.measures`.
+_REFERENCE = {"fmse": True, "mse": True, "psnr": False, "fpsnr": False}
+_LAST = "last"
 
 
 class Evaluation(Protocol):
@@ -214,15 +216,15 @@ class Session:
         trained = parallel.Trained(self.task.system, state, self.programs.predict)
         summary = evaluate(trained).summary
         metric = self.task.config.checkpoint.best
-        value = float(step if metric == "last" else summary["All"][metric])
-        sign = 1 if metric in _LOWER_IS_BETTER else -1
+        value = float(step if metric == _LAST else summary["All"][metric])
+        sign = 1 if _choices(self.task.system)[metric] else -1
         better = self.best is None or sign * value < sign * self.best["value"]
         if better and math.isfinite(value):
             self.best = {"step": step, "metric": metric, "value": value}
             self.checkpoints.save_best(state, step, self.best)
             self._export(state, step)
         kept = self.best is not None and self.best["step"] == step
-        self.log.evaluation(step, summary, best=kept and metric != "last")
+        self.log.evaluation(step, summary, best=kept and metric != _LAST)
 
     def _export(self, state: TrainState, step: int) -> None:
         if jax.process_index() == 0:
@@ -246,10 +248,17 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
         label: begins every line on the console.
 
     Raises:
-        InputError: the folder is not writable or another job is in it, a checkpoint is damaged or of another run
+        InputError: the best state is to be chosen by what is not measured, the folder is not
+            writable or another job is in it, a checkpoint is damaged or of another run
             (`jaxharm.weights.same_run`), or, at any time, the disk is full.
     """
     config, workdir, mesh = task.config, task.workdir, programs.mesh
+    choices, best = _choices(task.system), config.checkpoint.best
+    if task.evaluate is not None and best not in choices:
+        raise InputError(
+            f"checkpoint.best={best!r} is not what {config.system} is evaluated by: set it to one "
+            f"of {', '.join(choices)}"
+        )
     check_writable(workdir)
     with _disk_full_explained(workdir), contextlib.ExitStack() as stack:
         if jax.process_index() == 0:  # the others are of the same job
@@ -275,6 +284,13 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
         session = Session(task, programs, start, checkpoints, log, batches, window, changes)
         state = _first_state(session)
         yield session, state
+
+
+def _choices(system: System) -> dict[str, bool]:
+    """What the best state can be chosen by -> whether lower is better; "last" is the number of steps."""
+    own = system.measures
+    found = _REFERENCE if own is None else {k: c.lower_is_better for k, c in own.columns.items()}
+    return {**found, _LAST: False}
 
 
 def _first_state(session: Session) -> TrainState:

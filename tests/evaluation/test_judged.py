@@ -20,7 +20,6 @@ MEASURES = Measures(
         "darkness": Column("D", 3, headline=True),
         "share": Column("share", 2, headline=True),
         "spread": Column("spread", 2),
-        "lpips": Column("LPIPS", 4),
     },
     decides="darkness",
     methods=("composite", "halved", "inverted", "zeroed"),
@@ -139,7 +138,9 @@ def test_lpips_is_the_distance_to_the_composite():
     def distance(first, second):
         return abs(first - second).mean((1, 2, 3))
 
-    (row,) = judged(images(1), lpips=distance).rows
+    result = judged(images(1), lpips=distance)
+    assert "| spread | LPIPS | improved |" in as_table(result, {})
+    (row,) = result.rows
     assert row.baseline["lpips"] == 0
     assert row.others["halved"]["lpips"] == pytest.approx((1 - row.baseline["darkness"]) / 2)
 

@@ -38,11 +38,13 @@ from jaxharm.interfaces import (
     to_float,
 )
 from jaxharm.losses.reduction import reduce_ratio, reduce_sum
+from jaxharm.measures import Measures
 from jaxharm.papers.propih.exit_labels import ContentScale, automatic_labels
 from jaxharm.papers.propih.exit_measure import exit_logits, measure
 from jaxharm.papers.propih.hazard import decide, hazard_error
 from jaxharm.papers.propih.model import STAGES, ProPIH, ProPIHConfig, stage_macs
 from jaxharm.papers.propih.restyle import Restyle
+from jaxharm.papers.propih.stage_judge import ExitJudge, exit_measures
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.training.supervised import NETWORK, SupervisedSystem
 from jaxharm.training.updates import Network, copy, replace_networks
@@ -260,6 +262,16 @@ class ExitHeadSystem(SupervisedSystem[ExitHeadObjective, Lessons]):
     def harmonize_options(self) -> Restyle:
         """See `interfaces.System`."""
         return Restyle(stage="auto", exit_threshold=self.objective.threshold)
+
+    @property
+    def measures(self) -> Measures:
+        """See `interfaces.System`."""
+        return exit_measures()
+
+    def judge(self, variables: Params) -> ExitJudge:
+        """See `interfaces.System`."""
+        threshold, beta = self.objective.threshold, self.objective.beta
+        return ExitJudge(self.config.model, variables, threshold=threshold, beta=beta)
 
     def figures(self, state: TrainState, batch: DeviceBatch) -> dict[str, Array]:
         """The four results, from which people choose labels, and the stage that the head chose."""

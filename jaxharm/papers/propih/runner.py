@@ -62,7 +62,11 @@ class ProPIHRunner(BaseRunner[Restyle, Seen, np.ndarray]):
         return native and height % multiple == width % multiple == 0
 
     def _prepare(self, inputs: Inputs, options: Restyle) -> Seen:
-        layers, side, config = _layers(inputs, options.rounding), self.settings.size, self.config
+        layers, side, config = (
+            paste_layers(inputs, options.rounding),
+            self.settings.size,
+            self.config,
+        )
         height, width = inputs.mask.shape
         if side is None:
             check_least_size(inputs, config.min_size)
@@ -72,9 +76,8 @@ class ProPIHRunner(BaseRunner[Restyle, Seen, np.ndarray]):
             small = (layers.pasted, layers.mask[..., 0], layers.painting)
             # Pillow's filter overshoots by a rounding at 0 and 1.
             arrays = tuple(np.clip(shrink(array, seen), 0, 1) for array in small)
-        border = [(0, -n % config.size_multiple) for n in seen]
         composite, mask, painting = (
-            np.pad(a.reshape(*seen, -1), [*border, (0, 0)], mode="reflect")[None] for a in arrays
+            mirrored(array.reshape(1, *seen, -1), config.size_multiple) for array in arrays
         )
         return Seen(composite, mask, painting, seen)
 
@@ -95,7 +98,7 @@ class ProPIHRunner(BaseRunner[Restyle, Seen, np.ndarray]):
     ) -> np.ndarray:
         # Made anew instead of kept since `_prepare`: three float images would wait in memory while
         # the network runs, which needs the most of it.
-        layers = _layers(inputs, options.rounding)
+        layers = paste_layers(inputs, options.rounding)
         height, width = inputs.mask.shape
         images = []
         for coarse in prediction:
@@ -116,13 +119,13 @@ def strip(inputs: Inputs, stages: np.ndarray, rounding: Rounding = "nearest") ->
     Returns:
         [h,7w,3] in the composite's dtype.
     """
-    layers, dtype = _layers(inputs, rounding), inputs.composite.dtype
+    layers, dtype = paste_layers(inputs, rounding), inputs.composite.dtype
     shown = (layers.pasted, np.repeat(layers.mask, 3, 2), layers.painting)
     panels = [_stored(panel, dtype, rounding) for panel in shown]
     return np.concatenate([*panels, *stages], 1)
 
 
-class _Layers(NamedTuple):
+class Layers(NamedTuple):
     """f32 in [0,1]: the painting and the composite pasted on it [h,w,3], the mask [h,w,1]."""
 
     painting: np.ndarray
@@ -130,7 +133,8 @@ class _Layers(NamedTuple):
     pasted: np.ndarray
 
 
-def _layers(inputs: Inputs, rounding: Rounding) -> _Layers:
+def paste_layers(inputs: Inputs, rounding: Rounding = "nearest") -> Layers:
+    """The layers of a picture whose background is the painting; `rounding` as in `Restyle`."""
     assert inputs.background is not None  # `prepare` refuses images without a painting
     arrays = (inputs.background, inputs.mask[..., None], inputs.composite)
     painting, mask, composite = (to_unit(array) for array in arrays)
@@ -138,7 +142,13 @@ def _layers(inputs: Inputs, rounding: Rounding) -> _Layers:
         # Officially all three go to [-1,1] and back first; that moves last bits, and truncation
         # shows them.
         painting, mask, composite = ((_inside(a) + 1) / 2 for a in (painting, mask, composite))
-    return _Layers(painting, mask, composite * mask + painting * (1 - mask))
+    return Layers(painting, mask, composite * mask + painting * (1 - mask))
+
+
+def mirrored(images: np.ndarray, multiple: int) -> np.ndarray:
+    """f32[n,h,w,c] mirrored at the bottom and at the right, to sides that are multiples."""
+    border = [(0, -n % multiple) for n in images.shape[1:3]]
+    return np.pad(images, [(0, 0), *border, (0, 0)], mode="reflect")
 
 
 def _seen_size(height: int, width: int) -> tuple[int, int]:
@@ -155,7 +165,7 @@ def _seen_size(height: int, width: int) -> tuple[int, int]:
 
 def _blended(
     coarse: np.ndarray,
-    layers: _Layers,
+    layers: Layers,
     inputs: Inputs,
     strength: float,
     rounding: Rounding,

@@ -34,6 +34,7 @@ from jaxharm.interfaces import (
     TrainState,
 )
 from jaxharm.losses.reduction import Ratio, reduce_ratio
+from jaxharm.measures import Measures
 from jaxharm.papers.propih.convert import load_encoder
 from jaxharm.papers.propih.discriminator import (
     ProPIHDiscriminator,
@@ -44,6 +45,7 @@ from jaxharm.papers.propih.image_gradient import image_losses
 from jaxharm.papers.propih.model import STAGES, ProPIH, StageNumber
 from jaxharm.papers.propih.painterly import Targets, image_errors, targets_of
 from jaxharm.papers.propih.restyle import Restyle
+from jaxharm.papers.propih.stage_judge import StageJudge, stage_measures
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.schema import present
 from jaxharm.training.adversarial import AdversarialSystem, Discriminate, Loss
@@ -176,6 +178,16 @@ class ProPIHSystem(AdversarialSystem[ProPIHObjective, EncoderExtras]):
     def harmonize_options(self) -> Restyle:
         """See `interfaces.System`."""
         return Restyle(stage=self.objective.result_stage)
+
+    @property
+    def measures(self) -> Measures:
+        """See `interfaces.System`."""
+        return stage_measures(self.objective.result_stage)
+
+    def judge(self, variables: Params) -> StageJudge:
+        """See `interfaces.System`."""
+        number = self.objective.result_stage
+        return StageJudge(self.config.model, variables, result_stage=number)
 
     def before_loss(self, ctx: StepContext, state: TrainState, batch: DeviceBatch) -> EncoderExtras:
         """See `SupervisedSystem.before_loss`."""
