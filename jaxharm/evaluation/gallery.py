@@ -161,7 +161,7 @@ def _card(row: Row, group: str, measures: Measures) -> dict[str, Any]:
         "ratio": value(row.ratio),
         "before": value(row.baseline[decides]),
         "after": value(row.model[decides]),
-        "more": "   ".join(more),
+        "more": " · ".join(more),
         "captions": _captions(row, measures),
     }
 

@@ -17,6 +17,8 @@ from jaxharm.measures import Column
 from jaxharm.metrics.bins import NAMES
 from jaxharm.metrics.protocols import statement
 
+# Of a protocol: how images are brought to size.
+_SIZING = ("name", "size", "resolution", "image_resize", "mask_resize", "note", "blend")
 _PACKAGES = ("jaxharm", "jax", "flax", "numpy", "opencv-python-headless", "pillow")
 
 
@@ -49,9 +51,11 @@ def as_json(evaluation: Evaluation, about: Mapping[str, str]) -> dict[str, objec
     its rows, where more is measured than the model and the composite, "statement": how the numbers
     came about, and what the metrics are called}.
     """
-    measures = evaluation.measures
+    measures, stated_protocol = evaluation.measures, statement(evaluation.protocol)
+    if measures is not REFERENCE:  # how errors are taken says nothing about other measures
+        stated_protocol = {name: stated_protocol[name] for name in _SIZING}
     stated = {
-        **statement(evaluation.protocol),
+        **stated_protocol,
         "against": measures.against,
         "columns": {name: dataclasses.asdict(c) for name, c in measures.columns.items()},
         "notes": list(evaluation.notes),

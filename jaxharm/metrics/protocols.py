@@ -115,8 +115,8 @@ _PAINTERLY = Protocol(
     image_resize="linear_aa",
     mask_resize="linear_aa",
     mask="soft",
-    note="Objects on paintings, loaded as for training. There is no ground truth: the numbers are "
-    "distances from the pasted composite.",
+    note="Objects on paintings, loaded as for training. There is no ground truth: errors "
+    "and PSNR are distances from the pasted composite, where a system has no measures of its own.",
 )
 _SAMSUNG_NOTE = f"SamsungLabs iharm/inference/metrics.py, also DucoNet and HYouTube. {_NO_SSIM}"
 _CDTNET_NOTE = "CDTNet iharm/inference/metrics.py: as SamsungLabs', with its own SSIM and fSSIM."

@@ -288,7 +288,14 @@ def test_train_and_eval_commands_on_labels_of_people(generator, painted_set, tmp
     out = tmp_path / "out"
     arguments = [*common, "--workdir", str(tmp_path / "run"), "--out", str(out), "--maps"]
     assert eval_command.main(arguments) == 0
-    assert json.loads((out / "metrics.json").read_text())["All"]["count"] == 3
+    values = json.loads((out / "metrics.json").read_text())
+    assert values["All"]["count"] == 3
+    assert 1 <= values["All"]["exit_stage"] <= 4
+    of = {method: rows["All"] for method, rows in values["methods"].items()}
+    # Every composite's best stage is one of the four.
+    assert sum(of[f"stage {k}"]["accuracy"] for k in range(1, 5)) == pytest.approx(1)
+    assert of["composite"]["accuracy"] is None
+    assert "| **chosen by the exit head** |" in (out / "table.md").read_text()
 
 
 def test_labels_of_other_composites_are_refused(generator, painted_set, tmp_path, capsys):
