@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_pipelines.building.findings import DatasetValidationError
+from data_pipelines.building.images import ImageProblem
+from data_pipelines.building.record_format import Record
+from data_pipelines.building.report import Report
 from data_pipelines.reading import open_source
 from jaxharm.errors import run_command
 
@@ -28,7 +31,8 @@ def export(name: str, *, data_dir: str | None, split: str, count: int, out: Path
         The composites' file names, in the order of the list `<name>_<split>.txt` written beside them.
 
     Raises:
-        DatasetValidationError: the data set is not built or holds no composites, or count is below 1.
+        DatasetValidationError: the data set is not built or holds no composites, count is below 1,
+            or records that cannot be read or written: the others are written then.
     """
     source = open_source(name, data_dir, split)
     if source.info.kind != "paired":
@@ -38,21 +42,34 @@ def export(name: str, *, data_dir: str | None, split: str, count: int, out: Path
     if count < 1:
         raise DatasetValidationError(f"--count {count} must be at least 1")
     total = len(source)
+    report = Report(f"{name}, split {split}")
     names = []
     for position in range(min(count, total)):
-        record = source[position * total // min(count, total)]
-        for key, (folder, id_key) in _FILES.items():
-            if key not in record:
-                continue
-            # Stored bytes are those of the source file; its kind is known from the first bytes.
-            suffix = ".png" if record[key][:4] == b"\x89PNG" else ".jpg"
-            path = out / folder / (record[id_key] + suffix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(record[key])
-            if key == "composite":
-                names.append(path.name)
+        index = position * total // min(count, total)
+        with report.item(f"record {index}"):
+            try:
+                record = source[index]
+            except DatasetValidationError as error:
+                raise ImageProblem("unreadable_record", str(error)) from error
+            names.append(_write_files(record, out))
     (out / f"{name.replace('/', '_')}_{split}.txt").write_text("".join(f"{n}\n" for n in names))
+    report.raise_errors()
     return names
+
+
+def _write_files(record: Record, out: Path) -> str:
+    """Writes the files of a record; returns the composite's name."""
+    composite = ""
+    for key, (folder, id_key) in _FILES.items():
+        if key not in record:
+            continue
+        # Stored bytes are those of the source file; its kind is known from the first bytes.
+        suffix = ".png" if record[key][:4] == b"\x89PNG" else ".jpg"
+        path = out / folder / (record[id_key] + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(record[key])
+        composite = path.name if key == "composite" else composite
+    return composite
 
 
 def main(argv: Sequence[str] | None = None) -> int:

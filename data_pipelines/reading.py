@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
 from data_pipelines.building.record_format import ABSENT, ENCODED_KEYS
+from data_pipelines.building.report import reason_of
 
 DEFAULT_CONFIG = {"iharmony4": "all", "artist_retouched": "both"}
 _BUILDERS = ("iharmony4", "ffhqh", "artist_retouched", "realhm", "ccharmony", "coco_wikiart")
 _INFO_FILE = "dataset_info.json"
+_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,11 @@ class RecordSource:
         size = len(self)
         if not -size <= index < size:
             raise IndexError(f"record {index} of {size}")
-        record = self._open()[index % size]
+        try:
+            record = self._open()[index % size]
+        # The reader's errors have no common type, and name no file.
+        except Exception as error:
+            raise self._damaged(self._file_of(index % size), error) from error
         present = {key: value for key, value in record.items() if value != ABSENT}
         return {key: self._plain(key, value) for key, value in present.items()}
 
@@ -87,17 +93,68 @@ class RecordSource:
             # Checked again inside the lock: another thread may have opened it in between.
             with self._lock:
                 if self._source is None:
-                    self._source = self._reader()
+                    try:
+                        self._source = self._reader()
+                    except Exception as error:
+                        raise self._damaged(self.info.path, error) from error
         return self._source
 
     def _reader(self) -> Any:
         import tensorflow_datasets as tfds
 
+        for file, _ in self._files():
+            if not file.is_file():
+                raise self._damaged(file, FileNotFoundError("it is not there"))
         builder = tfds.builder_from_directory(self.info.path)
         features = builder.info.features
         self._subsets = features["subset"].names
         undecoded = {key: tfds.decode.SkipDecoding() for key in ENCODED_KEYS if key in features}
         return builder.as_data_source(split=self.split, decoders=undecoded)
+
+    def _files(self) -> list[tuple[Path, int]]:
+        """The files of the split in order, and the number of records in each."""
+        stored = json.loads((self.info.path / _INFO_FILE).read_text())
+        splits = {split["name"]: split for split in stored["splits"]}
+        found = []
+        for name in self.split.split("+"):
+            lengths = splits[name]["shardLengths"]
+            for shard, length in enumerate(lengths):
+                file = (
+                    splits[name]
+                    .get("filepathTemplate", _TEMPLATE)
+                    .format(
+                        DATASET=stored["name"],
+                        SPLIT=name,
+                        FILEFORMAT=stored["fileFormat"],
+                        SHARD_X_OF_Y=f"{shard:05d}-of-{len(lengths):05d}",
+                    )
+                )
+                found.append((self.info.path / file, int(length)))
+        return found
+
+    def _file_of(self, index: int) -> Path:
+        """The file that holds a record; the folder where that cannot be known."""
+        try:
+            for file, length in self._files():
+                if index < length:
+                    return file
+                index -= length
+        except (OSError, ValueError, LookupError, TypeError):
+            pass
+        return self.info.path
+
+    def _damaged(self, file: Path, error: Exception) -> Exception:
+        """What to raise for an error of the reader: which file of which data set, and what to do."""
+        if isinstance(error, DatasetValidationError):
+            return error
+        parts = self.info.name.split("/")
+        root = next(p.parent for p in self.info.path.parents if p.name == parts[0])
+        return DatasetValidationError(
+            f"{file} of data set {self.info.name!r} is damaged or cut off or missing "
+            f"({reason_of(error)}): python -m data_pipelines.verify {self.info.name} --data-dir "
+            f"{shlex.quote(str(root))} lists what is lost; build it again: "
+            f"{_build_command(parts, root)}"
+        )
 
     def _plain(self, key: str, value: Any) -> Any:
         if key in ENCODED_KEYS:

@@ -1,8 +1,6 @@
 """Checks a built data set: `python -m data_pipelines.verify NAME --data-dir DIR`."""
 
 import argparse
-import csv
-import gzip
 import hashlib
 import os
 import sys
@@ -17,10 +15,12 @@ from data_pipelines.building.images import FOREGROUND, ImageProblem, decode_mask
 from data_pipelines.building.record_format import Record, add_to_fingerprint, record_id
 from data_pipelines.building.records import limited_size
 from data_pipelines.reading import BuiltInfo, dataset_info, open_source
+from jaxharm.csv_files import read_table
 from jaxharm.errors import run_command
 
 AREA_TOLERANCE = 0.005
 _SHOWN = 50
+_INDEX_COLUMNS = ("subset", "composite", "height", "width", "mask_area")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) 
             try:
                 record = source[i]
             except Exception as error:  # the reader's errors have no common type
-                yield f"{split}[{i}]: the record cannot be read: {error}"
+                yield f"{split}[{i}]: the record cannot be read: {error.__cause__ or error}"
                 whole = False
                 continue
             add_to_fingerprint(digest, split, record)
@@ -163,22 +163,18 @@ def read_index(path: Path) -> Index:
     """Reads an index file; keys are (subset, composite id).
 
     Raises:
-        DatasetValidationError: if it is not there or lacks a column.
+        InputError: if it is not there, lacks a column or has something else than numbers.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", newline="") as file:
-            return {
-                (row["subset"], os.path.splitext(row["composite"])[0]): IndexRow(
-                    int(row["height"]), int(row["width"]), float(row["mask_area"])
-                )
-                for row in csv.DictReader(file)
-            }
-    except (OSError, KeyError, ValueError) as error:
-        raise DatasetValidationError(
-            f"index {path} cannot be read ({error!r}); it needs the columns subset, composite, "
-            f"height, width, mask_area"
-        ) from error
+    found: Index = {}
+    for line, row in read_table(path, _INDEX_COLUMNS):
+        try:
+            size = int(row["height"]), int(row["width"])
+            found[row["subset"], os.path.splitext(row["composite"])[0]] = IndexRow(
+                *size, float(row["mask_area"])
+            )
+        except ValueError as error:
+            raise DatasetValidationError(f"index {path} line {line}: {error}") from error
+    return found
 
 
 def _index_problems(rows: Index, found: Index, max_side: int) -> Iterator[str]:

@@ -164,6 +164,9 @@ KINDS = {
         "remove its mask, or leave such photographs out with --on-error skip",
         skippable=True,
     ),
+    "unreadable_record": Kind(
+        "a record of a built data set cannot be read", "build the data set again"
+    ),
     "unforeseen": Kind(
         "an item brought an error that was not foreseen",
         "save its files anew with another program, or leave such items out with --on-error skip",

@@ -1,9 +1,9 @@
 """Labels that people gave to composites: a csv file with a column `id` and a column of numbers."""
 
-import csv
 from pathlib import Path
 
 from data_pipelines.building.findings import DatasetValidationError
+from jaxharm.csv_files import read_lines
 
 
 def read_labels(path: str | Path, classes: int) -> dict[str, int]:
@@ -26,23 +26,22 @@ def read_labels(path: str | Path, classes: int) -> dict[str, int]:
             f"label file {path} does not exist: set data.labels to a csv file of two columns, the "
             f"first of them id"
         )
+    rows, how = read_lines(path)
+    header = rows[0][1] if rows else []
+    if len(header) != 2 or header[0].casefold() != "id":
+        raise DatasetValidationError(
+            f"{path} must begin with a line such as: id,stage (it was read as {how})"
+        )
     labels: dict[str, int] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        header = [cell.strip() for cell in next(rows, [])]
-        if len(header) != 2 or header[0] != "id":
-            raise DatasetValidationError(f"{path} must begin with a line such as: id,stage")
-        for number, row in enumerate(rows, 2):
-            if not row:
-                continue
-            if len(row) != 2 or not _in_range(row[1].strip(), classes):
-                wanted = f"from 1 to {classes}" if classes else "from 0 on"
-                raise DatasetValidationError(
-                    f"{path} line {number}: {','.join(row)} is not an id and a whole number {wanted}"
-                )
-            if row[0] in labels:
-                raise DatasetValidationError(f"{path} line {number}: {row[0]} has a label already")
-            labels[row[0]] = int(row[1])
+    for number, row in rows[1:]:
+        if len(row) != 2 or not _in_range(row[1], classes):
+            wanted = f"from 1 to {classes}" if classes else "from 0 on"
+            raise DatasetValidationError(
+                f"{path} line {number}: {','.join(row)} is not an id and a whole number {wanted}"
+            )
+        if row[0] in labels:
+            raise DatasetValidationError(f"{path} line {number}: {row[0]} has a label already")
+        labels[row[0]] = int(row[1])
     if not labels:
         raise DatasetValidationError(f"{path} holds no label")
     return labels

@@ -10,13 +10,13 @@ The CSV file has the columns image, method_a, method_b, winner; `winner` is one 
 or `tie`, which counts half for each.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from jaxharm.csv_files import read_table
 from jaxharm.errors import InputError
 
 COLUMNS = ("image", "method_a", "method_b", "winner")
@@ -39,10 +39,13 @@ class Scores:
     Attributes:
         methods: sorted by name.
         scores: s per method, sum 0; higher is preferred.
-        low: lower ends of the 95 % intervals (bootstrap over images).
+        low: lower ends of the 95 % intervals (bootstrap over images); NaN from a single image.
         high: upper ends.
         comparisons: number of votes per method.
         smoothing: what was added to each ordered pair's win count.
+        images: number of images.
+        groups: methods that votes connect, directly or through others; scores of two groups cannot
+            be compared, whatever the smoothing makes of them.
     """
 
     methods: tuple[str, ...]
@@ -51,36 +54,28 @@ class Scores:
     high: np.ndarray
     comparisons: np.ndarray
     smoothing: float
+    images: int
+    groups: tuple[tuple[str, ...], ...]
 
 
 def read_votes(path: str | Path) -> list[Vote]:
-    """Reads a CSV file of votes.
+    """Reads a CSV file of votes, as spreadsheets write it; see `jaxharm.csv_files`.
 
     Raises:
         InputError: no such file, missing columns, an empty field, a winner that was not compared,
             or no vote at all; the message names the line.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"file of votes {path} does not exist")
-    # utf-8-sig: spreadsheets begin their CSV files with a byte order mark.
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = sorted(set(COLUMNS) - set(reader.fieldnames or ()))
-        if missing:
-            raise InputError(f"{path} lacks the columns {', '.join(missing)} in its first line")
-        votes = []
-        for row in reader:
-            values = {key: (row[key] or "").strip() for key in COLUMNS}
-            vote = Vote(**values)
-            if not all(values.values()) or vote.method_a == vote.method_b:
-                raise InputError(f"{path} line {reader.line_num}: two methods and a winner needed")
-            if vote.winner not in (vote.method_a, vote.method_b, "tie"):
-                raise InputError(
-                    f"{path} line {reader.line_num}: winner {vote.winner!r} is neither "
-                    f"{vote.method_a!r} nor {vote.method_b!r} nor 'tie'"
-                )
-            votes.append(vote)
+    votes = []
+    for line, values in read_table(path, COLUMNS):
+        vote = Vote(**values)
+        if not all(values.values()) or vote.method_a == vote.method_b:
+            raise InputError(f"{path} line {line}: two methods and a winner needed")
+        if vote.winner not in (vote.method_a, vote.method_b, "tie"):
+            raise InputError(
+                f"{path} line {line}: winner {vote.winner!r} is neither {vote.method_a!r} nor "
+                f"{vote.method_b!r} nor 'tie'"
+            )
+        votes.append(vote)
     if not votes:
         raise InputError(f"{path} holds no vote")
     return votes
@@ -108,7 +103,8 @@ def fit_votes(
     rng = np.random.default_rng(seed)
     # Whole images are drawn, not votes: votes on one image are not independent.
     drawn = []
-    for _ in range(draws):
+    # A draw from one image is that image: an interval of no width, which means nothing.
+    for _ in range(draws if len(wins) > 1 else 0):
         sample = wins[rng.integers(0, len(wins), len(wins))].sum(axis=0)
         # Without smoothing a draw may miss the only loss of a method: its score would be infinite.
         if smoothing or _connected(sample):
@@ -117,7 +113,9 @@ def fit_votes(
         np.percentile(drawn, [2.5, 97.5], axis=0) if drawn else np.full((2, len(methods)), np.nan)
     )
     comparisons = (counts.sum(axis=0) + counts.sum(axis=1)).astype(int)
-    return Scores(methods, scores, low, high, comparisons, smoothing)
+    return Scores(
+        methods, scores, low, high, comparisons, smoothing, len(wins), _groups(methods, counts)
+    )
 
 
 def _count_wins(votes: Sequence[Vote]) -> tuple[tuple[str, ...], np.ndarray]:
@@ -166,6 +164,18 @@ def fit(
     return centered
 
 
+def _groups(methods: Sequence[str], counts: np.ndarray) -> tuple[tuple[str, ...], ...]:
+    """The methods that comparisons connect, largest group first."""
+    from scipy.sparse import csgraph
+
+    parts, labels = csgraph.connected_components(counts + counts.T > 0, directed=False)
+    groups = [
+        tuple(m for m, label in zip(methods, labels, strict=True) if label == part)
+        for part in range(parts)
+    ]
+    return tuple(sorted(groups, key=len, reverse=True))
+
+
 def _connected(wins: np.ndarray) -> bool:
     """Whether every method can be reached from every other along wins."""
     from scipy.sparse import csgraph
@@ -178,9 +188,15 @@ def table(result: Scores) -> str:
     """Writes the scores as a Markdown table, best first."""
     lines = ["| method | B-T score | 95 % interval | comparisons |", "|---|---|---|---|"]
     for i in np.argsort(-result.scores):
-        interval = f"{result.low[i]:+.3f} .. {result.high[i]:+.3f}"
+        known = np.isfinite(result.low[i])
+        interval = f"{result.low[i]:+.3f} .. {result.high[i]:+.3f}" if known else "none"
         lines.append(
             f"| {result.methods[i]} | {result.scores[i]:+.3f} | {interval} | {result.comparisons[i]} |"
         )
     lines += ["", f"Smoothing: {result.smoothing:g} added to each ordered pair of methods."]
+    if result.images == 1:
+        lines.append("No intervals: all votes are on one image, which says nothing of others.")
+    if len(result.groups) > 1:
+        shown = " / ".join(", ".join(group) for group in result.groups)
+        lines.append(f"Never compared, also not through others, so not to be ranked: {shown}.")
     return "\n".join(lines)

@@ -1,10 +1,13 @@
 """The command export: stored bytes become files again, and bad input is refused."""
 
+import pytest
 from support.fixtures_data import box_mask, random_image, write_image
 from support.trees import LISTS
 
 from data_pipelines.build import build
+from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.export import export, main
+from data_pipelines.reading import RecordSource
 
 
 def test_exported_files_are_the_stored_bytes_and_are_listed(toy, tmp_path):
@@ -36,3 +39,23 @@ def test_bad_input_ends_with_status_2(toy, tmp_path, capsys):
         assert error.startswith("error: ")
         assert words in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_record_that_cannot_be_read_is_named_and_the_others_are_written(
+    toy, tmp_path, monkeypatch
+):
+    build("folder", manual_dir=toy, data_dir=tmp_path / "data")
+    read = RecordSource.__getitem__
+
+    def fail(source, index):
+        if index == 1:
+            raise DatasetValidationError("train file is damaged")
+        return read(source, index)
+
+    monkeypatch.setattr(RecordSource, "__getitem__", fail)
+    out = tmp_path / "out"
+    with pytest.raises(DatasetValidationError, match="train file is damaged") as error:
+        export("toy", data_dir=tmp_path / "data", split="train", count=9, out=out)
+    assert error.value.kinds == ("unreadable_record",)
+    left = LISTS["toy_train.txt"][:1] + LISTS["toy_train.txt"][2:]
+    assert (out / "toy_train.txt").read_text().splitlines() == left

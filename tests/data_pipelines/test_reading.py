@@ -1,6 +1,7 @@
 """Opening built data sets by name: what is not there is named; sources travel to workers."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,30 @@ def test_the_data_directory_of_the_environment_is_the_default(toy, tmp_path, mon
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "env"))
     build("folder", manual_dir=toy)
     assert dataset_info("toy").path == tmp_path / "env/toy/1.0.0"
+
+
+def _cut(file):
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def _overwrite(file):
+    data = bytearray(file.read_bytes())
+    data[65536:65540] = b"XXXX"
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage", [_cut, _overwrite, Path.unlink, lambda file: file.write_bytes(b"")]
+)
+def test_a_damaged_file_is_named_with_what_to_do(toy, tmp_path, damage):
+    info = build("folder", manual_dir=toy, data_dir=tmp_path)
+    file = next(info.path.glob("*-train.*"))
+    damage(file)
+    source = open_source("toy", tmp_path)
+    with pytest.raises(DatasetValidationError) as error:
+        [source[index] for index in range(len(source))]
+    for words in (str(file), "data set 'toy'", "verify toy --data-dir", "build it again"):
+        assert words in str(error.value)
+    assert len(open_source("toy", tmp_path, "test")) == 1
+    again = pickle.loads(pickle.dumps(error.value))  # as it comes from a worker process
+    assert str(again) == str(error.value)

@@ -81,3 +81,16 @@ def test_bad_files_are_named(tmp_path, capsys, text, message):
     path.write_text(text)
     assert main(["votes", str(path)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_one_image_gives_no_interval_and_methods_never_compared_are_said(tmp_path, capsys):
+    path = tmp_path / "votes.csv"
+    path.write_text("image,method_a,method_b,winner\n1,A,B,A\n1,C,D,D\n1,B,A,A\n")
+    assert main(["votes", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("| none |") == 4
+    assert "No intervals: all votes are on one image" in printed
+    assert "not to be ranked: A, B / C, D." in printed
+    path.write_text("image,method_a,method_b,winner\n1,A,B,A\n2,B,C,B\n3,B,A,A\n")
+    assert main(["votes", str(path)]) == 0
+    assert "not to be ranked" not in capsys.readouterr().out
