@@ -136,6 +136,9 @@ class DataConfig:
     paintings: PaintingsConfig = PaintingsConfig()  # objects pasted on paintings
     labels: str = ""  # csv file id,LABEL of ready-made composites (paintings.name "own")
     label_classes: Natural = 0  # labels are 1 to this; 0: any number from 0 on
+    shuffle_targets: bool = (
+        False  # pairs get another record's photograph: a control, learns nothing
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

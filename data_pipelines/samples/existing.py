@@ -51,6 +51,11 @@ class ExistingSamples:
         rows: ProcessRows,
     ) -> None:
         check_modes(data.image_resize, data.mask_resize)
+        if data.shuffle_targets:
+            raise DatasetValidationError(
+                "data.shuffle_targets has no meaning for composites on paintings, which have no "
+                "ground truth; leave it out"
+            )
         for source in composites:
             check_not_empty(source)
             if "background" not in source[0]:

@@ -273,6 +273,7 @@ def _check(
         "data.unpaired.enabled": data.unpaired.enabled,
         "data.synthesis.probability": data.synthesis.probability > 0,
         "data.augment.recolor": data.augment.recolor > 0,
+        "data.shuffle_targets": data.shuffle_targets,
         "data.weights with data.paintings.fixed_pairing": data.paintings.fixed_pairing
         and data.weights,
     }

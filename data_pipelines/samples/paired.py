@@ -24,6 +24,7 @@ from data_pipelines.samples.stream import (
     ENDLESS,
     EVAL_TAG,
     SAMPLE_TAG,
+    SHUFFLED_TAG,
     UNPAIRED_TAG,
     ProcessRows,
     RecordSource,
@@ -32,6 +33,7 @@ from data_pipelines.samples.stream import (
     sample_index,
 )
 from data_pipelines.samples.unpaired import UnpairedStream
+from jaxharm.images.resize import resize_image
 
 Arrays = dict[str, np.ndarray]
 _REFERENCE_SIDE = 128  # pixels; a reference photograph of this size gives its color statistics
@@ -69,6 +71,12 @@ class TrainSamples:
         self._unpaired = None
         if data.unpaired.enabled:
             self._unpaired = UnpairedStream(sources, composites, data)
+        self._targets = None
+        if data.shuffle_targets:
+            self._targets = [
+                other_records(len(source), (seed, SHUFFLED_TAG, which))
+                for which, source in enumerate(sources)
+            ]
 
     def __len__(self) -> int:
         return ENDLESS
@@ -83,7 +91,16 @@ class TrainSamples:
             # flip and recoloring the first one gets.
             second = np.random.default_rng((self._seed, UNPAIRED_TAG, position))
             arrays = self._unpaired.add(arrays, second)
+        if self._targets is not None:
+            # The last step: everything else is as in the run that this one is the control of.
+            other = self._sources[which][int(self._targets[which][index])]
+            arrays["real"] = self._whole(other)
         return {**_with_batch_keys(arrays), "index": sample_index(position)}
+
+    def _whole(self, record: Record) -> np.ndarray:
+        """A record's photograph at the size of the samples, u8[size,size,3]."""
+        size = (self._data.image_size, self._data.image_size)
+        return resize_image(decode_image(record, "real"), size, self._data.image_resize)
 
     def _make(self, source: RecordSource, index: int, rng: np.random.Generator) -> Arrays:
         """The augmented images of a record, by the record's keys.
@@ -163,6 +180,14 @@ class EvalSamples:
         }
 
 
+def other_records(count: int, seed: Sequence[int]) -> np.ndarray:
+    """For each of `count` records the number of another one, each used once, i64[count]."""
+    cycle = np.random.default_rng(seed).permutation(count)
+    others = np.empty(count, np.int64)
+    others[cycle] = np.roll(cycle, 1)  # the one before it in a circle of all: never itself
+    return others
+
+
 def reference_pixels(record: Record) -> np.ndarray:
     """Foreground pixels of a photograph at reduced size, u8[n,3], as a reference for colors."""
     side = min(record["height"], record["width"])
@@ -187,6 +212,8 @@ def _check(sources: Sequence[RecordSource], data: DataOptions) -> None:
     for source in sources:
         check_not_empty(source)
         check_has_photographs(source, "data.paintings.name")
+        if data.shuffle_targets and len(source) < 2:
+            raise DatasetValidationError(f"{source!r} has one record: no targets to shuffle")
     if len({"background" in source[0] for source in sources}) > 1:
         raise DatasetValidationError(
             f"data.name={data.name!r} joins data sets with and without background plates; "

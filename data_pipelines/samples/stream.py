@@ -11,7 +11,7 @@ from data_pipelines.building.record_format import Record
 Sample = dict[str, np.ndarray | np.generic | str]
 # Each generator is seeded by (seed, tag, position), so generators of different tags are independent
 # and what is drawn for one sample does not depend on any other sample.
-ORDER_TAG, SAMPLE_TAG, EVAL_TAG, UNPAIRED_TAG = 0, 1, 2, 3
+ORDER_TAG, SAMPLE_TAG, EVAL_TAG, UNPAIRED_TAG, SHUFFLED_TAG = 0, 1, 2, 3, 4
 PAINTED_TAG, PAINTING_ORDER_TAG, OBJECT_ORDER_TAG, PAIRING_TAG, PAINTED_EVAL_TAG = (
     10,
     11,
