@@ -43,15 +43,8 @@ ALLOWED = {
     "weights": _WORDS | {"config", "overrides", "registry", "schema"},
     "training": _WORDS | {"config", "images", "measures", "ops", "schema", "weights"},
     "evaluation": _WORDS | {"images", "inference", "measures", "metrics", "registry", "schema"},
-    "studies": {
-        "config",
-        "config_file",
-        "csv_files",
-        "errors",
-        "evaluation",
-        "measures",
-        "weights",
-    },
+    "studies": {"config", "config_file", "csv_files", "errors", "evaluation", "images", "measures"}
+    | {"weights"},
     "inference": _WORDS | {"images", "registry", "weights"},
     "papers": _WORDS
     | {"commands", "compiler", "config", "fields", "images", "inference", "losses"}

@@ -27,9 +27,10 @@ from jaxharm.errors import InputError
 from jaxharm.evaluation.columns import REFERENCE
 from jaxharm.evaluation.fitting import example_batch, fitted_figures
 from jaxharm.evaluation.gallery import Gallery
-from jaxharm.evaluation.images import ImageSaver
+from jaxharm.evaluation.images import ImageSaver, SampleSaver
 from jaxharm.evaluation.of_system import evaluate_system
 from jaxharm.evaluation.report import as_table, write_report
+from jaxharm.evaluation.result import Observer
 from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
 from jaxharm.ops.dispatch import override
@@ -50,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", required=True, type=Path, help="folder for the results")
     add("--save-images", action="store_true", help="write every prediction as PNG")
     add("--gallery-images", type=int, default=60, metavar="N", help="images in gallery.html")
+    add(
+        "--keep-images",
+        type=int,
+        default=0,
+        metavar="N",
+        help="small pictures of N images in kept/",
+    )
     add("--maps", action="store_true", help="show what explains a prediction in gallery.html")
     add("--lpips-weights", type=Path, help="adds LPIPS; see metrics/lpips.py")
     add_process_arguments(parser)
@@ -85,14 +93,17 @@ def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
     trained = parallel.Trained(system, state, parallel.make_predict(system, mesh))
     explain = parallel.make_figures(system, mesh)
     gallery = Gallery(arguments.gallery_images, system.measures or REFERENCE)
-    saver = ImageSaver(arguments.out / "images")
+    sample = SampleSaver(arguments.out / "kept", arguments.keep_images)
+    observers: list[Observer] = [gallery, sample]
+    if arguments.save_images:
+        observers.append(ImageSaver(arguments.out / "images"))
     result = evaluate_system(
         system,
         trained.variables(),
         trained,
         batches,
         protocol,
-        observers=[gallery, saver] if arguments.save_images else [gallery],
+        observers=observers,
         figures=fitted_figures(lambda b: explain(state, b), system.name, config.model)
         if arguments.maps
         else None,
@@ -101,6 +112,7 @@ def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
     about = _about(config, arguments.weights)
     write_report(result, arguments.out, about=about)
     gallery.write(result, arguments.out / "gallery.html", about=about)
+    sample.write(result)
     if jax.process_index() == 0:
         print(as_table(result, about))
 

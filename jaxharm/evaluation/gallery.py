@@ -4,7 +4,6 @@ import base64
 import heapq
 import io
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from PIL import Image
 
 from jaxharm.evaluation.columns import REFERENCE
 from jaxharm.evaluation.gather import gather
+from jaxharm.evaluation.images import sample_rank
 from jaxharm.evaluation.report import describe
 from jaxharm.evaluation.result import Evaluation, Item, Row
 from jaxharm.evaluation.summary import ALL
@@ -79,7 +79,7 @@ class Gallery:
         mine = [
             {
                 **_card(rows[key], chosen[key], self._measures),
-                "images": {name: _data_uri(panel) for name, panel in kept.panels.items()},
+                "images": {name: data_uri(panel) for name, panel in kept.panels.items()},
             }
             for key, kept in sorted(self._kept.items(), key=lambda item: item[0])
             if key in chosen
@@ -108,10 +108,8 @@ def _key(row: Row) -> Key:
 
 
 def _rank(name: str, row: Row, measures: Measures) -> float:
-    # A hash of the name, not a random draw: the same images for every model, and for any number
-    # of processes.
     if name == "sample":
-        return -zlib.crc32("/".join(_key(row)).encode())
+        return sample_rank(row)
     values = (row.model[column] for column in (measures.decides, *measures.headlines))
     error = next((value for value in values if not math.isnan(value)), 0.0)
     return error if name == "worst" else -error
@@ -138,7 +136,8 @@ def _heat(level: np.ndarray) -> np.ndarray:
     return cv2.applyColorMap(from_unit(level, np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
 
 
-def _data_uri(image: np.ndarray) -> str:
+def data_uri(image: np.ndarray) -> str:
+    """An image u8[h,w,3] as the address of an HTML page that holds it."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "WEBP", quality=86)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

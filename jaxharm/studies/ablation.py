@@ -16,7 +16,7 @@ from typing import Any, NotRequired, TypedDict
 from jaxharm.config import RunConfig
 from jaxharm.config_file import find_config, import_file, load_config
 from jaxharm.errors import InputError
-from jaxharm.evaluation.columns import columns_of
+from jaxharm.evaluation.columns import REFERENCE, columns_of
 from jaxharm.evaluation.summary import ALL
 from jaxharm.measures import Column
 
@@ -78,16 +78,42 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Published:
+    """Figures that others printed; a report shows them beside a study's own, never among them.
+
+    Attributes:
+        source: where they were read.
+        data, protocol: what they were measured on, and how.
+        rows: method -> metric, one of `jaxharm.evaluation.columns.REFERENCE`, -> value.
+    """
+
+    source: str
+    data: str
+    protocol: str
+    rows: Mapping[str, Mapping[str, float]]
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Those in which at least one method has a value."""
+        given = {name for row in self.rows.values() for name in row}
+        return {name: column for name, column in REFERENCE.columns.items() if name in given}
+
+
+@dataclass(frozen=True)
 class Study:
     """Runs in the order in which they are made and shown; differences are taken to the first row.
 
     Attributes:
         runs: at least one of them measured.
         seeds: every run is made with each of them.
+        about: a sentence for the head of its reports, such as what its numbers do not mean.
+        published: figures of papers that belong beside it.
     """
 
     runs: tuple[Run, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
+    about: str = ""
+    published: tuple[Published, ...] = ()
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -105,6 +131,8 @@ class Job:
         folder: its work folder.
         sets: the settings, folders filled in.
         record: the resolved config with {NAME} left as it is, to recognize the run again.
+        number: its place in the plan, from 1.
+        needs: numbers of the jobs that it starts from.
     """
 
     run: Run
@@ -112,6 +140,13 @@ class Job:
     folder: Path
     sets: tuple[str, ...]
     record: dict[str, object]
+    number: int
+    needs: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """The run and its seed, for people."""
+        return f"{self.run.name} seed {self.seed}"
 
 
 def load_study(name: str | Path, seeds: Sequence[int] = (), only: Sequence[str] = ()) -> Study:
@@ -163,19 +198,24 @@ def plan(study: Study, workdir: Path, sets: Sequence[str] = ()) -> list[Job]:
     Raises:
         InputError: a config, overlay or setting is not right.
     """
-    folders: dict[tuple[str, int], Path] = {}
-    jobs = []
+    jobs: list[Job] = []
+    shared: dict[str, Job] = {}  # the runs that are made once for all seeds
     for seed in study.seeds:
+        made = dict(shared)  # of this seed, by name
         for run in study.runs:
-            folder = workdir / run.name / ("once" if run.once else f"seed{seed}")
-            folders[run.name, seed] = folder
-            if run.once and seed != study.seeds[0]:
+            if run.name in made:
                 continue
-            known = {name: path for (name, of), path in folders.items() if of == seed}
+            folder = workdir / run.name / ("once" if run.once else f"seed{seed}")
+            known = {name: job.folder for name, job in made.items()}
             given = [*run.sets, *sets, f"seed={seed}"]
             config = load_config(run.config, run.overlays, given)
             filled = tuple(item.format(**known) if item in run.sets else item for item in given)
-            jobs.append(Job(run, seed, folder, filled, _recognizable(config)))
+            needs = tuple(sorted(made[name].number for name in _needs(run)))
+            job = Job(run, seed, folder, filled, _recognizable(config), len(jobs) + 1, needs)
+            jobs.append(job)
+            made[run.name] = job
+            if run.once:
+                shared[run.name] = job
     return jobs
 
 
@@ -263,13 +303,32 @@ def table(summary: Summary) -> str:
     return "\n".join(lines) + "\n"
 
 
+def published_table(published: Sequence[Published]) -> str:
+    """Writes figures of papers as Markdown; empty where there are none."""
+    lines = []
+    for of in published:
+        columns = of.columns
+        lines += [
+            "",
+            f"Published, {of.source}: measured on {of.data}, protocol {of.protocol}. They compare with the "
+            "rows above only where data and protocol are the same:",
+            "",
+            f"| method | {' | '.join(column.title for column in columns.values())} |",
+            "|---|" + "---:|" * len(columns),
+        ]
+        for method, row in of.rows.items():
+            cells = [_number(row.get(name), column.decimals) for name, column in columns.items()]
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "".join(line + "\n" for line in lines)
+
+
 def read_results(jobs: Sequence[Job]) -> dict[str, dict[int, Measured]]:
-    """Reads the measurements of the jobs that are finished."""
+    """Reads the measurements of jobs that are finished."""
     results: dict[str, dict[int, Measured]] = {}
     for job in jobs:
-        file = job.folder / "eval" / "metrics.json"
-        if job.run.measured and file.is_file():
-            results.setdefault(job.run.name, {})[job.seed] = json.loads(file.read_text())
+        if job.run.measured:
+            text = (job.folder / "eval" / "metrics.json").read_text()
+            results.setdefault(job.run.name, {})[job.seed] = json.loads(text)
     return results
 
 

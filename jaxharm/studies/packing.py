@@ -31,7 +31,7 @@ def packed_commands(jobs: Sequence[Job], packing: Packing) -> Iterator[tuple[str
         by_run.setdefault(job.run.name, []).append(job)
     for name, group in by_run.items():
         if len(group) == 1:
-            yield f"{name} seed {group[0].seed}", train_arguments(group[0])
+            yield group[0].label, train_arguments(group[0])
         else:
             seeds = [str(job.seed) for job in group]
             arguments = _for_any_seed(group[0])

@@ -38,6 +38,7 @@ class Paired:
         needed: seeds at which a paired t-test over seeds would find a difference like this one
             four times of five; None with one seed, where their spread is not known, and where more
             than a thousand were needed.
+        equal: whether the run and the reference have the same value for every image and seed.
     """
 
     difference: float
@@ -47,6 +48,7 @@ class Paired:
     p: float
     seeds: int
     needed: int | None
+    equal: bool
 
 
 def compare(
@@ -92,6 +94,7 @@ def compare(
         p=float(min(1.0, 2 * (tail + 1) / (DRAWS + 1))),
         seeds=len(seeds),
         needed=seeds_needed(differences.mean(axis=1)),
+        equal=not differences.any(),
     )
 
 
@@ -182,8 +185,9 @@ def paired_table(
         for metric, found in of.items():
             title, digits = columns[metric].title, columns[metric].decimals
             needed = "-" if found.needed is None else str(found.needed)
+            value = "equal" if found.equal else f"{found.difference:+.{digits}f}"
             lines.append(
-                f"| {name} | {title} | {found.seeds} | {found.difference:+.{digits}f} | "
+                f"| {name} | {title} | {found.seeds} | {value} | "
                 f"{found.low:+.{digits}f} to {found.high:+.{digits}f} | {found.better:.3f} | "
                 f"{found.p:.3g} | {needed} |"
             )

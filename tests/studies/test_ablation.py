@@ -12,6 +12,7 @@ import pytest
 
 from jaxharm.__main__ import main
 from jaxharm.errors import InputError
+from jaxharm.studies import paired
 from jaxharm.studies import run as study_run
 from jaxharm.studies.ablation import Run, Study, load_study, plan, summarize, table
 
@@ -51,6 +52,13 @@ if name == "eval":
     out = folder / "eval"
     out.mkdir()
     (out / "metrics.json").write_text(json.dumps(result))
+    lines = [f"image{i},s,0.1,{value + i},{value + i},30.0" for i in range(3)]
+    (out / "per_image.csv").write_text(
+        "\\n".join(["composite_id,subset,fg_ratio,mse,fmse,psnr", *lines]))
+else:
+    rows = [{"step": s, "kind": "train", "loss": 1 / s, "lr": 1.0} for s in (1, 2, 3)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.jsonl").write_text("\\n".join(map(json.dumps, rows)))
 """
 
 
@@ -62,6 +70,7 @@ def study(tmp_path, monkeypatch) -> Path:
     (tmp_path / "study.py").write_text(STUDY.format(config=str(config)))
     (tmp_path / "command.py").write_text(SCRIPT)
     monkeypatch.setattr(study_run, "COMMAND", (sys.executable, str(tmp_path / "command.py")))
+    monkeypatch.setattr(paired, "DRAWS", 20)  # of every report, after each run
     return tmp_path
 
 
@@ -105,6 +114,51 @@ def test_chosen_rows_bring_what_they_need(study):
     assert list(json.loads((study / "runs/results.json").read_text())["rows"]) == ["taught"]
 
 
+def test_one_job_alone_makes_its_run_and_the_reports(study, capsys):
+    assert run(study, "--job", "4") == 2
+    told = capsys.readouterr().err
+    assert "job 4 (taught seed 3) starts from teacher seed 3, which is not finished" in told
+    assert "--job 2" in told
+    assert run(study, "--job", "11") == 2
+    assert "has the jobs 1 to 9" in capsys.readouterr().err
+    assert not (study / "runs").exists()
+    assert run(study, "--report") == 0
+    assert "no measured run is finished" in capsys.readouterr().out
+    for number in ("2", "4", "4"):
+        assert run(study, "--job", number) == 0
+    assert calls(study) == ["train teacher seed3", "train taught seed3", "eval taught seed3"]
+    assert list(json.loads((study / "runs/results.json").read_text())["rows"]) == ["taught"]
+    assert "[4/9] taught seed 3: finished before" in capsys.readouterr().out
+    assert run(study) == 0
+    assert calls(study).count("train teacher seed3") == 1
+
+
+def test_what_a_run_still_writes_is_no_result_yet(study):
+    assert run(study, "--job", "1") == 0
+    half = study / "runs/plain/seed4"
+    (half / "eval").mkdir(parents=True)
+    (half / "eval/metrics.json").write_text('{"All": {"fm')
+    record = json.loads((study / "runs/plain/seed3/ablation.json").read_text())
+    record["config"]["seed"], record["finished"] = 4, False
+    (half / "ablation.json").write_text(json.dumps(record))
+    assert run(study, "--report") == 0
+    rows = json.loads((study / "runs/results.json").read_text())["rows"]
+    assert rows["plain"]["seeds"] == [3]
+
+
+@pytest.mark.parametrize("name", ["SLURM_PROCID", "JOB_COMPLETION_INDEX"])
+def test_of_several_processes_the_first_one_keeps_the_books(study, monkeypatch, name):
+    (study / "runs").mkdir()
+    monkeypatch.setenv(name, "1")
+    assert run(study, "--job", "1") == 0
+    assert not (study / "runs/plain/seed3/ablation.json").exists()
+    assert not (study / "runs/table.md").exists()
+    monkeypatch.setenv(name, "0")
+    (study / "command.py").write_text(SCRIPT.replace("out.mkdir()", "out.mkdir(exist_ok=True)"))
+    assert run(study, "--job", "1") == 0
+    assert (study / "runs/table.md").exists()
+
+
 def test_other_settings_need_another_folder(study, capsys):
     assert run(study, "--only", "plain") == 0
     assert run(study, "--only", "plain", "--set", "data.data_dir=elsewhere") == 0
@@ -113,22 +167,27 @@ def test_other_settings_need_another_folder(study, capsys):
     assert "its optim.lr was 0.001 and is now 0.25" in told
 
 
-def test_a_request_to_stop_reaches_the_run(study):
+@pytest.mark.parametrize(("arguments", "status"), [((), 0), (("--job", "1"), 1)])
+def test_a_request_to_stop_reaches_the_run(study, arguments, status):
+    """What started a single job must not take it for done."""
     (study / "runs").mkdir()
     (study / "runs/slow").touch()
     code = "import sys; from jaxharm.__main__ import main; from jaxharm.studies import run\n"
     code += f"run.COMMAND = (sys.executable, {str(study / 'command.py')!r})\n"
     code += "sys.exit(main(sys.argv[1:]))"
-    arguments = ["--study", str(study / "study.py"), "--workdir", str(study / "runs")]
+    arguments = ["--study", str(study / "study.py"), "--workdir", str(study / "runs"), *arguments]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "study", *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, "study", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     deadline = time.monotonic() + 120
     while not (study / "runs/calls.txt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
+    assert process.returncode == status
     assert "run the same command again" in output
 
 

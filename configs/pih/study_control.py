@@ -1,0 +1,27 @@
+"""Two controls of every comparison: the same run twice, and a run that can learn nothing.
+
+Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
+    jaxharm study --study pih/study_control --workdir runs/control --set data.data_dir=DATA
+"""
+
+from jaxharm.studies.ablation import Run, Study
+
+_CONFIG = "pih/demo"
+_SETS = (
+    *("steps=80", "data.batch_size=8", "optim.warmup_steps=10", "ema_decay=0.95"),
+    *("eval.every=0", "eval.protocol=default_64", "log.every=5", "log.images_every=0"),
+)
+
+
+def get_study() -> Study:
+    """The study: a difference of exactly zero, and targets of other photographs."""
+    return Study(
+        runs=(
+            Run("plain", _CONFIG, sets=_SETS),
+            Run("again", _CONFIG, sets=_SETS),
+            Run("shuffled_targets", _CONFIG, sets=(*_SETS, "data.shuffle_targets=true")),
+        ),
+        seeds=(0, 1),
+        about="Controls: `again` is `plain` once more and must not differ; `shuffled_targets` is taught "
+        "with the photographs of other records and must not be better than the composite.",
+    )
