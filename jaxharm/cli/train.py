@@ -150,9 +150,16 @@ def _task(run: _Run, arguments: argparse.Namespace) -> Task:
             f"{change.new!r}; name the folder of the same data with --set data.data_dir=DIR"
         )
     steps = config.steps or max(1, round((config.epochs or 0) * steps_per_epoch(config.data)))
+    system = make_system(config, total_steps=steps)
+    best = config.checkpoint.best
+    if system.measures is None and best in protocol.undefined:
+        raise InputError(
+            f"checkpoint.best={best!r}: the protocol {protocol.name} defines no {best}, so that no "
+            "state would be the best; choose another with --set checkpoint.best=mse (or psnr, last)"
+        )
     return Task(
         config,
-        make_system(config, total_steps=steps),
+        system,
         run.workdir,
         lambda start: train_batches(config.data, seed=config.seed, start=start, **place),
         evaluation,

@@ -73,6 +73,11 @@ class Protocol:
             "mask_resize": self.mask_resize,
         }
 
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """Metrics that this protocol does not define: NaN for every image."""
+        return ("fmse", "fpsnr") if self.fmse == "none" else ()
+
 
 _NO_SSIM = "The published code defines no SSIM: the project's own variant is reported."
 # What several presets share; each preset replaces at least the name and the size.

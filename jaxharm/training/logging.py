@@ -171,7 +171,9 @@ def write_run_record(
     """Writes run.json; a resumed run keeps its first record and adds to "resumed".
 
     "config" and "dataset" are always those of the latest session; what an earlier session had
-    instead stands, with old and new value, in the "changes" of the one that changed it.
+    instead stands, with old and new value, in the "changes" of the one that changed it. "starts"
+    lists all sessions, each with its step, config and dataset, also those that ended before they
+    saved anything.
 
     Args:
         start: step at which this session begins.
@@ -195,14 +197,17 @@ def write_run_record(
     }
     if together:
         session["seeds_in_one_program"] = list(together)
-    settings = {
+    settings: Json = {
         "config": to_json(config),
         "seed": config.seed,
         "dataset": dict(dataset) if dataset else None,
     }
     file = workdir / RECORD
-    if start and file.is_file():
-        record = {**json.loads(file.read_text()), **settings}
+    before = _read_record(file)
+    begun = {"step": start, "started": session["started"], **settings}
+    settings["starts"] = [*before.get("starts", []), begun]
+    if start and before:
+        record = {**before, **settings}
         session["changes"] = {key: list(change) for key, change in changes.items()}
         record.setdefault("resumed", []).append(session)
     else:
@@ -213,10 +218,19 @@ def write_run_record(
 def note_operations(workdir: Path, ops: Mapping[str, Sequence[str]]) -> None:
     """Adds to run.json what implementations this session's step runs by: known once it is compiled."""
     file = workdir / RECORD
-    record = json.loads(file.read_text())
+    record = _read_record(file)
     session = record["resumed"][-1] if record.get("resumed") else record
     session["operations"] = {op: list(names) for op, names in ops.items()}
     _write_record(file, record)
+
+
+def _read_record(file: Path) -> Json:
+    """The record; nothing where there is none, or one that is damaged."""
+    try:
+        record = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _write_record(file: Path, record: Json) -> None:

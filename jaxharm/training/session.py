@@ -191,7 +191,10 @@ class Session:
         due = last or (config.eval.every and step % config.eval.every == 0)
         if self.task.evaluate is not None and due:
             self._evaluate_and_keep_best(state, step, self.task.evaluate)
-        elif last:
+        if last and self.best is None:
+            if self.task.evaluate is not None:
+                metric = self.task.config.checkpoint.best
+                self.log.message(f"{metric} was never finite: the last weights are exported")
             self._export(state, step)
         if last or stop or (config.checkpoint.every and step % config.checkpoint.every == 0):
             self.checkpoints.save(state, step, self.best)

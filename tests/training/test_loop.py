@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -149,6 +150,18 @@ def test_which_evaluation_is_kept(tmp_path, best, kept, value):
     assert [p.name for p in (tmp_path / "best").iterdir() if p.name.isdigit()] == [str(kept)]
     manifest = json.loads((tmp_path / "weights" / "manifest.json").read_text())
     assert manifest["training"]["best"] == {"step": kept, "metric": best, "value": value}
+
+
+def test_where_no_evaluation_is_finite_the_last_weights_are_exported(tmp_path, capsys):
+    def nothing(predict):
+        return SimpleNamespace(summary={"All": {"fmse": float("nan")}})
+
+    run(run_config(), tmp_path, evaluate=nothing)
+    printed = capsys.readouterr().out
+    assert "fmse was never finite: the last weights are exported" in printed
+    assert printed.splitlines()[-1].endswith(f"weights in {tmp_path / 'weights'}")
+    manifest = json.loads((tmp_path / "weights/manifest.json").read_text())
+    assert manifest["training"] == {"step": 6, "best": None}
 
 
 def test_non_finite_loss_stops_with_a_finite_state(tmp_path):

@@ -100,6 +100,7 @@ def test_kill_then_the_same_command_ends_bit_identical(command, tmp_path):
         (["--set", "data.name=absent"], "data set 'absent' is not built"),
         (["--set", "eval.data=absent"], "data set 'absent' is not built"),
         (["--set", "optim.lrr=1"], "unknown config key 'optim.lrr'; did you mean lr"),
+        (["--set", "eval.protocol=dovenet_test_256"], "dovenet_test_256 defines no fmse"),
         (["--overlay", "absent"], "unknown overlay 'absent'"),
         (["--set", "init_from=/nonexistent"], "no weights at /nonexistent"),
     ],

@@ -165,7 +165,10 @@ def test_another_training_set_of_the_same_name_is_refused(resumable):
     with pytest.raises(InputError, match=r"its dataset\.toy\.fingerprint is 'abc', .* 'xyz'"):
         go(run_config(steps=6), resumable, dataset=other)
     go(run_config(steps=6), resumable, dataset=other, allow=["dataset"])
-    assert json.loads((resumable / "run.json").read_text())["dataset"] == other
+    record = json.loads((resumable / "run.json").read_text())
+    assert record["dataset"] == other
+    assert [begun["dataset"] for begun in record["starts"]][-1] == other
+    assert record["starts"][0]["dataset"]["toy"]["fingerprint"] == "abc"
 
 
 def test_a_refused_run_is_left_as_it_was(resumable):
@@ -188,6 +191,9 @@ def test_an_allowed_change_is_told_recorded_and_takes_effect(resumable, stopped,
     assert record["config"]["optim"]["lr"] == 0.02
     (session,) = record["resumed"]
     assert session["changes"] == {"steps": [4, 6], "optim.lr": [0.01, 0.02]}
+    first, second = record["starts"]
+    assert (first["config"]["optim"]["lr"], second["config"]["optim"]["lr"]) == (0.01, 0.02)
+    assert (first["step"], second["step"]) == (0, session["step"])
     shutil.copytree(stopped, tmp_path / "plain")
     go(run_config(steps=6), tmp_path / "plain")
     assert saved(resumable, 6) != saved(tmp_path / "plain", 6)
