@@ -133,6 +133,7 @@ class Job:
         record: the resolved config with {NAME} left as it is, to recognize the run again.
         number: its place in the plan, from 1.
         needs: numbers of the jobs that it starts from.
+        batch_size: of its training.
     """
 
     run: Run
@@ -142,6 +143,7 @@ class Job:
     record: dict[str, object]
     number: int
     needs: tuple[int, ...]
+    batch_size: int
 
     @property
     def label(self) -> str:
@@ -211,7 +213,8 @@ def plan(study: Study, workdir: Path, sets: Sequence[str] = ()) -> list[Job]:
             config = load_config(run.config, run.overlays, given)
             filled = tuple(item.format(**known) if item in run.sets else item for item in given)
             needs = tuple(sorted(made[name].number for name in _needs(run)))
-            job = Job(run, seed, folder, filled, _recognizable(config), len(jobs) + 1, needs)
+            record, batch = _recognizable(config), config.data.batch_size
+            job = Job(run, seed, folder, filled, record, len(jobs) + 1, needs, batch)
             jobs.append(job)
             made[run.name] = job
             if run.once:

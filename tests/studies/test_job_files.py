@@ -59,7 +59,7 @@ def write(study, kind, folder, *more):
 
 
 def job(number, *needs):
-    return Job(Run(f"r{number}", "c"), 0, None, (), {}, number, needs)
+    return Job(Run(f"r{number}", "c"), 0, None, (), {}, number, needs, 8)
 
 
 def test_jobs_are_grouped_by_what_they_start_from():
@@ -126,7 +126,7 @@ def test_the_slurm_task_runs_its_job(study, tmp_path, monkeypatch):
 
 
 def test_jobsets_hold_every_run_once_in_an_order_that_works(study, tmp_path):
-    write(study, "jobset", tmp_path, "--place=topology=4x4", "--place=chips=4")
+    write(study, "jobset", tmp_path, "--place=topology=4x4", "--set", "data.batch_size=16")
     text = (tmp_path / "study.yaml").read_text()
     sets = list(yaml.safe_load_all(text))
     jobs = {j.number: j for j in plan(load_study(study), tmp_path)}
@@ -162,7 +162,8 @@ def test_jobsets_hold_every_run_once_in_an_order_that_works(study, tmp_path):
 @pytest.mark.parametrize("kind", PLACES)
 @pytest.mark.parametrize("name", [n for n in published_configs() if n.endswith("study_paper")])
 def test_every_study_of_paper_size_can_be_written(tmp_path, kind, name, capsys):
-    write(name, kind, tmp_path)
+    more = ["--place=topology=2x2"] if kind == "jobset" else []
+    write(name, kind, tmp_path, *more)
     assert str(tmp_path) in capsys.readouterr().out
     count = len(plan(load_study(name), tmp_path))
     text = "".join(file.read_text() for file in sorted(tmp_path.glob("s*")))
@@ -179,6 +180,7 @@ def test_every_study_of_paper_size_can_be_written(tmp_path, kind, name, capsys):
         (["--write-jobs", "jobset", *PLACE["jobset"], "--place=mount=/else"], "is not in /else"),
         (["--write-jobs", "jobset", *PLACE["jobset"], "--place=topology=4x"], "written like 4x4"),
         (["--write-jobs", "jobset", *PLACE["jobset"], "--place=chips=3"], "not made of hosts"),
+        (["--write-jobs", "jobset", *PLACE["jobset"], "--set=data.batch_size=12"], "the 8 chips"),
     ],
 )
 def test_mistakes_are_one_sentence(study, tmp_path, capsys, arguments, says):

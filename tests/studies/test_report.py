@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     jobs = []
     for seed in (0, 1):
         for name, predict in RUNS.items():
-            job = Job(Run(name, "c"), seed, folder / name / f"seed{seed}", (), {}, 1, ())
+            job = Job(Run(name, "c"), seed, folder / name / f"seed{seed}", (), {}, 1, (), 8)
             sample = SampleSaver(job.folder / "eval/kept", 9)
             found = evaluate(predict, batches(images(12), 4), "default_256", observers=[sample])
             write_report(found, job.folder / "eval", about={"data": "set test"})

@@ -51,7 +51,7 @@ class JobsetPlace:
     claim: str = ""
     mount: str = "/data"
     accelerator: str = "tpu-v5-lite-podslice"
-    topology: str = "4x4"
+    topology: str = "2x4"
     chips: str = "4"
     restarts: str = "3"
 
@@ -66,8 +66,8 @@ class JobsetPlace:
                 )
 
     @property
-    def hosts(self) -> int:
-        """Pods of one run.
+    def total(self) -> int:
+        """Chips of the slice.
 
         Raises:
             InputError: topology or chips are no numbers, or do not divide.
@@ -81,7 +81,12 @@ class JobsetPlace:
                 f"--place topology={self.topology} is not made of hosts with chips={self.chips}; a "
                 f"topology is written like 4x4 or 2x2x4"
             )
-        return max(1, total // chips)
+        return total
+
+    @property
+    def hosts(self) -> int:
+        """Pods of one run."""
+        return max(1, self.total // int(self.chips))
 
 
 Place = ShellPlace | SlurmPlace | JobsetPlace

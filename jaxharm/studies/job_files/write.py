@@ -73,7 +73,8 @@ def write_jobset(
     """Writes one JobSet for each set of runs that hang together.
 
     Raises:
-        InputError: the work folder is outside of the shared volume, or `where` does not fit.
+        InputError: the work folder is outside of the shared volume, `where` does not fit, or a run
+            whose batch its chips cannot divide.
     """
     workdir = arguments[arguments.index("--workdir") + 1]
     if not Path(workdir).is_relative_to(where.mount):
@@ -81,6 +82,13 @@ def write_jobset(
             f"--workdir {workdir} is not in {where.mount}, where the pods' shared volume is mounted; "
             f"choose a folder there, or another --place mount=FOLDER"
         )
+    for job in jobs:
+        if job.batch_size % where.total:
+            raise InputError(
+                f"{job.label} has batches of {job.batch_size}, which the {where.total} chips of "
+                f"--place topology={where.topology} cannot divide evenly; choose a smaller topology, or "
+                f"--set data.batch_size={where.total}"
+            )
     filled: dict[str, object] = {
         "name": name,
         "slug": slug(name),
