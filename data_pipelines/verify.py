@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
-from data_pipelines.building.images import FOREGROUND, ImageProblem, decode_mask, decode_rgb
+from data_pipelines.building.images import FOREGROUND, ImageProblem, decode_levels, decode_rgb
 from data_pipelines.building.record_format import Record, add_to_fingerprint, record_id
 from data_pipelines.building.records import limited_size
 from data_pipelines.reading import BuiltInfo, dataset_info, open_source
@@ -110,7 +110,7 @@ def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) 
 
 
 def _checked_mask(record: Record) -> np.ndarray:
-    return decode_mask(Path("mask"), record["mask"])[0]
+    return decode_levels(Path("mask"), record["mask"])
 
 
 def _record_problems(record: Record, mask: np.ndarray) -> Iterator[str]:
@@ -145,7 +145,7 @@ def _painterly_problems(record: Record) -> Iterator[str]:
     if "content" not in record:
         return
     try:
-        levels = decode_mask(Path("mask_levels"), record["mask_levels"])[0]
+        levels = decode_levels(Path("mask_levels"), record["mask_levels"])
     except (KeyError, ImageProblem) as problem:
         yield f"mask_levels cannot be read: {problem}"
         return

@@ -14,6 +14,7 @@ from flax import struct
 
 from jaxharm.config import ModelConfig as ModelConfig
 from jaxharm.config import RunConfig
+from jaxharm.images.spaces import Space
 from jaxharm.measures import Judge, Measures
 from jaxharm.schema import DEVICE_FIELDS, HOST_FIELDS, Batch, Pair
 
@@ -257,12 +258,18 @@ class Inputs:
         alpha: [h,w,1] of the composite, to be put back on the result, or None.
         mask: f32[h,w] in [0,1], not empty.
         background: [h,w,3] in the composite's dtype, or None.
+        space: the color space of composite and background; None: sRGB. `jaxharm.inference.pixels`
+            converts.
+        visible: [h,w,3], the composite with other colors where alpha hides it, or None where
+            nothing is hidden: what a network may look at.
     """
 
     composite: np.ndarray
     alpha: np.ndarray | None
     mask: np.ndarray
     background: np.ndarray | None
+    space: Space | None = None
+    visible: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from support import toy_system
 
 from jaxharm import registry
 from jaxharm.__main__ import main
-from jaxharm.images import Tags, read_image, write_image
+from jaxharm.cli.harmonize import CHANNELS
+from jaxharm.images import Tags, masks, read_image, write_image
 from jaxharm.interfaces import NameMap, Rule
 from jaxharm.weights.name_map import conv
 from jaxharm.weights.portable import load_weights, save_weights
@@ -308,3 +309,19 @@ def test_convert_errors_are_one_sentence(tmp_path, official, capsys):
         assert error.startswith("error: ")
         assert sentence in error
         assert error.count("\n") == 1
+
+
+def test_what_a_user_says_of_a_mask_decides(tmp_path, weights, capsys):
+    assert CHANNELS == masks.CHANNELS
+    write_pair(tmp_path, "a")
+    values = MASK // 255 + 2 * (np.indices(MASK.shape)[1] > 20)
+    write_image(tmp_path / "labels.png", values.astype(np.uint8))
+    files = (tmp_path / "a.png", tmp_path / "labels.png", "-o", tmp_path / "o.png")
+    assert harmonize(*files, "--checkpoint", weights) == 2
+    assert "choose one with --label N" in capsys.readouterr().err
+    assert harmonize(*files, "--checkpoint", weights, "--label", "2", "--invert-mask") == 0
+    changed = (read_image(tmp_path / "o.png").pixels != IMAGE).any(-1)
+    assert not changed[values[..., 0] == 2].any()
+    assert changed[values[..., 0] != 2].mean() > 0.9
+    assert harmonize(*files[:1], *files[2:], "--checkpoint", weights, "--label", "2") == 2
+    assert "go with a MASK" in capsys.readouterr().err

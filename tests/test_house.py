@@ -30,7 +30,7 @@ ALLOWED = {
     "fields": {"errors"},
     "config": {"errors", "fields"},
     "measures": {"schema"},
-    "interfaces": {"config", "measures", "schema"},
+    "interfaces": {"config", "images", "measures", "schema"},
     "commands": {"interfaces"},
     "registry": {"commands", "config", "errors", "interfaces"},
     "overrides": {"config", "errors", "fields"},

@@ -129,6 +129,22 @@ KINDS = {
         "the composite differs from the photograph outside the mask, not inside",
         "invert the mask if white is not the foreground",
     ),
+    "unusual_mask": Kind(
+        "a mask was understood otherwise than it is written",
+        "nothing needs to be done if that is meant; else save masks in one channel, 0 and 255",
+    ),
+    "turned_photo": Kind(
+        "a photograph has an EXIF orientation and its mask has none: the mask is taken as it lies",
+        "look at one of them: the mask must fit the photograph as a viewer shows it",
+    ),
+    "color_profile": Kind(
+        "images have color profiles other than sRGB, but records hold numbers without a profile",
+        "convert the images to sRGB",
+    ),
+    "transparent_image": Kind(
+        "an image has transparent pixels, whose hidden colors are stored as if they were seen",
+        "flatten it onto its background",
+    ),
     "too_large": Kind(
         "an image has more pixels than the limit",
         "pass a larger --max-megapixels if this is intended",

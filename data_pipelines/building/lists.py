@@ -10,6 +10,7 @@ from data_pipelines.building.report import Report
 
 _COMPOSITE = re.compile(r"(.+)_([^_]+)_([^_]+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 _IMAGE_ENDING = re.compile(r"\.(?:jpg|jpeg|png)$", re.IGNORECASE)
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -60,31 +61,46 @@ def is_unsafe(text: str) -> bool:
     return (
         text.startswith("/")
         or ".." in text
-        or "\\" in text
+        or text.startswith("\\")
         or _DRIVE.match(text) is not None
         or any(unicodedata.category(char) == "Cc" for char in text)
     )
 
 
 def read_lines(path: Path, report: Report) -> list[Line]:
-    """Reads the entries of a list file, ignoring blank lines and either kind of line ending.
+    """Reads the entries of a list file, ignoring blank lines and any kind of line ending.
 
-    Unsafe lines are reported as `path_traversal`, lines that are not UTF-8 as `bad_list_line`;
-    neither are returned.
+    UTF-8, and UTF-16 with its mark at the beginning, are read. Unsafe lines are reported as
+    `path_traversal`; a file of another encoding and lines with backslashes as `bad_list_line`;
+    none of them is returned.
     """
     lines = []
-    raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # some editors add this mark to UTF-8
-    for number, encoded in enumerate(raw.split(b"\n"), 1):
-        line = Line(encoded.decode("utf-8", errors="replace").strip(" \t\r"), path, number)
+    text = _text(path.read_bytes())
+    if text is None:
+        report.error("bad_list_line", f"{path.name} is UTF-16 without its mark: save it as UTF-8")
+        return []
+    for number, entry in enumerate(_LINE_END.split(text), 1):
+        line = Line(entry.strip(" \t"), path, number)
         if not line.text:
             continue
         if is_unsafe(line.text):
             report.error("path_traversal", str(line))
+        elif "\\" in line.text:
+            report.error("bad_list_line", f"{line} has a backslash: write the bare file name")
         elif "\ufffd" in line.text:  # what decoding puts in place of bytes that are not UTF-8
             report.error("bad_list_line", f"{line} is not UTF-8")
         else:
             lines.append(line)
     return lines
+
+
+def _text(raw: bytes) -> str | None:
+    """The text of a list file; None where it is UTF-16 but does not say so."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):  # what Windows calls Unicode
+        return raw.decode("utf-16", errors="replace")
+    if raw.count(b"\0") > len(raw) // 4:
+        return None
+    return raw.decode("utf-8-sig", errors="replace")  # some editors add a mark to UTF-8
 
 
 def drop_duplicates(keyed: list[tuple[str, Line]], report: Report) -> list[tuple[str, Line]]:
@@ -135,7 +151,7 @@ def list_for_split(folder: Path, exact: str, split: str, report: Report) -> Path
 
     Source: docs/data.md, "Layouts".
     """
-    texts = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".txt")
+    texts = sorted(path for path in folder.iterdir() if _may_be_list(path))
     wanted = f"{exact}_{split}".lower()
     named = [path for path in texts if path.stem.lower() == wanted]
     if named:
@@ -161,7 +177,7 @@ def lists_by_split(folder: Path, names: tuple[str, ...], report: Report) -> dict
     candidates: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         prefix, _, split = path.stem.rpartition("_")
-        if path.suffix.lower() != ".txt" or not prefix or not split.isidentifier():
+        if not _may_be_list(path) or not prefix or not split.isidentifier():
             continue
         if split.lower() == "all":
             continue  # TFDS reserves this name for the union of all splits
@@ -180,9 +196,14 @@ def lists_by_split(folder: Path, names: tuple[str, ...], report: Report) -> dict
     return found
 
 
+def _may_be_list(path: Path) -> bool:
+    # Hidden files, such as the companions `._name` of macOS, are nobody's list.
+    return path.suffix.lower() == ".txt" and not path.name.startswith(".")
+
+
 def _looks_like_list(path: Path) -> bool:
     """Whether the first entry has no blank in it; the first line of a readme usually has."""
     with path.open("rb") as file:
-        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    first = next((line.strip() for line in start if line.strip()), b"x x")
-    return b" " not in first
+        start = _LINE_END.split(_text(file.read(4096)) or "x x")
+    first = next((line.strip() for line in start if line.strip()), "x x")
+    return " " not in first

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_pipelines.building.images import (
     ImageProblem,
-    decode_mask,
+    decode_levels,
     oriented_size,
     read_header,
     shared_orientations,
@@ -69,12 +69,12 @@ class PainterlyLoader(RecordLoader):
         """The mask of gray levels u8[h,w], turned upright like the photograph."""
         if item.mask is not None:
             data = item.mask.read_bytes()
-            return decode_mask(item.mask, data, orientation=turns["mask"])[0]
+            return decode_levels(item.mask, data, orientation=turns["mask"])
         assert item.drawing is not None
         data = _png(item.drawing.levels())
         # Annotations refer to the stored pixels, so the drawing is turned with them. Going through
         # PNG bytes reuses the decoder of mask files; gray levels stay what they are.
-        return decode_mask(Path(str(item)), data, orientation=turns["real"])[0]
+        return decode_levels(Path(str(item)), data, orientation=turns["real"])
 
 
 def _png(levels: np.ndarray) -> bytes:

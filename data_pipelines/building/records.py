@@ -13,8 +13,11 @@ from data_pipelines.building.images import (
     Header,
     ImageProblem,
     check_mask,
+    color_problem,
     decode_mask,
     decode_rgb,
+    hides_pixels,
+    lies_as_seen,
     looks_inverted,
     oriented_size,
     read_header,
@@ -66,12 +69,21 @@ class HeaderCheck:
             problems.append(ImageProblem("size_mismatch", text))
         if not problems:
             try:
-                shared_orientations(headers)
+                self._warn_of(item, headers, shared_orientations(headers))
             except ImageProblem as problem:
                 problems.append(ImageProblem(problem.kind, f"{item}: {problem}"))
         for found in problems:
             self._report.error(found.kind, str(found))
         return not problems
+
+    def _warn_of(self, item: Item, headers: dict[str, Header], turns: dict[str, int]) -> None:
+        """Warns of what headers cannot decide, or what records do not keep."""
+        photos = {role: header for role, header in headers.items() if role != "mask"}
+        problem = color_problem(photos)
+        if problem:
+            self._report.warn("color_profile", f"{item}: {problem}")
+        if "mask" in headers and lies_as_seen(headers, turns):
+            self._report.warn("turned_photo", f"{item}: mask {item.mask}")
 
     def _header(self, path: Path, role: str) -> Header | ImageProblem:
         if path not in self._known:
@@ -129,7 +141,7 @@ class RecordLoader:
         self._soft_masks = soft_masks
         self._last_photos: dict[str, tuple[_PhotoKey, _Photo]] = {}
         self._last_mask: tuple[_MaskKey, _Mask] | None = None
-        self._scaled: set[Path] = set()
+        self._noted: set[Path] = set()
         self._inverted: set[Path | None] = set()
 
     def load(self, item: Item) -> dict[str, Any] | None:
@@ -210,6 +222,8 @@ class RecordLoader:
                 lossless = header.format == "PNG" and not resized
                 data, pixels = _encoded(image, lossless=lossless), np.asarray(image)
             elif not header.plain:
+                if hides_pixels(path, data):
+                    self._report.warn("transparent_image", str(path))
                 data = _encoded(Image.fromarray(pixels), lossless=True)
             last = self._last_photos[role] = (key, _Photo(data, pixels))
         return last[1]
@@ -218,10 +232,9 @@ class RecordLoader:
         key = (path, turn, size)
         if self._last_mask is None or self._last_mask[0] != key:
             data = path.read_bytes()
-            pixels, was_zero_one = decode_mask(path, data, orientation=turn)
-            if was_zero_one and path not in self._scaled:
-                self._scaled.add(path)
-                self._report.warn("nonbinary_mask", f"{path}: values 0 and 1, scaled by 255")
+            mask = decode_mask(path, data, orientation=turn)
+            pixels = mask.pixels
+            self._note(path, mask.notes)
             share, binary = check_mask(path, pixels)
             resized = pixels.shape != size
             if resized:
@@ -231,7 +244,7 @@ class RecordLoader:
             # makes the edge soft: neither is a statement about how opaque the object is.
             if (resized or header.format != "PNG") and not self._soft_masks:
                 pixels = np.where(pixels >= FOREGROUND, np.uint8(255), np.uint8(0))
-            if resized or turn != 1 or was_zero_one or not header.plain:
+            if resized or turn != 1 or mask.notes or not header.plain:
                 # Scaling down spreads soft edges over a small mask, so the limit on soft values
                 # applies to the native mask only.
                 soft = self._soft_masks and not np.isin(pixels, (0, 255)).all()
@@ -239,6 +252,12 @@ class RecordLoader:
                 data = _encoded(Image.fromarray(pixels), lossless=True)
             self._last_mask = (key, _Mask(data, pixels, share, binary))
         return self._last_mask[1]
+
+    def _note(self, path: Path, notes: tuple[str, ...]) -> None:
+        """Warns once per mask of what was understood otherwise than it is written."""
+        if notes and path not in self._noted:
+            self._noted.add(path)
+            self._report.warn("unusual_mask", f"{path} {'; '.join(notes)}")
 
     def _check_inverted(self, item: Item, composite: _Photo, real: _Photo, mask: _Mask) -> None:
         """Warns once per mask if the composite differs from the photograph outside it only."""

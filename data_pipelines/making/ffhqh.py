@@ -192,7 +192,7 @@ def _make_one(name: str, photo: Path, mask_path: Path, out: Path, seed: int) -> 
     for path, is_mask in ((photo, False), (mask_path, True)):
         read_header(path, is_mask=is_mask, max_megapixels=200)
     real = decode_rgb(photo, photo.read_bytes())
-    mask, _ = decode_mask(mask_path, mask_path.read_bytes())
+    mask = decode_mask(mask_path, mask_path.read_bytes()).pixels
     if mask.shape != real.shape[:2]:
         sizes = f"real {real.shape[1]}x{real.shape[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
         raise ImageProblem("size_mismatch", f"{name}: {sizes}")

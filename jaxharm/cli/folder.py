@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxharm.cli.job import Loaded, Stopwatch
     from jaxharm.cli.record import Json
     from jaxharm.commands import ClipJob, Job, SeenT, SmoothedT
+    from jaxharm.images import MaskChoice
 
 _item = threading.local()  # notes of the picture that a thread works on
 
@@ -112,7 +113,8 @@ class Files:
         stopped: why the work ended before the last pair; "" where it did not.
     """
 
-    def __init__(self, watch: "Stopwatch", record: Record) -> None:
+    def __init__(self, watch: "Stopwatch", record: Record, choice: "MaskChoice") -> None:
+        """`choice` is what the user says of all masks."""
         # Imported here, as these bring numpy and JAX: the checks before need neither.
         from jaxharm.cli.job import load_files, result_files, write_results
 
@@ -121,7 +123,7 @@ class Files:
         self.failures: dict[Path, str] = {}
         self.notes: dict[Path, list[str]] = {}
         self.stopped = ""
-        self._watch, self._record = watch, record
+        self._watch, self._record, self._choice = watch, record, choice
         self._readers: list[ThreadPoolExecutor] = []
         self._writer = ThreadPoolExecutor(1)
         self._writing: tuple[Pair, Future[None]] | None = None
@@ -148,7 +150,8 @@ class Files:
         def read(pair: Pair) -> "Loaded":
             with self._collecting(pair):
                 self._sources[pair.composite] = describe(pair)
-                return self._load(self._watch, pair.composite, pair.mask, pair.background)
+                files = pair.composite, pair.mask, pair.background
+                return self._load(self._watch, *files, self._choice)
 
         # One image ahead, not more: each may take hundreds of megabytes.
         coming = pool.submit(read, pairs[0])

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from jaxharm.cli.pairing import Pair
     from jaxharm.cli.record import Record, Settings
     from jaxharm.commands import HarmonizeFlags, Job
+    from jaxharm.images import MaskChoice
 
+CHANNELS = ("auto", "alpha", "gray", "red", "green", "blue")  # jaxharm.images.masks.Channel
 _OF_THE_MODEL = ("checkpoint", "model", "size")
 
 
@@ -55,6 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, help="file, or folder")
     parser.add_argument("--folder", type=Path, help="folder of composites, instead of one")
     parser.add_argument("--background", type=Path, help="the scene without the object")
+    masks = parser.add_argument_group("masks that could mean several things")
+    masks.add_argument("--mask-channel", choices=CHANNELS, default=CHANNELS[0])
+    masks.add_argument("--label", type=int, help="gray value or palette entry of the foreground")
+    masks.add_argument("--invert-mask", action="store_true", help="black = foreground")
     parser.add_argument("--model", help="registered name; default: the one of the checkpoint")
     parser.add_argument("--checkpoint", type=Path, help="weights folder or folder of a run")
     parser.add_argument("--size", type=int, help="side in pixels that the network predicts at")
@@ -123,6 +129,9 @@ def _check(arguments: argparse.Namespace) -> None:
     _check_written(arguments)
     if not 0 <= arguments.strength <= 1:
         raise InputError(f"--strength {arguments.strength} is not between 0 and 1")
+    told = [arguments.mask_channel != CHANNELS[0], arguments.label is not None]
+    if arguments.folder is None and arguments.mask is None and any([*told, arguments.invert_mask]):
+        raise InputError("--mask-channel, --label and --invert-mask go with a MASK: give its file")
     if arguments.folder is not None and arguments.background is not None:
         raise InputError("--background goes with one image; a folder finds them by name (--help)")
     for flags in _all_flags():
@@ -193,7 +202,9 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
         raise InputError(f"cannot write {arguments.output}: its folder does not exist")
     if arguments.output.suffix.lower() in (".jpg", ".jpeg"):
         warnings.warn("JPEG is lossy: the background changes slightly; use .png", stacklevel=2)
-    loaded = load_files(watch, arguments.composite, arguments.mask, arguments.background)
+    loaded = load_files(
+        watch, arguments.composite, arguments.mask, arguments.background, _choice(arguments)
+    )
     inputs = loaded.inputs
     channels = 3 if inputs.alpha is None else 4
     check_output(
@@ -209,6 +220,13 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
     for file in write_results(watch, arguments.output, results, tags):
         print(f"wrote {file}")
     return 0
+
+
+def _choice(arguments: argparse.Namespace) -> "MaskChoice":
+    """What the user says of masks."""
+    from jaxharm.images import MaskChoice
+
+    return MaskChoice(arguments.mask_channel, arguments.label, arguments.invert_mask)
 
 
 def _folder(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
@@ -255,7 +273,7 @@ def _make(
 
     job = _job(arguments, watch)
     record.start()
-    files = Files(watch, record)
+    files = Files(watch, record, _choice(arguments))
     try:
         if isinstance(job, ClipJob):
             run_clip(job, files, report.listing.pairs, list(todo))
@@ -275,6 +293,10 @@ def _settings(arguments: argparse.Namespace, pairs: "Sequence[Pair]") -> "Settin
 
     values: dict[str, object] = {"strength": arguments.strength}
     values |= {"model": arguments.model, "size": arguments.size}
+    choice = vars(_choice(arguments))
+    values |= {
+        f"mask_{key}": value for key, value in choice.items() if value not in ("auto", False)
+    }
     if arguments.checkpoint is not None:
         values["checkpoint"] = _weights(arguments.checkpoint)
     written = []

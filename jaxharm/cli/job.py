@@ -4,12 +4,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from jaxharm.images import Tags, read_image, read_mask, write_image
+from jaxharm.images import MaskChoice, Tags, read_image, read_mask, write_image
 from jaxharm.inference.harmonize import load_inputs
 from jaxharm.interfaces import AnyRunner, Inputs
 
@@ -73,18 +73,23 @@ class Loaded:
 
 
 def load_files(
-    watch: Stopwatch, composite: Path, mask: Path | None, background: Path | None
+    watch: Stopwatch,
+    composite: Path,
+    mask: Path | None,
+    background: Path | None,
+    choice: MaskChoice,
 ) -> Loaded:
-    """Reads and checks the files of one image."""
+    """Reads and checks the files of one image; `choice` is what the user says of its mask."""
     with watch.time("read"):
         image = read_image(composite)
-        images = (
-            image.pixels,
-            None if mask is None else read_mask(mask),
-            None if background is None else read_image(background).pixels,
-        )
+        weights = None if mask is None else read_mask(mask, choice, composite=image)
+        plate = None if background is None else read_image(background)
     with watch.time("prepare"):
-        return Loaded(load_inputs(*images), image.tags)
+        inputs = load_inputs(image, weights, plate)
+    tags = image.tags
+    if mask is None and plate is not None:  # a cut-out is pasted in the colors of its background
+        tags = replace(tags, icc_profile=plate.tags.icc_profile)
+    return Loaded(inputs, tags)
 
 
 def result_files(path: Path, results: Mapping[str, np.ndarray]) -> list[Path]:

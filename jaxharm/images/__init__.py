@@ -3,10 +3,11 @@
 from jaxharm.images.codec import ImageFile, check_output, read_image, write_image
 from jaxharm.images.decoded import Tags
 from jaxharm.images.files import write_whole
-from jaxharm.images.masks import read_mask
+from jaxharm.images.masks import MaskChoice, read_mask
 
 __all__ = [
     "ImageFile",
+    "MaskChoice",
     "Tags",
     "check_output",
     "read_image",

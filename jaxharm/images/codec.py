@@ -50,11 +50,13 @@ class ImageFile:
             premultiplied.
         tags: what the file says about them.
         orientation: the EXIF orientation that was applied; 1: none.
+        name: of the file, for messages.
     """
 
     pixels: np.ndarray
     tags: Tags = field(default_factory=Tags)
     orientation: int = 1
+    name: str = "the picture"
 
     @property
     def icc_profile(self) -> bytes | None:
@@ -79,7 +81,7 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
         pixels = np.concatenate([gray, gray, gray, alpha], axis=2)
     if decoded.frames > 1:
         warnings.warn(f"{path} holds {decoded.frames} pictures; the first is used", stacklevel=2)
-    return ImageFile(pixels, decoded.tags, decoded.orientation)
+    return ImageFile(pixels, decoded.tags, decoded.orientation, str(path))
 
 
 def write_image(path: str | os.PathLike[str], pixels: np.ndarray, tags: Tags | None = None) -> None:

@@ -54,7 +54,8 @@ class Space:
         return self.tables.to_srgb(_codes(pixels))
 
     def from_srgb(self, image: np.ndarray) -> np.ndarray:
-        """Converts sRGB-encoded f32[...,3] in [0,1] to f32 in this space, clipped to [0,1]."""
+        """Converts sRGB-encoded f32[...,3] to f32 in this space, both clipped to [0,1]."""
+        image = np.clip(image, 0, 1)
         if self.tables is None:
             return _clipped(_convert(image, _srgb_profile(), self.profile))
         return self.tables.from_srgb(_codes(image))
@@ -70,7 +71,7 @@ class Space:
             image: f32[...,3], sRGB-encoded.
         """
         before = self.from_srgb(self.to_srgb(pixels))
-        after = self.from_srgb(np.clip(image, 0, 1))
+        after = self.from_srgb(image)
         return from_unit(to_unit(pixels) + (after - before), pixels.dtype)
 
 

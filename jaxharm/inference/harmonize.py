@@ -8,7 +8,9 @@ from flax import linen as nn
 
 from jaxharm import registry
 from jaxharm.errors import InputError
-from jaxharm.images import read_image, read_mask
+from jaxharm.images import ImageFile, read_image, read_mask
+from jaxharm.images.decoded import DamagedError
+from jaxharm.images.spaces import Space, space_of
 from jaxharm.inference.loading import check_size, load_network, runner_class
 from jaxharm.inference.options import check_strength, make_options
 from jaxharm.inference.pixels import check_inputs
@@ -35,8 +37,8 @@ def harmonize(
     Weights are loaded on every call: use a `Harmonizer` for more than one image.
 
     Args:
-        composite: u8, u16 or float (in [0,1]) [h,w,3] or [h,w,4], sRGB-encoded; or an image file.
-            With four channels and no mask it is a cut-out, pasted over `background` by its alpha.
+        composite: u8, u16 or float (in [0,1]) [h,w,3] or [h,w,4], sRGB-encoded; or an image file,
+            in the color space of its profile. With four channels and no mask it is a cut-out, pasted over `background` by its alpha.
         mask: [h,w] or [h,w,1], 1 = foreground, soft edges welcome: bool, float in [0,1], or
             integers scaled by their type (0 and 1 alone are labels); or an image file.
         background: [h,w,3], the scene without the object, or the painting that it is pasted on;
@@ -50,8 +52,9 @@ def harmonize(
     Returns:
         [h,w,3] or [h,w,4] in the composite's dtype and size (several of them, [n,h,w,c], where the
         options ask for several results). Pixels with mask 0 are those of the composite, bit for bit
-        (of a model that pastes objects on paintings: those of the painting); alpha is that of the
-        composite (a pasted cut-out is opaque).
+        (of a model that pastes objects on paintings: those of the painting); alpha and color space
+        are those of the composite (a pasted cut-out is opaque, in the color space of its
+        background).
 
     Raises:
         InputError: no weights, options that the model does not have, or input that does not fit;
@@ -156,19 +159,37 @@ class Harmonizer:
 
 
 def load_inputs(
-    composite: ImageLike, mask: ImageLike | None, background: ImageLike | None
+    composite: ImageLike | ImageFile,
+    mask: ImageLike | None,
+    background: ImageLike | ImageFile | None,
 ) -> Inputs:
-    """Reads what is a file and checks everything; InputError says what does not fit."""
+    """Reads what is a file and checks everything; InputError says what does not fit.
+
+    Arrays are sRGB; a file is in the color space of its profile.
+    """
+    picture = _picture(composite)
+    plate = None if background is None else _picture(background)
+    if isinstance(mask, str | os.PathLike):
+        mask = read_mask(mask, composite=picture)
     return check_inputs(
-        _pixels(composite),
-        None if mask is None else _mask_pixels(mask),
-        None if background is None else _pixels(background),
+        picture.pixels,
+        None if mask is None else np.asarray(mask),
+        None if plate is None else plate.pixels,
+        space=_space(picture),
+        background_space=None if plate is None else _space(plate),
     )
 
 
-def _pixels(image: ImageLike) -> np.ndarray:
-    return read_image(image).pixels if isinstance(image, str | os.PathLike) else np.asarray(image)
+def _picture(image: ImageLike | ImageFile) -> ImageFile:
+    if isinstance(image, ImageFile):
+        return image
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    return ImageFile(np.asarray(image))
 
 
-def _mask_pixels(mask: ImageLike) -> np.ndarray:
-    return read_mask(mask) if isinstance(mask, str | os.PathLike) else np.asarray(mask)
+def _space(picture: ImageFile) -> Space | None:
+    try:
+        return space_of(picture.tags.icc_profile)
+    except DamagedError as error:
+        raise InputError(f"cannot use {picture.name}: {error}") from None

@@ -17,8 +17,8 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from jaxharm.images.bit_depth import from_unit, to_unit
 from jaxharm.images.resize import shrink
+from jaxharm.inference.pixels import recolored, seen_background, seen_composite, to_srgb
 from jaxharm.inference.runner import (
     BaseRunner,
     NoOptions,
@@ -83,21 +83,20 @@ class PixelRunner(BaseRunner[NoOptions, Seen, Pixels]):
         side = self._side(height, width)
         if side is None:
             check_least_size(inputs, config.min_size)
-        background = inputs.background
         # A size equal to the image's needs no carrying over: that would only blur the change.
         if side is None or (height, width) == (side, side):
             return Seen(
-                to_unit(inputs.composite),
+                seen_composite(inputs),
                 inputs.mask[..., None],
-                None if background is None else to_unit(background),
+                seen_background(inputs),
                 self._multiple,
             )
         size = (side, side)
         return Seen(
-            shrink(inputs.composite, size),
+            seen_composite(inputs, size),
             # Pillow's filter overshoots by a rounding where a mask is 0 or 1.
             np.clip(shrink(inputs.mask, size), 0, 1)[..., None],
-            None if background is None else shrink(background, size),
+            seen_background(inputs, size),
             1,
         )
 
@@ -138,9 +137,9 @@ class PixelRunner(BaseRunner[NoOptions, Seen, Pixels]):
 
 def _blended(inputs: Inputs, prediction: Pixels, strength: float) -> np.ndarray:
     """The prediction, made at the image's own size, under the mask."""
-    composite, soft = to_unit(inputs.composite), inputs.mask[..., None]
-    change = prediction.raw - composite
-    result = from_unit(composite + strength * soft * change, inputs.composite.dtype)
+    composite, soft = to_srgb(inputs.composite, inputs.space), inputs.mask[..., None]
+    image = composite + strength * soft * (prediction.raw - composite)
+    result = recolored(inputs.composite, image, inputs.space)
     # Not every dtype survives the way through float32 bit for bit: the background is copied.
     np.copyto(result, inputs.composite, where=soft == 0)
     return result
@@ -156,10 +155,10 @@ def _carried(inputs: Inputs, prediction: Pixels, strength: float) -> np.ndarray:
     # In tiles, since the enlarged coefficients are six floats for every pixel.
     for tile in row_tiles(rows, mask.shape[1]):
         part = (tile, columns)
-        image, soft = to_unit(composite[part]), mask[part][..., None]
+        image, soft = to_srgb(composite[part], inputs.space), mask[part][..., None]
         change = image * enlarge_rows(gain, mask.shape, tile)[:, columns]
         change += enlarge_rows(shift, mask.shape, tile)[:, columns]
-        pixels = from_unit(image + strength * soft * change, composite.dtype)
+        pixels = recolored(composite[part], image + strength * soft * change, inputs.space)
         np.copyto(result[part], pixels, where=soft > 0)
     return result
 

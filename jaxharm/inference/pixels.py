@@ -1,20 +1,32 @@
-"""User arrays -> checked arrays: dtypes, ranges, shapes, cut-outs, masks."""
+"""User arrays -> checked arrays: dtypes, ranges, shapes, cut-outs, masks; and their colors.
+
+Networks see sRGB. Composite and background stay in the composite's own color space, and only the
+pixels that change are converted there and back: what does not change keeps its bits.
+"""
 
 import numpy as np
 
 from jaxharm.errors import InputError
 from jaxharm.images.bit_depth import LEVELS, from_unit, to_unit
-from jaxharm.images.masks import check_mask, check_size
+from jaxharm.images.masks import check_mask, check_size, clip_rounding
+from jaxharm.images.resize import shrink
+from jaxharm.images.spaces import Space
 from jaxharm.interfaces import Inputs
 
 
 def check_inputs(
-    composite: np.ndarray, mask: np.ndarray | None, background: np.ndarray | None
+    composite: np.ndarray,
+    mask: np.ndarray | None,
+    background: np.ndarray | None,
+    *,
+    space: Space | None = None,
+    background_space: Space | None = None,
 ) -> Inputs:
     """Checks the arrays of a call and pastes a cut-out over its background.
 
     A composite with alpha and without a mask is a cut-out: its alpha is the mask, and it is
-    blended over `background`, which is then required.
+    blended over `background`, which is then required and whose color space is that of the result.
+    Any other background is converted to the space of the composite.
 
     Raises:
         InputError: wrong shape, dtype or range; sizes that differ; an empty mask.
@@ -24,23 +36,78 @@ def check_inputs(
     if background is not None:
         background = _check_image("background", background)[..., :3]
         check_size("background", background.shape, size)
-        if background.dtype != composite.dtype:
-            background = from_unit(to_unit(background), composite.dtype)
     color, alpha = composite[..., :3], (composite[..., 3:] if composite.shape[2] == 4 else None)
     if mask is not None:
         weights = check_mask(mask, size)
-        return Inputs(color, alpha, weights, background)
+        plate = None if background is None else _as(background, background_space, color, space)
+        visible = _visible(color, alpha, weights)
+        if visible is not None:
+            # Where the mask changes pixels, what alpha hides would show in soft edges.
+            color = np.where((weights > 0)[..., None], visible, color)
+        return Inputs(color, alpha, weights, plate, space, visible)
     if alpha is None or background is None:
         raise InputError(
             "no mask given; without one the composite must be a cut-out with alpha (RGBA) and a "
             "background of the same size"
         )
     weights = check_mask(alpha[..., 0], size)
+    # The untouched pixels are those of the background: they keep their numbers and their space.
+    color = _as(color, space, color, background_space)
+    plate = _as(background, None, color, None)
     soft = weights[..., None]
-    pasted = to_unit(color) * soft + to_unit(background) * (1 - soft)
+    pasted = to_unit(color) * soft + to_unit(plate) * (1 - soft)
     pasted = from_unit(pasted, composite.dtype)
-    np.copyto(pasted, background, where=soft == 0)
-    return Inputs(pasted, None, weights, background)
+    np.copyto(pasted, plate, where=soft == 0)
+    return Inputs(pasted, None, weights, plate, background_space)
+
+
+def seen_composite(inputs: Inputs, size: tuple[int, int] | None = None) -> np.ndarray:
+    """The composite as a network sees it: sRGB f32[h,w,3] in [0,1], shrunk to `size` if given."""
+    image = inputs.composite if inputs.visible is None else inputs.visible
+    return _seen(image, inputs.space, size)
+
+
+def seen_background(inputs: Inputs, size: tuple[int, int] | None = None) -> np.ndarray | None:
+    """The background as a network sees it, or None; see `seen_composite`."""
+    return None if inputs.background is None else _seen(inputs.background, inputs.space, size)
+
+
+def to_srgb(pixels: np.ndarray, space: Space | None) -> np.ndarray:
+    """Pixels [...,3] in a color space as sRGB f32 in [0,1]."""
+    return to_unit(pixels) if space is None else space.to_srgb(pixels)
+
+
+def recolored(pixels: np.ndarray, image: np.ndarray, space: Space | None) -> np.ndarray:
+    """What `pixels` [...,3], in a color space, become where their color is now `image` (sRGB, f32)."""
+    return from_unit(image, pixels.dtype) if space is None else space.changed(pixels, image)
+
+
+def _seen(image: np.ndarray, space: Space | None, size: tuple[int, int] | None) -> np.ndarray:
+    # Shrunk first: only the small picture is converted.
+    return to_srgb(image if size is None else shrink(image, size), space)
+
+
+def _as(
+    pixels: np.ndarray, space: Space | None, like: np.ndarray, target: Space | None
+) -> np.ndarray:
+    """Pixels in the dtype of `like` and the color space `target`."""
+    if space == target:
+        same = pixels.dtype == like.dtype
+        return pixels if same else from_unit(to_unit(pixels), like.dtype)
+    image = to_srgb(pixels, space)
+    return from_unit(image if target is None else target.from_srgb(image), like.dtype)
+
+
+def _visible(color: np.ndarray, alpha: np.ndarray | None, weights: np.ndarray) -> np.ndarray | None:
+    """The composite with the mean of what can be seen where alpha is 0; None where it never is."""
+    if alpha is None or alpha.all():
+        return None
+    seen = alpha[..., 0] > 0
+    around = seen & (weights == 0)
+    known = color[around if around.any() else seen]
+    mean = known.mean(0, dtype=np.float64) if len(known) else np.zeros(3)
+    fill = np.rint(mean) if color.dtype.name in LEVELS else mean
+    return np.where(seen[..., None], color, fill.astype(color.dtype))
 
 
 def with_alpha(result: np.ndarray, inputs: Inputs) -> np.ndarray:
@@ -59,8 +126,4 @@ def _check_image(name: str, image: np.ndarray) -> np.ndarray:
         return image
     if image.dtype.kind != "f":
         raise InputError(f"the {name} is {image.dtype}; give uint8, uint16 or float in [0,1]")
-    if not (image.min() >= 0 and image.max() <= 1):
-        raise InputError(
-            f"the {name} spans {image.min():g} to {image.max():g}; float images lie in [0,1]"
-        )
-    return image
+    return clip_rounding(name, image)

@@ -23,6 +23,8 @@ Options = ParamSpec("Options")
 Result = TypeVar("Result")
 GUARD = 1e-6  # the published codes' epsilon on mean squared errors and mask areas
 FLOOR = 1e-10  # ours, on mean squared errors
+_ROUNDING = 1e-4  # floats this far outside of [0,1] come from arithmetic
+_BEYOND = 16.0  # a prediction this far from [0,1] is on another scale
 _BLOCK = 256  # numbers that are summed at a time in float32
 
 
@@ -56,19 +58,23 @@ def make_pair(prediction: Images, target: Images, mask: Images, protocol: str | 
     Args:
         prediction: float[b,h,w,3] in [0,1], or u8.
         target: float[b,h,w,3] in [0,1], or u8.
-        mask: float[b,h,w,1] in [0,1].
+        mask: float[b,h,w,1] in [0,1], bool, or u8, whose 255 is 1 (zeros and ones alone are labels).
         protocol: a preset's name, or a `Protocol`.
 
     Raises:
-        InputError (a ValueError): unknown protocol, other shapes, or a mask that a protocol with
-            `strict_mask` refuses (under jit such a mask makes the metrics NaN instead).
+        InputError (a ValueError): unknown protocol, other shapes, floats on the 0-255 scale (of
+            NumPy arrays; those of JAX are not looked at), or a mask that a protocol with `strict_mask` refuses (under jit such a
+            mask makes the metrics NaN instead).
     """
     protocol = get_protocol(protocol)
     _check_shapes(np.shape(prediction), np.shape(target), np.shape(mask))
     host = all(isinstance(x, np.ndarray) for x in (prediction, target, mask))
     xp = np if host else jnp
+    # A prediction is clipped, so it may leave [0,1], but not for the 0-255 scale.
+    _check_range("prediction", prediction, -_BEYOND, _BEYOND)
+    _check_range("target", target, -_ROUNDING, 1 + _ROUNDING)
     prediction, target = (_to_255(xp, x) for x in (prediction, target))
-    mask = xp.asarray(mask).astype(prediction.dtype)
+    mask = _mask_weights(xp, mask).astype(prediction.dtype)
     if protocol.clip:
         prediction = xp.clip(prediction, 0.0, 255.0)
     prediction, target = _quantize(xp, prediction, target, protocol)
@@ -139,6 +145,28 @@ def _to_255(xp: ModuleType, x: Images) -> Images:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise InputError(f"images must be floats in [0,1] or uint8, not {x.dtype}")
     return x.astype(floating) * 255.0
+
+
+def _check_range(name: str, x: Images, low: float, high: float) -> None:
+    # Arrays of JAX are not looked at: some are traced, and the others lie on a device.
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f" or not x.size:
+        return
+    least, most = float(x.min()), float(x.max())
+    if least < low or most > high:  # false for NaN, which metrics pass on
+        raise InputError(
+            f"{name} spans {least:.9g} to {most:.9g}: float images lie in [0,1]; divide by 255, or "
+            "give uint8"
+        )
+
+
+def _mask_weights(xp: ModuleType, mask: Images) -> Images:
+    """The mask in [0,1]."""
+    mask = xp.asarray(mask)
+    if mask.dtype == np.uint8:
+        labels = mask.max(initial=0) <= 1
+        return xp.where(labels, mask, mask / np.float32(255))
+    _check_range("mask", mask, -_ROUNDING, 1 + _ROUNDING)
+    return xp.clip(mask, 0, 1) if jnp.issubdtype(mask.dtype, jnp.floating) else mask
 
 
 def _quantize(

@@ -5,16 +5,19 @@ import dataclasses
 import functools
 import threading
 
+import cv2
 import jax
 import numpy as np
 import pytest
+from imagecodecs import cms_profile
 from support.inference_cases import example, harmonizer, tiny
 from support.tiers import first_is_quick
 
 import jaxharm
 from jaxharm import registry
 from jaxharm.errors import InputError
-from jaxharm.images import write_image
+from jaxharm.images import Tags, write_image
+from jaxharm.images.spaces import space_of
 from jaxharm.inference import Harmonizer, harmonize
 from jaxharm.inference.harmonize import load_inputs
 from jaxharm.inference.loading import runner_class
@@ -64,10 +67,46 @@ def test_every_dtype_gives_the_same_picture(name, dtype):
 @pytest.mark.parametrize("name", NAMES)
 def test_alpha_is_kept(name):
     composite, mask, background = example(name, 101, 67, channels=4)
+    composite[..., 3] = np.maximum(composite[..., 3], 1)
     result = harmonizer(name)(composite, mask, background=background)
     np.testing.assert_array_equal(result[..., 3], composite[..., 3])
     plain = harmonizer(name)(composite[..., :3], mask, background=background)
     np.testing.assert_array_equal(result[..., :3], plain)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if not registry.get(name).needs_background][:2]
+)
+def test_what_alpha_hides_has_no_influence(name):
+    composite, mask, _ = example(name, 101, 67, channels=4)
+    composite[..., 3] = 255
+    composite[:20, :, 3] = composite[40:50, 30:40, 3] = 0
+    results = []
+    for hidden in (0, 255):
+        picture = composite.copy()
+        picture[picture[..., 3] == 0, :3] = hidden
+        results.append(harmonizer(name)(picture, mask))
+        outside = mask == 0
+        np.testing.assert_array_equal(results[-1][outside], picture[outside])
+    inside = mask > 0
+    np.testing.assert_array_equal(results[0][inside], results[1][inside])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("name", [PARAMETRIC_NAMES[0], PIXEL_NAMES[0]])
+def test_another_color_space_gives_the_same_colors(tmp_path, name, dtype):
+    composite, mask, _ = example(name, 101, 67)
+    profile = bytes(cms_profile("adobergb"))
+    space, top = space_of(profile), np.iinfo(dtype).max
+    # Smooth, so that the two ways of shrinking, in one space and in the other, agree.
+    unit = cv2.GaussianBlur(composite, (0, 0), 9).astype(np.float32) / 255
+    stored = np.rint(space.from_srgb(unit) * top).astype(dtype)
+    write_image(tmp_path / "a.tif", stored, Tags(profile))
+    found = harmonizer(name)(tmp_path / "a.tif", mask)
+    np.testing.assert_array_equal(found[mask == 0], stored[mask == 0])
+    np.testing.assert_array_equal(harmonizer(name)(tmp_path / "a.tif", mask, strength=0.0), stored)
+    plain = harmonizer(name)(np.rint(unit * 65535).astype(np.uint16), mask) / 65535
+    assert np.abs(space.to_srgb(found) - plain)[mask > 0].max() < 0.03
 
 
 @pytest.mark.parametrize("name", NAMES)

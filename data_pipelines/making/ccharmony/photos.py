@@ -179,7 +179,7 @@ def read_used_part(foreground: Foreground, light: Light, report: Report) -> np.n
 def read_foreground_mask(foreground: Foreground, size: tuple[int, ...]) -> np.ndarray:
     """Reads a mask u8[h,w]; ImageProblem unless it has this size, foreground and background."""
     read_header(foreground.mask, is_mask=True, max_megapixels=_MAX_MEGAPIXELS)
-    mask, _ = decode_mask(foreground.mask, foreground.mask.read_bytes())
+    mask = decode_mask(foreground.mask, foreground.mask.read_bytes()).pixels
     if mask.shape != size:
         sizes = f"used part {size[1]}x{size[0]}, mask {mask.shape[1]}x{mask.shape[0]}"
         raise ImageProblem("size_mismatch", f"{foreground.name}: {sizes}")

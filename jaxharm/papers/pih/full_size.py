@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxharm.images.spaces import Space
+from jaxharm.inference.pixels import recolored, to_srgb
 from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
 from jaxharm.interfaces import Inputs
 from jaxharm.papers.pih import model
@@ -62,7 +64,10 @@ def render_full_size(
             part = (tile, columns)
             gain = None if shading is None else enlarge_rows(shading, mask.shape, tile)[:, columns]
             images = composite[part], mask[part], plate[part], gain
-            _render_tile(run, buffers, images, result[part])
+            if inputs.space is None:
+                _render_tile(run, buffers, images, result[part])
+            else:
+                _render_in_space(run, buffers, images, result[part], inputs.space)
 
     tiles = list(row_tiles(rows, columns.stop - columns.start, _PIECES[-1]))
     threads = min(len(tiles), _MOST_THREADS, os.cpu_count() or 1)
@@ -116,6 +121,23 @@ def _render_tile(
         np.copyto(result, pixels)
     else:  # float16 and float64, whose untouched pixels must not go through float32
         np.copyto(result, pixels, where=images[1][..., None] > 0, casting="same_kind")
+
+
+def _render_in_space(
+    run: Callable[..., jax.Array],
+    buffers: _Buffers,
+    images: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None],
+    result: np.ndarray,
+    space: Space,
+) -> None:
+    """As `_render_tile`, for pixels of another color space, which are rendered in sRGB."""
+    composite, mask, plate, gain = images
+    image = to_srgb(composite, space)
+    # Where no plate was given it is the composite: one conversion serves both.
+    behind = image if plate.base is composite.base else to_srgb(plate, space)
+    rendered = np.empty_like(image)
+    _render_tile(run, buffers, (image, mask, behind, gain), rendered)
+    np.copyto(result, recolored(composite, rendered, space), where=mask[..., None] > 0)
 
 
 @partial(jax.jit, static_argnums=0)

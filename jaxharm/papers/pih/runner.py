@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxharm.images.resize import shrink
 from jaxharm.inference.harmonize import ImageLike, load_inputs
 from jaxharm.inference.options import check_strength, choose
-from jaxharm.inference.pixels import with_alpha
+from jaxharm.inference.pixels import seen_background, seen_composite, with_alpha
 from jaxharm.inference.runner import BaseRunner, apply_network
 from jaxharm.interfaces import Array, Inputs, Params
 from jaxharm.papers.pih.edit import Edit
@@ -83,15 +83,15 @@ class PIHRunner(BaseRunner[Edit, Seen, Parameters]):
 
 def network_inputs(inputs: Inputs, side: int) -> Seen:
     """Composite, mask and background shrunk to side x side, two at a time."""
-    images = [inputs.composite, inputs.mask, inputs.background]
-    with ThreadPoolExecutor(2) as pool:
-        composite, mask, background = pool.map(
-            lambda image: None if image is None else shrink(image, (side, side))[None], images
-        )
-    assert composite is not None
-    assert mask is not None
-    # Pillow's filter overshoots by a rounding where a mask is 0 or 1.
-    return Seen(composite, np.clip(mask, 0, 1)[..., None], background)
+    size = (side, side)
+    with ThreadPoolExecutor(1) as pool:
+        composite = pool.submit(seen_composite, inputs, size)
+        # Pillow's filter overshoots by a rounding where a mask is 0 or 1.
+        mask = np.clip(shrink(inputs.mask, size), 0, 1)
+        plate = seen_background(inputs, size)
+    return Seen(
+        composite.result()[None], mask[None, ..., None], None if plate is None else plate[None]
+    )
 
 
 def render(

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from flax import linen as nn
 
-from jaxharm.images.bit_depth import from_unit, to_unit
+from jaxharm.images.bit_depth import from_unit
 from jaxharm.images.resize import shrink
+from jaxharm.inference.pixels import to_srgb
 from jaxharm.inference.runner import BaseRunner, check_least_size
 from jaxharm.interfaces import Inputs, Params, RunnerSettings
 from jaxharm.papers.propih.early_exit import StageRunner, check_exit
@@ -119,9 +120,9 @@ def strip(inputs: Inputs, stages: np.ndarray, rounding: Rounding = "nearest") ->
     Returns:
         [h,7w,3] in the composite's dtype.
     """
-    layers, dtype = paste_layers(inputs, rounding), inputs.composite.dtype
+    layers = paste_layers(inputs, rounding)
     shown = (layers.pasted, np.repeat(layers.mask, 3, 2), layers.painting)
-    panels = [_stored(panel, dtype, rounding) for panel in shown]
+    panels = [_stored(panel, inputs, rounding) for panel in shown]
     return np.concatenate([*panels, *stages], 1)
 
 
@@ -136,8 +137,10 @@ class Layers(NamedTuple):
 def paste_layers(inputs: Inputs, rounding: Rounding = "nearest") -> Layers:
     """The layers of a picture whose background is the painting; `rounding` as in `Restyle`."""
     assert inputs.background is not None  # `prepare` refuses images without a painting
-    arrays = (inputs.background, inputs.mask[..., None], inputs.composite)
-    painting, mask, composite = (to_unit(array) for array in arrays)
+    painting, composite = (
+        to_srgb(image, inputs.space) for image in (inputs.background, inputs.composite)
+    )
+    mask = inputs.mask[..., None]
     if rounding == "trunc":
         # Officially all three go to [-1,1] and back first; that moves last bits, and truncation
         # shows them.
@@ -178,14 +181,19 @@ def _blended(
     final = coarse * layers.mask + layers.painting * (1 - layers.mask)
     if strength < 1:
         final = layers.pasted + np.float32(strength) * (final - layers.pasted)
-    image = _stored(final, inputs.composite.dtype, rounding)
+    image = _stored(final, inputs, rounding)
     if rounding == "nearest" and inputs.background is not None:
         np.copyto(image, inputs.background, where=layers.mask == 0)
     return image
 
 
-def _stored(image: np.ndarray, dtype: np.dtype, rounding: Rounding) -> np.ndarray:
-    """f32 in the [0,1] scale -> `dtype`. Source of "trunc": docs/papers/propih.md, "Inference"."""
+def _stored(image: np.ndarray, inputs: Inputs, rounding: Rounding) -> np.ndarray:
+    """f32 sRGB in the [0,1] scale -> dtype and color space of `inputs`.
+
+    Source of "trunc": docs/papers/propih.md, "Inference".
+    """
+    dtype = inputs.composite.dtype
+    image = image if inputs.space is None else inputs.space.from_srgb(image)
     if rounding == "nearest" or np.dtype(dtype).kind == "f":
         return from_unit(image, dtype)
     return from_unit((_inside(image) + 1) / 2, dtype, rounding="truncate")

@@ -99,7 +99,7 @@ def test_orientation_of_both_photographs_turns_the_mask_too(tree):
     assert (record["height"], record["width"]) == (48, 40)
     stored = Image.open(io.BytesIO(record["real"]))
     assert stored.getexif().get(0x0112, 1) == 1
-    np.testing.assert_array_equal(decode_mask(Path("m"), record["mask"])[0], np.rot90(mask, -1))
+    np.testing.assert_array_equal(decode_mask(Path("m"), record["mask"]).pixels, np.rot90(mask, -1))
     assert np.abs(np.asarray(stored) - np.rot90(real, -1)).mean() < 3
 
 
@@ -109,7 +109,7 @@ def test_orientation_leaves_an_upright_mask_alone(tree):
     mask = box_mask(48, 40)
     write_image(tree / MASK, mask)
     record = open_folder(tree, "test")[0]
-    np.testing.assert_array_equal(decode_mask(Path("m"), record["mask"])[0], mask)
+    np.testing.assert_array_equal(decode_mask(Path("m"), record["mask"]).pixels, mask)
 
 
 def test_orientation_of_one_photograph_only_is_a_size_mismatch(tree):
@@ -162,8 +162,8 @@ def test_a_mask_of_zeros_and_ones_is_scaled_with_one_warning(tree):
     item = open_folder(tree, "test")._items[0]
     loader = RecordLoader(report, Limits())
     masks = [loader.load(item)["mask"] for _ in range(2)]
-    np.testing.assert_array_equal(decode_mask(Path("m"), masks[1])[0], box_mask())
-    assert report.warnings == {"nonbinary_mask": 1}
+    np.testing.assert_array_equal(decode_mask(Path("m"), masks[1]).pixels, box_mask())
+    assert report.warnings == {"unusual_mask": 1}
 
 
 def test_looks_inverted_where_only_the_outside_differs():
@@ -199,6 +199,6 @@ def test_max_side_scales_photographs_and_keeps_masks_binary(tree):
     assert (real.format, real.size) == ("JPEG", (24, 20))
     expected = Image.open(tree / PHOTO).resize((24, 20), Image.Resampling.BILINEAR)
     assert np.abs(np.asarray(real, int) - np.asarray(expected, int)).mean() < 3
-    mask = decode_mask(Path("m"), record["mask"])[0]
+    mask = decode_mask(Path("m"), record["mask"]).pixels
     assert set(np.unique(mask)) == {0, 255}
     assert mask.shape == (20, 24)

@@ -67,10 +67,9 @@ def test_line_ends_blanks_and_a_missing_last_newline_do_not_count(tmp_path):
         b"/etc/a_1_1.jpg",
         b"../a_1_1.jpg",
         b"C:a_1_1.jpg",
-        b"x\\a_1_1.jpg",
+        b"\\\\server\\a_1_1.jpg",
         b"a\x00_1_1.jpg",
         b"a\x1f_1_1.jpg",
-        b"a_1_1.jpg\rb_1_1.jpg",
     ],
 )
 def test_unsafe_lines_are_never_skippable(tmp_path, line):
@@ -134,3 +133,37 @@ def test_any_split_name_is_found_and_notes_are_not_lists(tmp_path):
     assert report_kinds(report) == ()
     assert lists_by_split(tmp_path, ("else",), report).keys() == {"holdout"}
     assert report_kinds(report) == ("missing_list",)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "a_1_1.jpg\r\nb_1_1.jpg\r\n".encode("utf-16"),
+        b"\xfe\xff" + "a_1_1.jpg\nb_1_1.jpg".encode("utf-16-be"),
+        b"a_1_1.jpg\rb_1_1.jpg\r",
+    ],
+)
+def test_lists_of_other_systems_are_read(tmp_path, raw):
+    (tmp_path / "t_train.txt").write_bytes(raw)
+    (tmp_path / "._t_train.txt").write_bytes(b"\0\5\x16\7 a companion of macOS")
+    report = Report("t")
+    (path,) = lists_by_split(tmp_path, ("t",), report).values()
+    assert [name.file for name in read_composites(path, report)] == ["a_1_1.jpg", "b_1_1.jpg"]
+    report.raise_errors()
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"composite_images\\a_1_1.jpg", "has a backslash: write the bare file name"),
+        ("a_1_1.jpg".encode("utf-16-le"), "is UTF-16 without its mark: save it as UTF-8"),
+        ("a\xfc_1_1.jpg".encode("latin-1"), "is not UTF-8"),
+    ],
+)
+def test_lists_that_cannot_be_read_say_why(tmp_path, raw, reason):
+    (tmp_path / "t_train.txt").write_bytes(raw)
+    report = Report("t")
+    assert read_composites(tmp_path / "t_train.txt", report) == []
+    with pytest.raises(DatasetValidationError, match=reason) as error:
+        report.raise_errors()
+    assert error.value.kinds == ("bad_list_line",)

@@ -41,7 +41,7 @@ def test_composites_differ_from_the_photograph_inside_the_mask(demo_data_dir):
         composite, real = (
             decode_rgb(Path(k), record[k]).astype(float) for k in ("composite", "real")
         )
-        mask = decode_mask(Path("mask"), record["mask"])[0] > 0
+        mask = decode_mask(Path("mask"), record["mask"]).pixels > 0
         assert max(real.shape[:2]) == MAX_SIDE
         error = ((composite - real) ** 2).mean(-1)
         inside.append(error[mask].mean())
