@@ -165,7 +165,7 @@ def _replacing_flags(arguments: argparse.Namespace) -> "tuple[HarmonizeFlags, st
     return None
 
 
-def _job(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
+def job_of(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
     """Loads the model, or what replaces it."""
     from jaxharm.cli.job import PlainJob
     from jaxharm.compiler import enable_compilation_cache
@@ -213,7 +213,7 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
         channels=channels,
         size=inputs.mask.shape,
     )
-    results = _job(arguments, watch).run(arguments.output.stem, inputs)
+    results = job_of(arguments, watch).run(arguments.output.stem, inputs)
     watch.count(inputs)
     tags = loaded.tags
     del loaded, inputs  # encoding needs memory of its own
@@ -271,7 +271,7 @@ def _make(
     from jaxharm.cli.folder import Files, run_clip, run_pairs
     from jaxharm.commands import ClipJob
 
-    job = _job(arguments, watch)
+    job = job_of(arguments, watch)
     record.start()
     files = Files(watch, record, _choice(arguments))
     try:
