@@ -148,6 +148,9 @@ def test_study_can_be_planned(path, tmp_path, monkeypatch):
     study = load_study(path)
     jobs = plan(study, tmp_path)
     assert len(jobs) >= len(study.rows) * len(study.seeds)
+    if path.stem == "study_cpu":
+        assert not study.published
+        assert "No published figure is comparable" in study.about
 
 
 def test_overrides_are_typed():

@@ -44,7 +44,7 @@ ALLOWED = {
     "training": _WORDS | {"config", "images", "measures", "ops", "schema", "weights"},
     "evaluation": _WORDS | {"images", "inference", "measures", "metrics", "registry", "schema"},
     "studies": {"config", "config_file", "csv_files", "errors", "evaluation", "images", "measures"}
-    | {"weights"},
+    | {"overrides", "weights"},
     "inference": _WORDS | {"images", "registry", "weights"},
     "papers": _WORDS
     | {"commands", "compiler", "config", "fields", "images", "inference", "losses"}

@@ -5,7 +5,8 @@ Command (again to resume; or written out as jobs: docs/guides/ablations.md):
 Ours: not yet run.
 """
 
-from jaxharm.studies.ablation import Published, Run, Study
+from jaxharm.studies.ablation import Run, Study
+from jaxharm.studies.published import Published
 
 _CONFIG = "gknet/iharmony4"
 _ROWS = (

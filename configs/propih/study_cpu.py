@@ -1,4 +1,4 @@
-"""A small ProPIH and its two ablations by loss, three seeds each, in minutes on a CPU.
+"""A small ProPIH with the losses of all stages and of the last one alone, three seeds each, in minutes on a CPU.
 
 Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
     jaxharm study --study propih/study_cpu --workdir runs/propih_cpu --set data.data_dir=DATA
@@ -20,6 +20,7 @@ def get_study() -> Study:
             Run("full", _CONFIG, sets=_SETS),
             Run("final_only", _CONFIG, overlays=("final_only",), sets=_SETS),
         ),
-        about="CPU size: short runs of a small network with a random encoder, so that its style means "
-        "nothing, on generated paintings. No published figure is comparable.",
+        about="CPU size: short runs of a small network on generated paintings. Its encoder is random, "
+        "another one for each seed and the same for both rows: the values show that all of it works, and "
+        "nothing about styles. No published figure is comparable.",
     )

@@ -16,9 +16,10 @@ from typing import Any, NotRequired, TypedDict
 from jaxharm.config import RunConfig
 from jaxharm.config_file import find_config, import_file, load_config
 from jaxharm.errors import InputError
-from jaxharm.evaluation.columns import REFERENCE, columns_of
+from jaxharm.evaluation.columns import columns_of
 from jaxharm.evaluation.summary import ALL
 from jaxharm.measures import Column
+from jaxharm.studies.published import Published
 
 Measured = Mapping[str, Any]  # content of a metrics.json
 Results = Mapping[str, Mapping[int, Measured]]  # run -> seed -> what was measured
@@ -75,28 +76,6 @@ class Run:
     sets: tuple[str, ...] = ()
     measured: bool = True
     once: bool = False
-
-
-@dataclass(frozen=True)
-class Published:
-    """Figures that others printed; a report shows them beside a study's own, never among them.
-
-    Attributes:
-        source: where they were read.
-        data, protocol: what they were measured on, and how.
-        rows: method -> metric, one of `jaxharm.evaluation.columns.REFERENCE`, -> value.
-    """
-
-    source: str
-    data: str
-    protocol: str
-    rows: Mapping[str, Mapping[str, float]]
-
-    @property
-    def columns(self) -> dict[str, Column]:
-        """Those in which at least one method has a value."""
-        given = {name for row in self.rows.values() for name in row}
-        return {name: column for name, column in REFERENCE.columns.items() if name in given}
 
 
 @dataclass(frozen=True)
@@ -304,25 +283,6 @@ def table(summary: Summary) -> str:
             count = len(next(iter(spreads.values()))["values"])
             lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def published_table(published: Sequence[Published]) -> str:
-    """Writes figures of papers as Markdown; empty where there are none."""
-    lines = []
-    for of in published:
-        columns = of.columns
-        lines += [
-            "",
-            f"Published, {of.source}: measured on {of.data}, protocol {of.protocol}. They compare with the "
-            "rows above only where data and protocol are the same:",
-            "",
-            f"| method | {' | '.join(column.title for column in columns.values())} |",
-            "|---|" + "---:|" * len(columns),
-        ]
-        for method, row in of.rows.items():
-            cells = [_number(row.get(name), column.decimals) for name, column in columns.items()]
-            lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "".join(line + "\n" for line in lines)
 
 
 def read_results(jobs: Sequence[Job]) -> dict[str, dict[int, Measured]]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import jinja2
 
 from jaxharm.measures import Column
-from jaxharm.studies.ablation import Job, Published, Spread, Study, Summary
+from jaxharm.studies.ablation import Job, Spread, Study, Summary
 from jaxharm.studies.curves import COLORS, Curve, charts, interval, read_log
 from jaxharm.studies.paired import Paired
+from jaxharm.studies.published import Published
 from jaxharm.studies.strips import strips
 
 

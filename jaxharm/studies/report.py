@@ -12,7 +12,6 @@ from jaxharm.studies.ablation import (
     Measured,
     Study,
     Summary,
-    published_table,
     read_results,
     summarize,
     table,
@@ -20,6 +19,7 @@ from jaxharm.studies.ablation import (
 from jaxharm.studies.files import write_whole
 from jaxharm.studies.page import page
 from jaxharm.studies.paired import Paired, paired_rows, paired_table
+from jaxharm.studies.published import published_table
 from jaxharm.studies.subsets import subset_table
 
 PairedRows = Mapping[str, Mapping[str, Paired]]

@@ -1,6 +1,7 @@
 """The reports of a study: CSV files, the page, curves, strips and published figures."""
 
 import csv
+import dataclasses
 import json
 import re
 
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 from support.sets import batches, halfway, identity, images
 
+from jaxharm.errors import InputError
 from jaxharm.evaluation.evaluate import evaluate
 from jaxharm.evaluation.images import SampleSaver
 from jaxharm.evaluation.report import write_report
 from jaxharm.studies import paired
-from jaxharm.studies.ablation import Job, Published, Run, Study, published_table
+from jaxharm.studies.ablation import Job, Run, Study
 from jaxharm.studies.curves import _Scale, charts, interval, read_log
+from jaxharm.studies.published import Published, published_table
 from jaxharm.studies.report import write_reports
 from jaxharm.studies.strips import strips
 
@@ -93,6 +96,8 @@ def test_published_figures_stand_apart(folder):
     assert "39.53" not in ours
     assert "| theirs | 39.53 |" in theirs
     assert published_table(()) == ""
+    with pytest.raises(InputError, match=r"no metric is called 'pnsr'; did you mean psnr"):
+        dataclasses.replace(PUBLISHED, rows={"theirs": {"pnsr": 1.0}})
 
 
 def test_strips_show_the_images_with_the_largest_differences(folder):
