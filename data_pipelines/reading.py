@@ -235,7 +235,8 @@ def dataset_info(name: str, data_dir: str | os.PathLike | None = None) -> BuiltI
             for split in stored["splits"]
         }
         return BuiltInfo(name, path, metadata["kind"], splits, metadata["fingerprint"], metadata)
-    except (OSError, ValueError, KeyError) as error:
+    # Whatever stands there instead of what a build writes.
+    except Exception as error:
         raise DatasetValidationError(
             f"{path} was not written by data_pipelines.build or is damaged ({error!r}); delete "
             f"it and build it again"

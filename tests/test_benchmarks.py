@@ -1,15 +1,22 @@
-"""The benchmark of a training step takes any published config."""
+"""The benchmarks run: training steps of any config, folders of mixed files, mutated files."""
 
+import argparse
 import functools
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jax
 import pytest
 
 from jaxharm.config_file import import_file, load_config, published_configs
+from jaxharm.errors import InputError
 from jaxharm.registry import make_system
 
-train_step = import_file(Path(__file__).resolve().parent.parent / "benchmarks/train_step.py")
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+train_step = import_file(BENCHMARKS / "train_step.py")
 pytestmark = pytest.mark.slow  # tracing each of them takes seconds
 NAMES = [name for name in published_configs() if "study" not in name]
 
@@ -26,3 +33,48 @@ def test_any_config_can_be_measured(name):
     assert "loss" in metrics
     assert jax.eval_shape(system.predict, state, batch).image.shape == batch.composite.shape
     assert train_step.stored_activations(system, state, batch) > 0
+
+
+def test_a_folder_of_mixed_and_damaged_files_is_accounted_for(capsys):
+    folder_of_files = import_file(BENCHMARKS / "folder_of_files.py")
+    assert folder_of_files.main(["--count", "60", "--side", "48", "--repeats", "0"]) == 0
+    assert "10 kinds of damage, 0 faults" in capsys.readouterr().out
+
+
+def test_mutated_files_bring_a_result_or_a_sentence():
+    # A process of its own: it forks, which JAX's threads do not survive.
+    command = [sys.executable, str(BENCHMARKS / "fuzz_readers.py"), "--count", "200", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "200 files, 0 faults\n"
+    assert done.returncode == 0
+
+
+def _refuse(path):
+    raise InputError("a sentence")
+
+
+def _refuse_at_length(path):
+    raise InputError("a sentence\nand a line")
+
+
+@pytest.mark.parametrize(
+    ("reader", "words"),
+    [
+        (lambda path: None, ""),
+        (_refuse, ""),
+        (_refuse_at_length, "several lines"),
+        (lambda path: {}["key"], "KeyError: 'key'"),
+        (lambda path: time.sleep(9), "more than 0.5 s"),
+        (lambda path: bytearray(100 << 20).find(b"x"), "MiB of memory"),
+    ],
+)
+def test_the_search_knows_a_fault(reader, words):
+    fuzz_readers = import_file(BENCHMARKS / "fuzz_readers.py")
+    limits = argparse.Namespace(seconds=0.5, mebibytes=50)
+    before = signal.signal(signal.SIGALRM, fuzz_readers._too_long)
+    try:
+        found = fuzz_readers._try(reader, Path("a.txt"), limits)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert words in found
+    assert bool(words) == bool(found)

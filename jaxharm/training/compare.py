@@ -110,7 +110,7 @@ def read_record(run: Path) -> Json:
         record: Json = json.loads(file.read_text())
     except OSError as error:
         raise InputError(f"{run} holds no run: it has no {RECORD}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error})") from error
     if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
         raise InputError(f"{file} is no record of a run: it has no config")

@@ -228,7 +228,7 @@ def _read_record(file: Path) -> Json:
     """The record; nothing where there is none, or one that is damaged."""
     try:
         record = json.loads(file.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

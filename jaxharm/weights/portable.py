@@ -130,10 +130,10 @@ def read_manifest(path: str | Path) -> Json:
         manifest: Json = json.loads(file.read_text())
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: thousands of brackets
         raise InputError(f"{file} is not valid JSON ({error})") from error
-    missing = {"format", "model", "config", "sha256"} - set(manifest)
-    if missing or manifest["format"] != _FORMAT:
+    needed = {"format", "model", "config", "sha256"}
+    if not isinstance(manifest, dict) or needed - set(manifest) or manifest["format"] != _FORMAT:
         raise InputError(f"{file} is not a {_FORMAT} manifest")
     return manifest
 

@@ -65,3 +65,10 @@ def test_unknown_model_and_empty_folder_are_refused(tmp_path, variables):
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "model": "toi"}))
     with pytest.raises(InputError, match="unknown model 'toi'"):
         load_weights(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "7", "null", '["format"]', "{", "\x00"])
+def test_what_is_no_manifest_is_refused(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match="is not"):
+        load_weights(tmp_path)

@@ -136,7 +136,7 @@ def _read_done(file: Path) -> dict[str, Any]:
     """What was noted of a finished foreground; nothing where the note was cut off."""
     try:
         before = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return before if isinstance(before, dict) else {}
 
