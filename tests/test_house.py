@@ -142,9 +142,11 @@ def test_no_circle_of_files_or_folders():
     assert not found
 
 
-# Where every paper may be named: texts for people, and the commands of the demo.
+# Where every paper may be named: texts for people, the commands of the demo, and studies that
+# compare papers.
 DOCS = (
     "docs/",
+    "configs/comparisons/",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",

@@ -1,22 +1,25 @@
 """Changes of light: seeded, within their ranges, smooth, and global only where they should be."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from data_pipelines.samples import lighting
-from data_pipelines.samples.recoloring import recolor
+from data_pipelines.samples.recoloring import FAMILIES, recolor
+from jaxharm.config import Family, SynthesisConfig
 from jaxharm.metrics import curve_fmse, fmse
 
 NATIVE = {"protocol": "default_native"}
 
 
 def photograph(seed: int, height: int = 60, width: int = 80) -> np.ndarray:
-    """A colorful u8[h,w,3] of middle brightness with texture, so that gains rarely clip."""
+    """A colorful u8[h,w,3] with texture, so dark that no gain clips."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / width
     waves = [np.sin(x * a + y * b + c) for a, b, c in rng.uniform(-6, 6, (3, 3))]
-    image = 105 + 25 * np.stack(waves, -1) + rng.normal(0, 12, (height, width, 3))
-    return np.clip(image, 0, 255).astype(np.uint8)
+    image = 80 + 18 * np.stack(waves, -1) + rng.normal(0, 8, (height, width, 3))
+    return np.clip(image, 0, 130).astype(np.uint8)
 
 
 def disc(height: int = 60, width: int = 80) -> np.ndarray:
@@ -25,6 +28,12 @@ def disc(height: int = 60, width: int = 80) -> np.ndarray:
     mask = (np.hypot(y - height / 2, x - width / 2) < height / 3).astype(np.float32)
     mask[height // 2, width // 2] = 0.7
     return mask
+
+
+def test_light_is_an_option_and_no_default():
+    assert get_args(Family) == (*FAMILIES, *lighting.FAMILIES)
+    assert SynthesisConfig().families == tuple(FAMILIES)
+    assert SynthesisConfig(families=tuple(lighting.FAMILIES)).families == tuple(lighting.FAMILIES)
 
 
 @pytest.mark.parametrize("family", lighting.FAMILIES)
@@ -79,7 +88,7 @@ def test_one_gain_is_a_global_curve_and_the_others_are_not() -> None:
             # a gain undoes a gain, and nothing is rounded or clipped.
             pair = (
                 real[None],
-                (floats / 255)[None],
+                np.clip(floats / 255, 0, 1)[None],
                 (mask >= 0.5)[None, ..., None].astype(np.float32),
             )
             left[family].append(curve_fmse(*pair, **NATIVE)[0] / fmse(*pair, **NATIVE)[0])
