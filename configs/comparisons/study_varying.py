@@ -1,6 +1,6 @@
 """Models of global curves and models that work from place to place, on changes of light, three seeds each.
 
-Command (again to resume; 12 runs of about 2 minutes each on two CPU cores):
+Command (again to resume; 12 runs of some minutes each on two CPU cores; how to build the data: configs/pih/varying.py):
     jaxharm study --study comparisons/study_varying \
         --workdir runs/varying --set data.data_dir=DATA
 """
