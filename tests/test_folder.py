@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import struct
+import time
 import unicodedata
 from types import SimpleNamespace
 
@@ -283,6 +284,17 @@ def test_names_that_are_no_text_are_reported(folder):
     os.rename(folder / "a.png", path)
     assert harmonize(folder) == 2
     assert states(folder) == {"\\udcff.png": "failed"}
+
+
+@pytest.mark.slow
+def test_ten_thousand_files_are_listed_quickly(folder):
+    for number in range(5000):
+        (folder / f"f{number}.png").touch()
+        (folder / f"f{number}_mask.png").touch()
+    start = time.process_time()
+    listing = find_pairs(folder, folder.parent / "out")
+    assert (len(listing.pairs), len(listing.helpers)) == (5000, 5000)
+    assert time.process_time() - start < 5
 
 
 def test_frames_are_numbered_as_people_do():

@@ -6,6 +6,8 @@ commands stay quick.
 """
 
 import difflib
+import io
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from jaxharm.cli.command import run_module
@@ -86,6 +88,9 @@ _COMMANDS: Mapping[str, tuple[str, Load]] = {
 
 def run(argv: Sequence[str]) -> int:
     """Runs the command that `argv` starts with and returns its exit status."""
+    # File names may hold bytes that are no text: they are shown escaped, and end no command.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     papers = {name: load for entry in entries() for name, load in entry.commands.items()}
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview(papers))

@@ -20,6 +20,7 @@ _UNREAD = (
     *(".svg", ".svgz", ".eps", ".ai", ".pdf", ".ico", ".icns", ".dds", ".pcx", ".sgi", ".ora"),
     *(".pfm", ".fits", ".fit", ".bpg", ".flif", ".avifs"),
 )
+_PICTURES = frozenset((*READ_SUFFIXES, *_UNREAD))
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class _Folder:
     def __init__(self, path: Path | None, listing: Listing) -> None:
         self.stems: dict[str, list[Path]] = {}
         self.unread: dict[str, list[Path]] = {}
+        self.known: dict[str, str] = {}  # name without suffix -> a picture's name, readable or not
         self.path = path
         if path is None:
             return
@@ -78,7 +80,9 @@ class _Folder:
                 continue
             if reason is not None:
                 listing.skipped[file] = reason
-            elif not file.is_file():
+                continue
+            self.known.setdefault(_plain(file.stem), file.name)
+            if not file.is_file():
                 listing.failures[file] = "it is a link that leads nowhere, or no ordinary file"
             elif file.suffix.lower() in READ_SUFFIXES:
                 self.stems.setdefault(_plain(file.stem), []).append(file)
@@ -170,10 +174,10 @@ class _Search:
         if ending is None:
             return None
         name = stem.removesuffix(ending)
-        known = {**self.composites.unread, **self.composites.stems}
+        known = self.composites.known
         owner = next((s for s in (name, f"{name}_composite") if s in known), None)
         if owner is not None:
-            return _Helper(_ROLES[ending], known[owner][0].name)
+            return _Helper(_ROLES[ending], known[owner])
         # Called so for another reason: night_bg.png with a mask of its own is a composite.
         if self._own_mask(stem) is not None:
             return None
@@ -277,7 +281,7 @@ def _no_picture(file: Path) -> str | None:
         return "what macOS keeps beside a file, no picture"
     if file.name.startswith("."):
         return "a hidden file"
-    if file.suffix.lower() not in (*READ_SUFFIXES, *_UNREAD):
+    if file.suffix.lower() not in _PICTURES:
         return "no picture by its suffix"
     return None
 
