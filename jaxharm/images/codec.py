@@ -1,7 +1,7 @@
 """Reading and writing images: bit depth, alpha, color profile, resolution, copyright survive.
 
 What a file is, its first bytes say, and one reader knows each format at every depth: `tiff`
-(tifffile with imagecodecs), `png` (OpenCV for 16 bits, Pillow for 8), `eight_bit` (Pillow: JPEG,
+(tifffile with imagecodecs), `png` (imagecodecs for 16 bits, Pillow for 8), `eight_bit` (Pillow: JPEG,
 WebP and others). What none of them understands is refused by name. Pixels are never converted between
 color spaces here: the profile is returned and written again; `spaces` converts.
 """
