@@ -7,7 +7,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxharm.cli import eval as eval_command
+from jaxharm.cli import train as train_command
 from jaxharm.compiler import matmul_precision, save_memory_on_cpu
+from jaxharm.config_file import published_configs
 
 NAME = "xla_cpu_enable_concurrency_optimized_scheduler"
 
@@ -39,3 +42,19 @@ def test_products_are_as_exact_as_asked_in_every_thread(name, asked):
         assert asked in product()
         assert asked in pool.submit(product).result()
     assert "HIGH" not in product()
+
+
+@pytest.mark.parametrize(
+    ("command", "work", "more"),
+    [(train_command, "_train", ()), (eval_command, "_evaluate", ("--out", "unused"))],
+)
+def test_a_run_computes_products_as_its_config_says(monkeypatch, command, work, more):
+    seen = []
+    monkeypatch.setattr(
+        command, work, lambda *_, **__: seen.append(jax.config.jax_default_matmul_precision)
+    )
+    config = next(name for name in published_configs() if "/study" not in name)
+    named = ["--config", config, "--workdir", "unused", *more]
+    assert command.main(named) == 0
+    assert command.main([*named, "--set", "matmul_precision=high"]) == 0
+    assert seen == ["highest", "high"]
