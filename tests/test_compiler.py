@@ -45,16 +45,21 @@ def test_products_are_as_exact_as_asked_in_every_thread(name, asked):
 
 
 @pytest.mark.parametrize(
-    ("command", "work", "more"),
-    [(train_command, "_train", ()), (eval_command, "_evaluate", ("--out", "unused"))],
+    ("command", "names", "more"),
+    [
+        (train_command, ("_task", "Programs", "train_task"), ()),
+        (eval_command, ("_evaluate",), ("--out", "unused")),
+    ],
 )
-def test_a_run_computes_products_as_its_config_says(monkeypatch, command, work, more):
-    seen = []
-    monkeypatch.setattr(
-        command, work, lambda *_, **__: seen.append(jax.config.jax_default_matmul_precision)
-    )
+def test_a_run_computes_products_as_its_config_says(monkeypatch, command, names, more):
+    seen = set()
+    for name in names:  # all that computes
+        monkeypatch.setattr(
+            command, name, lambda *_, **__: seen.add(jax.config.jax_default_matmul_precision)
+        )
     config = next(name for name in published_configs() if "/study" not in name)
     named = ["--config", config, "--workdir", "unused", *more]
     assert command.main(named) == 0
+    assert seen == {"highest"}
     assert command.main([*named, "--set", "matmul_precision=high"]) == 0
-    assert seen == ["highest", "high"]
+    assert seen == {"highest", "high"}
