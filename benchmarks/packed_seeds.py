@@ -66,7 +66,9 @@ def measure(way: str, arguments: argparse.Namespace) -> Measured:
         environment = {**os.environ, "JAXHARM_CACHE": str(Path(folder) / "cache")}
         start, before = time.perf_counter(), _cpu_of_children()
         for command in _commands(way, arguments, runs):
-            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+            done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL)
+            if done.returncode:
+                raise SystemExit(done.returncode)  # the command has said why
         wall, cpu = time.perf_counter() - start, _cpu_of_children() - before
         folders = [runs / f"seed{seed}" for seed in range(arguments.seeds)]
         curves = [_rows(run) for run in folders]
@@ -78,7 +80,7 @@ def measure(way: str, arguments: argparse.Namespace) -> Measured:
 
 def _commands(way: str, arguments: argparse.Namespace, runs: Path) -> list[list[str]]:
     # Evaluations and checkpoints on the way take the same time in every way.
-    settings = [f"steps={arguments.steps}", "eval.every=0", "checkpoint.every=0"]
+    settings = [f"steps={arguments.steps}", f"checkpoint.every={arguments.steps}", "eval.every=0"]
     settings += [f"log.every={_EVERY}", "log.images_every=0"]
     shared = [sys.executable, "-m", "jaxharm", "train", "--config", arguments.config]
     shared += [f"--overlay={name}" for name in arguments.overlay]

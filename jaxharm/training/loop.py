@@ -84,8 +84,14 @@ def train(
 
 
 def train_task(task: Task, programs: Programs) -> TrainState:
-    """As `train`, by programs that may have served another seed before."""
-    with Preemption() as preemption, opened(task, programs) as (run, state):
+    """As `train`, by programs that are made already."""
+    with Preemption() as preemption:
+        return train_until(preemption, task, programs)
+
+
+def train_until(preemption: Preemption, task: Task, programs: Programs) -> TrainState:
+    """As `train_task`, by programs that may have served another seed before, and are stopped alike."""
+    with opened(task, programs) as (run, state):
         if run.start >= run.total:
             run.log.message(
                 f"the run in {task.workdir} is finished ({run.start} steps); nothing to do"

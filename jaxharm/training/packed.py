@@ -14,7 +14,7 @@ from jaxharm.config import Packing, to_json
 from jaxharm.errors import InputError
 from jaxharm.interfaces import DeviceBatch, Metrics, TrainState
 from jaxharm.training import parallel
-from jaxharm.training.loop import run_steps, train_task
+from jaxharm.training.loop import run_steps, train_until
 from jaxharm.training.preemption import Preemption
 from jaxharm.training.session import DivergedError, Programs, Session, Task, opened
 from jaxharm.weights.same_run import differences
@@ -47,12 +47,14 @@ def train_seeds(tasks: Sequence[Task], packing: Packing) -> None:
             return
         if jax.process_index() == 0:
             print(f"{reason}: the seeds are trained one after the other", flush=True)
-    for task in tasks:
-        if jax.process_index() == 0:
-            print(f"seed {task.config.seed}: {task.workdir}", flush=True)
-        state = train_task(task, programs)
-        if int(state.step) < task.system.total_steps:
-            return  # asked to stop
+    with Preemption() as preemption:
+        for task in tasks:
+            if jax.process_index() == 0:
+                print(f"seed {task.config.seed}: {task.workdir}", flush=True)
+            state = train_until(preemption, task, programs)
+            # A request may also come with the last step, or between two seeds.
+            if int(state.step) < task.system.total_steps or preemption.asked:
+                return
 
 
 def _check_alike(first: Task, other: Task) -> None:

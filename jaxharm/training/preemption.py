@@ -36,6 +36,11 @@ class Preemption:
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
+    @property
+    def asked(self) -> bool:
+        """Whether a run of a single process was asked to stop."""
+        return self._asked and not self._several
+
     def reached(self, step: int) -> bool:
         """Whether to stop after `step`."""
         if self._several:

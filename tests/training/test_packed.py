@@ -143,6 +143,10 @@ def test_a_stop_in_the_first_seed_starts_no_second_one_and_the_rest_is_made_late
 ):
     train_seeds(toy_tasks(tmp_path, evaluate=stopping_at(2)), "process")
     assert not (tmp_path / "seed4").exists()
+    last = toy_tasks(tmp_path / "last", steps=2, evaluate=stopping_at(2))
+    train_seeds(last, "process")
+    assert "finished 2 steps" in capsys.readouterr().out
+    assert not (tmp_path / "last/seed4").exists()
     train_seeds(toy_tasks(tmp_path), "vmap")
     printed = capsys.readouterr().out
     assert (
