@@ -204,14 +204,14 @@ def test_a_paper_is_named_in_its_own_rooms_only():
     assert not found
 
 
-def test_pytorch_is_used_to_read_its_files_only():
+def test_pytorch_is_used_for_official_files_and_official_code_only():
     users = {
         file.name
         for file in source_files()
         for name in imported(file)
         if name.split(".")[0] == "torch"
     }
-    assert users <= {"torch_file.py"}
+    assert users <= {"torch_file.py", "official_code.py", "official.py"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

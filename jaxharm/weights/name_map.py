@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxharm import registry
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Params, Rule
+from jaxharm.interfaces import NameMap, Params, Rule
 
 
 def conv(value: np.ndarray) -> np.ndarray:
@@ -67,6 +67,56 @@ def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: obj
     if shapes:
         raise ValueError(f"the name map of {name} leaves out {sorted('/'.join(p) for p in shapes)}")
     return variables
+
+
+def to_torch(
+    name: str, variables: Params, template: Mapping[str, np.ndarray], **overrides: object
+) -> dict[str, np.ndarray]:
+    """Converts our variables to an official state dict: the inverse of `from_torch`.
+
+    Args:
+        name: a registered model.
+        variables: of `create_model(name, **overrides)`.
+        template: a state dict of the official network, such as a fresh one. It gives names, shapes
+            and dtypes, and the tensors that ours lacks.
+        overrides: Config fields that differ from the model's preset.
+
+    Returns:
+        Official tensor name -> array in the official layout, in the order of `template`.
+
+    Raises:
+        InputError: the model has no official layout, or `template` is of another network.
+    """
+    torch_names = registry.get(name).torch_names
+    if torch_names is None:
+        raise InputError(f"{name} has no official layout to convert to")
+    return state_dict(torch_names()(registry.model_config(name, **overrides)), variables, template)
+
+
+def state_dict(
+    names: NameMap, variables: Mapping[str, Any], template: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Our variables of any network with a name map as an official state dict; see `to_torch`."""
+    found = dict(template)
+    for rule in names.rules:
+        ours: Any = variables
+        for part in rule.path:
+            ours = ours[part]
+        ours, theirs = np.asarray(ours), template.get(rule.torch_name)
+        # A transform moves numbers about, so where it puts their positions tells how to go back.
+        moved = (
+            None if theirs is None else rule.transform(np.arange(theirs.size).reshape(theirs.shape))
+        )
+        if theirs is None or moved is None or moved.shape != ours.shape:
+            shape = None if theirs is None else list(theirs.shape)
+            raise InputError(
+                f"{rule.torch_name} of the template has shape {shape}, which does not fit "
+                f"{list(ours.shape)} of {'/'.join(rule.path)}"
+            )
+        value = np.empty(theirs.size, theirs.dtype)
+        value[moved.ravel()] = ours.ravel()
+        found[rule.torch_name] = value.reshape(theirs.shape)
+    return found
 
 
 def _transformed(rule: Rule, value: np.ndarray) -> np.ndarray | None:

@@ -7,7 +7,7 @@ ellipse over half of it); weights are random, which costs the same as trained on
 checks of the arrays and the reduction to 512x512. Files and compilation are not counted.
 
 Wall times mean little on a shared machine: there, read the CPU-seconds (summed over threads). The
-figures of the official code are from two idle cores, for 3840x2160 in 8 bits.
+official code is measured beside ours by `benchmarks/against_official.py`.
 """
 
 import argparse
@@ -31,17 +31,13 @@ from jaxharm.papers.pih.parameters import Parameters
 from jaxharm.papers.pih.runner import Seen, network_inputs, predict_arrays
 from jaxharm.weights.portable import variable_shapes
 
-# Wall seconds: network, rendering, total; None where no figure exists.
-OFFICIAL: dict[str, tuple[float | None, float | None, float]] = {
-    "pih": (1.10, 0.83, 2.26),
-    "pih_light": (None, None, 1.38),
-}
+MODELS = ("pih", "pih_light")
 Result = TypeVar("Result")
 _STAGES = ("prepare", "network", "rendering")
 
 
 def main() -> None:
-    """Prints a table of the stages, and the ratio to the official code."""
+    """Prints a table of the stages."""
     arguments = _parse()
     try:
         width, height = (int(side) for side in arguments.size.split("x"))
@@ -56,10 +52,6 @@ def main() -> None:
         cells = [f"{w:.3f} ({c:.3f})" for w, c in zip(wall, cpu, strict=True)]
         cells.append(f"{sum(wall):.3f} ({sum(cpu):.3f})")
         print(f"{name:20s}" + "".join(f"{cell:>18s}" for cell in cells))
-        network, rendering, total = OFFICIAL[name]
-        cells = ["-", *("-" if s is None else f"{s:.2f}" for s in (network, rendering, total))]
-        print(f"{'  official code':20s}" + "".join(f"{cell:>18s}" for cell in cells))
-        print(f"{'  ratio of totals':20s}" + f"{sum(wall) / total:>72.2f}")
 
 
 def measure(
@@ -126,7 +118,7 @@ def random_variables(name: str, config: ModelConfig) -> dict[str, Params]:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=list(OFFICIAL), choices=list(OFFICIAL))
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--size", default="3840x2160", help="WIDTHxHEIGHT of the picture")
     parser.add_argument("--bits", type=int, default=8, choices=[8, 16])
     parser.add_argument("--repeats", type=int, default=7)

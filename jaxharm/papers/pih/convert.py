@@ -3,7 +3,12 @@
 Source: docs/papers/pih.md, "Checkpoints".
 """
 
+from functools import partial
+
+import numpy as np
+
 from jaxharm.interfaces import NameMap, Rule
+from jaxharm.papers.pih.discriminator import DECODER as LAYERS_UP
 from jaxharm.papers.pih.mobilenet import BLOCKS
 from jaxharm.papers.pih.model import PIHConfig
 from jaxharm.papers.pih.resnet import RESNET50
@@ -40,6 +45,29 @@ def torch_names(config: PIHConfig) -> NameMap:
     else:
         dropped += [rule.torch_name for rule in shading]
     return NameMap(rules, dropped)
+
+
+def discriminator_names() -> NameMap:
+    """The name map of the official discriminator: `state_dict_D` of a checkpoint."""
+    rules = []
+    for name in ("conv0", "conv9"):
+        rules.append(Rule(f"{name}.weight", ("params", name, "kernel"), conv))
+        rules.append(Rule(f"{name}.bias", ("params", name, "bias")))
+    sides = dict.fromkeys(ENCODER, 4) | dict.fromkeys(
+        (*(layer for layer, _, _ in LAYERS_UP), "conv7", "conv8"), 3
+    )
+    for name, side in sides.items():
+        rules += [
+            Rule(f"{name}.weight_orig", ("params", name, "kernel"), conv),
+            Rule(f"{name}.weight_u", ("spectral", name, "u")),
+            Rule(f"{name}.weight_v", ("spectral", name, "v"), partial(_right_vector, side=side)),
+        ]
+    return NameMap(rules, [])
+
+
+def _right_vector(value: np.ndarray, side: int) -> np.ndarray:
+    """(C*k*k,) -> (k,k,C)."""
+    return value.reshape(-1, side, side).transpose(1, 2, 0)
 
 
 def _resnet(blocks: tuple[int, ...] | None) -> list[Rule]:

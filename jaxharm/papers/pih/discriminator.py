@@ -19,7 +19,7 @@ from jaxharm.papers.pih.shading import ENCODER, smallest_input
 from jaxharm.papers.pih.spectral_norm import SpectralConv
 
 # Decoder layer -> the encoder layer to whose size it is enlarged, and whether that one is added.
-_DECODER = (
+DECODER = (
     ("conv4_1", "conv3_2", True),
     ("conv4_2", "conv3_1", True),
     ("conv4_3", "conv3", False),
@@ -112,7 +112,7 @@ class PIHDiscriminator(nn.Module):
             features *= 2
             y = self._layer(name, y, features, 4, stride, train)
             encoded[name] = y
-        for name, level, skip in _DECODER:
+        for name, level, skip in DECODER:
             features //= 2
             height, width = encoded[level].shape[1:3]
             y = self._layer(name, resize(y, (height, width), "bilinear"), features, 3, 1, train)

@@ -1,4 +1,4 @@
-"""What leaving early saves: ProPIH stage by stage, beside the official code.
+"""What leaving early saves: ProPIH stage by stage.
 
     python -m jaxharm.papers.propih.benchmark [--size 256] [--batch 1] [--repeats 9]
 
@@ -8,7 +8,7 @@ that a shared machine disturbs them alike; least wall and CPU seconds are shown.
 the forward pass that the official code runs even at inference, with all losses, and one forward
 and backward pass of the generator's content and style losses at batch 4.
 
-The figures of the official code (PyTorch 2.13, 2 idle CPU cores, 256x256) are constants.
+The official code is measured beside ours by `benchmarks/against_official.py`.
 """
 
 import argparse
@@ -31,10 +31,6 @@ from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.schema import Batch
 
-# Wall seconds of the official code, per stage left at; with losses; forward + backward at batch 4.
-OFFICIAL: dict[str, float] = {"1": 0.15, "4": 0.87, "losses": 2.78, "training": 22.1}
-OFFICIAL_MEMORY_MIB = 8.8 * 1e9 / 2**20
-
 
 def main() -> None:
     """Prints a line per stage, then the losses, the training pass and the peak memory."""
@@ -50,14 +46,12 @@ def main() -> None:
     }
     device = jax.devices()[0].device_kind
     print(f"{arguments.size}x{arguments.size}, batch {arguments.batch}, {device}")
-    print(
-        f"{'':10s}{'wall s':>9s}{'CPU s':>9s}{'of all':>9s}{'MACs':>9s}{'official':>10s}{'ratio':>8s}"
-    )
+    print(f"{'':10s}{'wall s':>9s}{'CPU s':>9s}{'of all':>9s}{'MACs':>9s}")
     found = _measure(runs, arguments.repeats)
     macs = np.cumsum(stage_macs(config, arguments.size, arguments.size))
     for k, (wall, cpu) in found.items():
         share, work = wall / found[str(STAGES)][0], macs[int(k) - 1] / macs[-1]
-        _line(f"stage {k}", wall, cpu, f"{share:9.1%}{work:9.1%}", OFFICIAL.get(k))
+        _line(f"stage {k}", wall, cpu, f"{share:9.1%}{work:9.1%}")
     runner.calls.clear()
     runner(*images, mode="fixed", stage=1)
     print(f"calls of stage functions at exit 1: {runner.calls}")
@@ -66,17 +60,13 @@ def main() -> None:
     found = _measure({"losses": losses}, min(arguments.repeats, 5))
     found |= _measure({"training": training}, min(arguments.repeats, 3))
     for name, (wall, cpu) in found.items():
-        _line(name, wall, cpu, " " * 18, OFFICIAL[name])
+        _line(name, wall, cpu)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"peak memory of this process {peak:.0f} MiB; of the official training pass "
-        f"{OFFICIAL_MEMORY_MIB:.0f} MiB: ratio {peak / OFFICIAL_MEMORY_MIB:.2f}"
-    )
+    print(f"peak memory of this process {peak:.0f} MiB")
 
 
-def _line(name: str, wall: float, cpu: float, middle: str, official: float | None) -> None:
-    there = f"{official:10.2f}{wall / official:8.2f}" if official else ""
-    print(f"{name:10s}{wall:9.3f}{cpu:9.3f}{middle}{there}", flush=True)
+def _line(name: str, wall: float, cpu: float, shares: str = "") -> None:
+    print(f"{name:10s}{wall:9.3f}{cpu:9.3f}{shares}", flush=True)
 
 
 def _images(count: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

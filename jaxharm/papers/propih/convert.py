@@ -50,6 +50,29 @@ def torch_names(config: ProPIHConfig) -> NameMap:
     return NameMap(rules)
 
 
+def discriminator_names(halvings: int = 6) -> NameMap:
+    """The name map of `latest_net_D.pth`; its running statistics are never used.
+
+    Args:
+        halvings: of the discriminator (`ProPIHDiscriminatorConfig`), an even number.
+    """
+    layers = []
+    for i in range(halvings + 2):
+        place = "blocks_connected." if i >= halvings else "blocks_enc." if i > 1 else ""
+        theirs = f"encoder.{place}block{i}.block"
+        layers.append((f"{theirs}.0", f"{theirs}.1", f"block{i}"))
+    layers.append(("decoder.deconv_block0.1", "decoder.deconv_block0.2", "dec0"))
+    layers.append(("decoder.deconv_block1.0", "decoder.deconv_block1.1", "dec1"))
+    rules, dropped = _conv("decoder.to_binary", ("params", "out")), []
+    for layer, norm, ours in layers:
+        rules += _conv(layer, ("params", ours, "conv"))
+        rules.append(Rule(f"{norm}.weight", ("params", ours, "bn", "scale")))
+        rules.append(Rule(f"{norm}.bias", ("params", ours, "bn", "bias")))
+        buffers = ("running_mean", "running_var", "num_batches_tracked")
+        dropped += [f"{norm}.{name}" for name in buffers]
+    return NameMap(rules, dropped)
+
+
 def flat_names() -> dict[str, int]:
     """Layer -> its position in the flat VGG-19 of `vgg_normalised.pth`."""
     return dict(_FLAT)

@@ -13,6 +13,7 @@ from support.contexts import NO_EXTRAS, context
 from support.golden_recipe import fill_all, style_override
 from support.goldens import load_layout
 from support.random_variables import QUICK_COMPILE, random_variables
+from support.round_trip import assert_comes_back
 
 from jaxharm import metrics, registry
 from jaxharm.config import TrainConfig
@@ -339,3 +340,8 @@ def test_unsupported_sizes_are_named(tiny, size):
         ValueError, match=rf"iSSAM needs .* multiples of 8 and at least 8, not {size[0]}x{size[1]}"
     ):
         model.apply(variables, jnp.zeros((1, *size, 3)), jnp.zeros((1, *size, 1)))
+
+
+@pytest.mark.golden
+def test_official_weights_come_back(state):
+    assert_comes_back("issam", state)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.golden_recipe import fill_all, region_norm_override
 from support.goldens import load_layout
+from support.round_trip import assert_comes_back
 
 from jaxharm import metrics, registry
 from jaxharm.errors import InputError
@@ -299,3 +300,10 @@ def test_places_that_do_not_exist_are_refused():
     for steps in ((6,), (3, 3)):
         with pytest.raises(InputError, match=r"choose from the decoder steps 0 to 5, each once"):
             PHNetConfig(pn_steps=steps)
+
+
+@pytest.mark.golden
+@pytest.mark.slow  # draws 40 million numbers
+@pytest.mark.parametrize("name", GOLDENS)
+def test_official_weights_come_back(layouts, name):
+    assert_comes_back(name, fill_all(layouts[name]["state_dict"], override=region_norm_override))

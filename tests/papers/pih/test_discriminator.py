@@ -10,8 +10,10 @@ from papers.pih.golden_case import allowed, discriminator_variables, state_dict
 from support.goldens import load_layout
 
 from jaxharm.errors import InputError
+from jaxharm.papers.pih.convert import discriminator_names
 from jaxharm.papers.pih.discriminator import PIHDiscriminator, PIHDiscriminatorConfig
 from jaxharm.papers.pih.spectral_norm import spectral_norm
+from jaxharm.weights import name_map
 
 
 @functools.cache
@@ -139,3 +141,13 @@ def test_strides_follow_the_image():
         PIHDiscriminatorConfig(strides=(4, 4, 4, 2, 2, 2)).strides_for(256)
     with pytest.raises(InputError, match="six strides are needed"):
         PIHDiscriminatorConfig(strides=(2, 2))
+
+
+@pytest.mark.slow  # draws 17 million numbers
+def test_official_weights_come_back():
+    official = state_dict("discriminator")
+    template = {name: np.zeros_like(value) for name, value in official.items()}
+    variables = discriminator_variables(official)
+    found = name_map.state_dict(discriminator_names(), variables, template)
+    for name, value in official.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)

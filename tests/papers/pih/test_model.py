@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from papers.pih.golden_case import state_dict
 from support.goldens import load_layout
+from support.round_trip import assert_comes_back
 from support.tiers import first_is_quick
 
 from jaxharm import convert, registry
@@ -279,3 +281,10 @@ def test_tensor_of_another_rank_is_named():
     state["gainnet.conv0.weight"] = np.zeros((8, 10), np.float32)
     with pytest.raises(InputError, match=r"conv0.weight has shape \[8, 10\], which does not fit"):
         convert.from_torch("pih_light", state)
+
+
+@pytest.mark.golden
+@pytest.mark.slow  # draws many million numbers
+@pytest.mark.parametrize(("name", "kind"), [("pih_light", "light"), ("pih", "base")])
+def test_official_weights_come_back(name, kind):
+    assert_comes_back(name, state_dict(kind))

@@ -7,10 +7,8 @@ import numpy as np
 from support import golden_recipe
 from support.goldens import load_layout
 
-from jaxharm.interfaces import Rule
-from jaxharm.papers.propih.convert import torch_names
+from jaxharm.papers.propih.convert import discriminator_names, torch_names
 from jaxharm.papers.propih.model import ProPIHConfig
-from jaxharm.weights.name_map import conv
 
 
 @functools.cache
@@ -30,27 +28,9 @@ def arrays(folder, name):
     return dict(np.load(folder / f"{name}.npz"))
 
 
-def discriminator_rules():
-    """Official tensor of the discriminator -> ours; running statistics are never used."""
-    blocks = {f"block{i}": f"encoder.block{i}.block" for i in (0, 1)}
-    blocks |= {f"block{i}": f"encoder.blocks_enc.block{i}.block" for i in (2, 3, 4, 5)}
-    blocks |= {f"block{i}": f"encoder.blocks_connected.block{i}.block" for i in (6, 7)}
-    pairs = [(f"{theirs}.0", f"{theirs}.1", ours) for ours, theirs in blocks.items()]
-    pairs.append(("decoder.deconv_block0.1", "decoder.deconv_block0.2", "dec0"))
-    pairs.append(("decoder.deconv_block1.0", "decoder.deconv_block1.1", "dec1"))
-    rules = []
-    for convolution, norm, ours in pairs:
-        rules.append(Rule(f"{convolution}.weight", ("params", ours, "conv", "kernel"), conv))
-        rules.append(Rule(f"{convolution}.bias", ("params", ours, "conv", "bias")))
-        rules.append(Rule(f"{norm}.weight", ("params", ours, "bn", "scale")))
-        rules.append(Rule(f"{norm}.bias", ("params", ours, "bn", "bias")))
-    rules.append(Rule("decoder.to_binary.weight", ("params", "out", "kernel"), conv))
-    return [*rules, Rule("decoder.to_binary.bias", ("params", "out", "bias"))]
-
-
 def discriminator_params(tensors):
     params = {}
-    for rule in discriminator_rules():
+    for rule in discriminator_names().rules:
         node = params
         for part in rule.path[1:-1]:
             node = node.setdefault(part, {})
@@ -71,7 +51,7 @@ def generator_leaves(tree, folder):
 
 def discriminator_leaves(tree, folder):
     names = manifest(folder)["discriminator_parameter_names"]
-    return in_their_order(tree, names, discriminator_rules())
+    return in_their_order(tree, names, discriminator_names().rules)
 
 
 def nhwc(value):

@@ -9,6 +9,7 @@ import pytest
 from papers.propih.golden_case import (
     arrays,
     assert_close,
+    discriminator_params,
     generator_leaves,
     manifest,
     nhwc,
@@ -17,16 +18,19 @@ from papers.propih.golden_case import (
 )
 from support.contexts import context
 from support.goldens import load_layout
+from support.round_trip import assert_comes_back
 
 from jaxharm import convert, registry
 from jaxharm.config import TrainConfig
 from jaxharm.interfaces import Extras, Output
 from jaxharm.ops import masked_adain, masked_moments
+from jaxharm.papers.propih.convert import discriminator_names
 from jaxharm.papers.propih.model import STAGES, ProPIHConfig, stage_mask
 from jaxharm.papers.propih.painterly import image_errors, targets_of
 from jaxharm.papers.propih.system import ProPIHObjective, ProPIHSystem
 from jaxharm.papers.propih.vgg import COLLECTION
 from jaxharm.schema import Batch
+from jaxharm.weights import name_map
 
 pytestmark = pytest.mark.golden
 OBJECTIVE = ProPIHObjective(random_encoder=True, discriminator=None)
@@ -154,3 +158,18 @@ def test_gradients(golden, results):
     for key in (key for key in found if key.startswith("grad::")):
         want = found[key].T if found[key].ndim == 1 else found[key].transpose(2, 3, 1, 0)
         assert_close(by_name[key.removeprefix("grad::")], want, 1e-3, key)
+
+
+@pytest.mark.slow
+def test_official_weights_come_back():
+    assert_comes_back("propih", state_dict("G"))
+
+
+@pytest.mark.slow  # draws 7 million numbers
+def test_official_weights_of_the_discriminator_come_back():
+    official, names = state_dict("D"), discriminator_names()
+    template = {name: np.zeros_like(value) for name, value in official.items()}
+    found = name_map.state_dict(names, {"params": discriminator_params(official)}, template)
+    assert {rule.torch_name for rule in names.rules} | set(names.dropped) == set(official)
+    for rule in names.rules:
+        np.testing.assert_array_equal(found[rule.torch_name], official[rule.torch_name])
