@@ -7,6 +7,7 @@ takes planes for pixels and both kinds of alpha for one. OpenImageIO would be a 
 
 import io
 import logging
+import math
 import struct
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,10 @@ def _check_complete(page: "TiffPage", length: int, entries: int) -> None:
     pieces = zip(page.dataoffsets, page.databytecounts, strict=True)
     if max(start + size for start, size in pieces) > length:
         raise DamagedError("the file is truncated")
+    # tifffile fills what is missing with zeros: a small file would claim any amount of memory.
+    wanted = math.prod(page.chunked)
+    if len(page.dataoffsets) < wanted:
+        raise DamagedError(f"it holds {len(page.dataoffsets)} of the {wanted} pieces of its picture")
     # tifffile goes on without an entry whose value lies behind the end, such as the profile.
     if entries > len(page.tags):
         raise DamagedError("the file is truncated, or has entries of unknown types")

@@ -11,8 +11,8 @@ import tifffile
 from PIL import Image, ImageCms
 
 from jaxharm.errors import InputError
-from jaxharm.images import Tags, read_image, write_image
-from jaxharm.images.decoded import associated, straight, upright
+from jaxharm.images import Tags, read_image, tiff, write_image
+from jaxharm.images.decoded import DamagedError, associated, straight, upright
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LAYOUTS = {
@@ -253,3 +253,16 @@ def test_a_decoder_of_another_kind_agrees(tmp_path):
     np.testing.assert_array_equal(
         cv2.imread(tmp_path / "a.tif", cv2.IMREAD_UNCHANGED)[..., ::-1], pixels
     )
+
+
+def test_a_small_tiff_that_claims_a_large_picture_is_refused_before_memory_is_taken():
+    file = io.BytesIO()
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    tifffile.imwrite(file, pixels, photometric="rgb", tile=(16, 16))
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as written:
+        width, height = (written.pages.first.tags[tag].valueoffset for tag in (256, 257))
+    data = bytearray(file.getvalue())
+    for place in (width, height):
+        struct.pack_into("<H", data, place, 20000)
+    with pytest.raises(DamagedError, match="holds 16 of the 1562500 pieces"):
+        tiff.decode(bytes(data))
