@@ -74,7 +74,8 @@ def compare(case: OfficialCase, optimizer: str, arguments: argparse.Namespace) -
     make, size, count = case.small
     config = make()
     if optimizer == "sgd":
-        config = dataclasses.replace(config, optim=OptimConfig("sgd", case.sgd_rate, b1=0.0))
+        rate = arguments.sgd_rate or case.sgd_rate
+        config = dataclasses.replace(config, optim=OptimConfig("sgd", rate, b1=0.0))
     batches = [pictures(count, size, seed) for seed in range(arguments.steps)]
     ours = Ours(config, batches[0])
     weights = ours.variables()
@@ -142,6 +143,7 @@ def _parse() -> argparse.Namespace:
     )
     kinds = ["sgd", "paper"]
     parser.add_argument("--optimizers", nargs="+", default=kinds, choices=kinds)
+    parser.add_argument("--sgd-rate", type=float, help="learning rate of SGD; default: the case's")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--float64-above", type=float, default=1e-4, help="see above")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))

@@ -97,7 +97,7 @@ class OfficialCase:
         size, batch: for measuring times.
         small: the run for comparing losses, with its size and batch.
         result: which array of our output the official forward pass returns.
-        sgd_rate: learning rate at which plain SGD changes the losses of 30 steps.
+        sgd_rate: learning rate of plain SGD where the losses of both sides are compared.
         draws: whether a training step draws random numbers, which differ between the sides.
         remark: what a reader of the figures must know.
     """

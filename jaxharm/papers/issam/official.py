@@ -110,6 +110,6 @@ CASES = (
         batch=4,
         small=(_config, 128, 4),
         result=lambda output: output.aux["raw"],
-        sgd_rate=1e-2,
+        sgd_rate=1e-5,  # with more, rounding errors grow tenfold from step to step, in the official code too
     ),
 )
