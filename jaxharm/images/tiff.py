@@ -103,7 +103,9 @@ def _check_complete(page: "TiffPage", length: int, entries: int) -> None:
     # tifffile fills what is missing with zeros: a small file would claim any amount of memory.
     wanted = math.prod(page.chunked)
     if len(page.dataoffsets) < wanted:
-        raise DamagedError(f"it holds {len(page.dataoffsets)} of the {wanted} pieces of its picture")
+        raise DamagedError(
+            f"it holds {len(page.dataoffsets)} of the {wanted} pieces of its picture"
+        )
     # tifffile goes on without an entry whose value lies behind the end, such as the profile.
     if entries > len(page.tags):
         raise DamagedError("the file is truncated, or has entries of unknown types")
