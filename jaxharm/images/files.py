@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -15,8 +16,10 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
         InputError: the folder does not exist or is not writable.
     """
     path = Path(path)
-    # Not made of the file's own name, which may be as long as the file system allows.
-    partial = path.with_name(f".jaxharm-{os.getpid()}-{threading.get_ident()}.part")
+    # Not made of the file's own name, which may be as long as the file system allows. Other hosts
+    # may write to the same folder.
+    writer = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+    partial = path.with_name(f".jaxharm-{writer}.part")
     try:
         with partial.open("wb") as file:
             for part in parts:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from jaxharm.images import write_whole
 from jaxharm.studies.ablation import (
     Job,
     Measured,
@@ -16,7 +17,6 @@ from jaxharm.studies.ablation import (
     summarize,
     table,
 )
-from jaxharm.studies.files import write_whole
 from jaxharm.studies.page import page
 from jaxharm.studies.paired import Paired, paired_rows, paired_table
 from jaxharm.studies.published import published_table
@@ -54,7 +54,7 @@ def write_reports(study: Study, jobs: Sequence[Job], workdir: Path, *, planned: 
         "report.html": page(study, jobs, summary, rows, workdir.name, planned=planned),
     }
     for name, content in files.items():
-        write_whole(workdir / name, content)
+        write_whole(workdir / name, content.encode())
     return text
 
 

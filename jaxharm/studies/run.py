@@ -15,8 +15,8 @@ from types import FrameType
 
 from jaxharm.config import Packing
 from jaxharm.errors import InputError
+from jaxharm.images import write_whole
 from jaxharm.studies.ablation import Job, Study
-from jaxharm.studies.files import write_whole
 from jaxharm.studies.packing import packed_commands, train_arguments
 from jaxharm.studies.report import write_reports
 from jaxharm.weights.same_run import differences
@@ -147,7 +147,8 @@ def _note(job: Job, *, finished: bool) -> None:
     """Writes beside the run which one it is, and whether it is complete."""
     if _first_process():
         text = json.dumps({"config": job.record, "finished": finished}) + "\n"
-        write_whole(job.folder / _RECORD, text)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(job.folder / _RECORD, text.encode())
 
 
 def _first_process() -> bool:

@@ -15,7 +15,11 @@ MASK = np.eye(6, 5, dtype=np.float32)
     [
         (IMAGE[..., 0], None, r"the composite has shape \[6, 5\]"),
         (IMAGE.astype(np.int32), None, "the composite is int32"),
-        (IMAGE.astype(np.float32), None, r"the composite spans 0 to 2\d\d, not 0 to 1: .*divide it by 255"),
+        (
+            IMAGE.astype(np.float32),
+            None,
+            r"the composite spans 0 to 2\d\d, not 0 to 1: .*divide it by 255",
+        ),
         (IMAGE[:0], None, "the composite has shape"),
         (IMAGE, IMAGE[:3], "the background is 5x3 pixels and the composite 5x6"),
     ],

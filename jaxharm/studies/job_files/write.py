@@ -9,8 +9,8 @@ from pathlib import Path
 import jinja2
 
 from jaxharm.errors import InputError
+from jaxharm.images import write_whole
 from jaxharm.studies.ablation import Job
-from jaxharm.studies.files import write_whole
 from jaxharm.studies.job_files.options import JobsetPlace, Place, SlurmPlace
 
 
@@ -162,5 +162,6 @@ def _fill(template: str, file: Path, filled: dict[str, object]) -> Path:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    write_whole(file, environment.get_template(template).render(filled))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, environment.get_template(template).render(filled).encode())
     return file
