@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.coco_annotations import annotation, box, compressed, runs
 from support.fixtures_data import random_image, write_image
 
 from data_pipelines import build as build_command
@@ -14,12 +15,7 @@ from data_pipelines import verify as verify_command
 from data_pipelines.build import build
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.report import Report
-from data_pipelines.datasets.coco import (
-    SegmentationError,
-    check_segmentation,
-    draw,
-    read_annotations,
-)
+from data_pipelines.datasets.coco import read_annotations
 from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
 from data_pipelines.reading import open_source
 from data_pipelines.samples.decode import decode_mask
@@ -31,37 +27,6 @@ PAINTINGS = {
     "train": ["Cubism/a,_b.jpg", "Pop_Art/élan_vital..jpg", "Cubism/c.jpg"],
     "val": ["Pop_Art/d.jpg", "Cubism/e.jpg"],
 }
-
-
-def box(left: int, top: int, width: int, height: int) -> list[list[float]]:
-    right, bottom = left + width, top + height
-    return [[float(v) for v in (left, top, right, top, right, bottom, left, bottom)]]
-
-
-def annotation(image_id: int, segmentation, area: float | None, **more) -> dict:
-    entry = {"image_id": image_id, "segmentation": segmentation, "iscrowd": 0, **more}
-    return entry if area is None else {**entry, "area": area}
-
-
-def runs(mask: np.ndarray) -> list[int]:
-    """Run lengths of 0 and 1 in turn, column by column."""
-    flat = mask.T.ravel()
-    ends = [*(np.flatnonzero(np.diff(flat)) + 1).tolist(), len(flat)]
-    counts = np.diff([0, *ends]).tolist()
-    return [0, *counts] if flat[0] else counts
-
-
-def compressed(counts: list[int]) -> str:
-    text = ""
-    for i, count in enumerate(counts):
-        value = count - counts[i - 2] if i > 2 else count
-        while True:
-            bits, value = value & 31, value >> 5
-            more = value != (-1 if bits & 16 else 0)
-            text += chr(48 + bits + 32 * more)
-            if not more:
-                break
-    return text
 
 
 @pytest.fixture
@@ -141,57 +106,6 @@ def test_both_run_length_codes_give_the_same_mask(tree):
     masks = [levels_of(train[0]), levels_of(test[0])]
     assert masks[0].any()
     np.testing.assert_array_equal(*(mask > 0 for mask in masks))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_pixel_belongs_to_a_polygon_that_holds_its_center(seed):
-    """Against ray casting, but for pixels whose center is within 1/4 pixel of an edge."""
-    rng = np.random.default_rng(seed)
-    angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
-    radii = rng.uniform(6, 24, 9)  # partly outside of the image
-    points = np.stack([25 + radii * np.cos(angles), 18 + radii * np.sin(angles)], 1)
-    y, x = np.mgrid[0:40, 0:50] + 0.5
-    inside, distance = np.zeros(SIZE, bool), np.full(SIZE, np.inf)
-    for a, b in zip(points, np.roll(points, -1, 0), strict=True):
-        crosses = (a[1] > y) != (b[1] > y)
-        inside ^= crosses & (x < a[0] + (y - a[1]) * (b[0] - a[0]) / (b[1] - a[1]))
-        along = ((x - a[0]) * (b[0] - a[0]) + (y - a[1]) * (b[1] - a[1])) / np.sum((b - a) ** 2)
-        along = np.clip(along, 0, 1)
-        gap = np.hypot(x - a[0] - along * (b - a)[0], y - a[1] - along * (b - a)[1])
-        distance = np.minimum(distance, gap)
-    drawn = draw([points.ravel().tolist()], SIZE)
-    sure = distance > 0.25
-    np.testing.assert_array_equal(drawn[sure], inside[sure])
-    assert abs(int(drawn.sum()) - int(inside.sum())) < 12
-
-
-def test_parts_of_an_object_are_joined_and_later_objects_cover_earlier_ones():
-    two = [*box(1, 1, 6, 4), *box(4, 2, 10, 3), *box(-9, -9, 3, 3)]
-    expected = np.zeros(SIZE, bool)
-    expected[1:5, 1:7] = expected[2:5, 4:14] = True
-    np.testing.assert_array_equal(draw(two, SIZE), expected)
-
-
-@pytest.mark.parametrize(
-    ("segmentation", "words"),
-    [
-        ([], "neither polygons"),
-        ("abc", "neither polygons"),
-        ([[1, 2, 3, 4]], "3 points"),
-        ([[1.0, 2, 3, 4, float("nan"), 6]], "not finite"),
-        ([[1.0, 2, 3, 4, 1e30, 6]], "far outside"),
-        ({"size": [5, 5], "counts": [25]}, "of the image|the image of"),
-    ],
-)
-def test_bad_segmentations_are_named(segmentation, words):
-    with pytest.raises(SegmentationError, match=words):
-        check_segmentation(segmentation, SIZE)
-
-
-@pytest.mark.parametrize("counts", [[3, 4], [3, 4000], [-1, 2001], compressed([3, 4]), "abc", ""])
-def test_runs_that_do_not_add_up_are_refused(counts):
-    with pytest.raises(SegmentationError, match="add up"):
-        draw({"size": list(SIZE), "counts": counts}, SIZE)
 
 
 def test_prepared_masks_are_taken_with_their_own_levels(tree):
