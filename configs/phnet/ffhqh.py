@@ -11,6 +11,8 @@ Published: no table at hand; the release keeps checkpoints from 34.0 dB validati
 Ours: not yet run.
 """
 
+from dataclasses import replace
+
 from jaxharm.config import (
     AugmentConfig,
     CheckpointConfig,
@@ -43,4 +45,14 @@ def get_config() -> TrainConfig:
         checkpoint=CheckpointConfig(every=5000, best="psnr"),
         seed=42,
         epochs=300,
+    )
+
+
+def at_side(side: int, batch_size: int) -> TrainConfig:
+    """The run with images of another size, in training and evaluation."""
+    base = get_config()
+    return replace(
+        base,
+        data=replace(base.data, image_size=side, batch_size=batch_size),
+        eval=replace(base.eval, batch_size=batch_size, protocol=f"phnet_{side}"),
     )

@@ -9,20 +9,11 @@ Published: no table at hand.
 Ours: not yet run.
 """
 
-from dataclasses import replace
-
 from jaxharm.config import TrainConfig
 
-from .ffhqh import get_config as smallest
-
-SIDE, BATCH = 1024, 4
+from .ffhqh import at_side
 
 
 def get_config() -> TrainConfig:
     """The run at 256x256 with larger images."""
-    base = smallest()
-    return replace(
-        base,
-        data=replace(base.data, image_size=SIDE, batch_size=BATCH),
-        eval=replace(base.eval, batch_size=BATCH, protocol=f"phnet_{SIDE}"),
-    )
+    return at_side(1024, 4)
