@@ -121,6 +121,8 @@ def main():
     parser.add_argument("--signal", default="SIGTERM")
     parser.add_argument("--disk-full-at-evaluation", type=int)
     arguments = parser.parse_args()
+    for asked in ("SIGINT", "SIGHUP"):  # ignored where the tests were started in the background
+        signal.signal(signal.Signals[asked], signal.SIG_DFL)
     initialize_distributed()
     if arguments.kill_in_checkpoint is not None:
         _kill_in_checkpoint(arguments.workdir, arguments.kill_in_checkpoint)

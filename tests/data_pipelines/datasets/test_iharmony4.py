@@ -13,6 +13,7 @@ from data_pipelines.building.findings import DatasetValidationError, MissingData
 from data_pipelines.datasets.iharmony4 import SUBSETS, Iharmony4, is_validation
 from data_pipelines.reading import open_source
 from data_pipelines.verify import verify
+from jaxharm.errors import InputError
 
 
 @pytest.fixture
@@ -100,7 +101,10 @@ def test_the_index_shows_differences_in_size_and_mask_area(iharmony4, tmp_path):
     problems = with_rows(f"HCOCO,c8_1_1.jpg,40,48,{area}")
     assert ["not in the test split" in problems[0], "not in the index" in problems[1]] == [True] * 2
     index.write_bytes(b"no gzip")
-    with pytest.raises(DatasetValidationError, match="mask_area"):
+    with pytest.raises(InputError, match="Not a gzipped file"):
+        verify("iharmony4/hcoco", tmp_path, index=index)
+    index.write_bytes(gzip.compress(b"subset,composite\n"))
+    with pytest.raises(InputError, match="lacks the columns height, width, mask_area"):
         verify("iharmony4/hcoco", tmp_path, index=index)
 
 

@@ -27,7 +27,7 @@ def realhm(tmp_path: Path) -> Path:
 def test_realhm_is_a_test_split_with_plates_and_binary_masks(realhm, tmp_path):
     info = build("realhm", manual_dir=tmp_path, data_dir=tmp_path / "data")
     assert info.splits == {"test": 2}
-    assert info.metadata["warnings"] == {"count_mismatch": 1}
+    assert info.metadata["warnings"] == {"count_mismatch": 1, "unusual_mask": 2}  # JPEG masks
     assert "whole set" in info.metadata["held_out"]
     source = open_source("realhm", tmp_path / "data", "test")
     assert [source[i]["composite_id"] for i in (0, 1)] == ["Real_10", "Real_2"]

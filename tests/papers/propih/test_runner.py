@@ -12,6 +12,7 @@ from support.random_weights import random_variables
 
 from jaxharm.errors import InputError
 from jaxharm.inference import Harmonizer
+from jaxharm.inference.pixels import check_inputs
 from jaxharm.papers.propih import runner
 from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
 from jaxharm.papers.propih.restyle import Restyle
@@ -27,6 +28,8 @@ def example(height=45, width=70, dtype=np.uint8, channels=3):
     random = np.random.default_rng(0)
     top = np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1
     composite, painting = (random.random((2, height, width, channels)) * top).astype(dtype)
+    # Where alpha is 0 there is no color to keep.
+    composite[..., 3:] = np.maximum(composite[..., 3:], top // 2)
     mask = np.zeros((height, width), np.float32)
     mask[8 : height - 9, 10:40] = 1
     mask[7, 10:40] = 0.4
@@ -114,9 +117,10 @@ def test_truncation_is_the_official_way_to_store():
     nearest, cut = run(), run(options=Restyle(rounding="trunc"))
     step = nearest.astype(int) - cut
     assert set(np.unique(step)) == {0, 1}
-    images = np.arange(256, dtype=np.float32).reshape(-1, 1, 1)
-    kept = runner._stored(images / np.float32(255), np.dtype(np.uint8), "trunc").ravel()
-    assert set(np.unique(np.arange(256) - kept.astype(int))) == {0, 1}
+    levels = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1)
+    inputs = check_inputs(levels.repeat(3, 2), np.ones((256, 1), np.float32), None)
+    kept = runner._stored(levels / np.float32(255), inputs, "trunc")
+    assert set(np.unique(levels.astype(int) - kept)) == {0, 1}
 
 
 def test_what_does_not_fit_is_refused():
