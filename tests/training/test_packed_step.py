@@ -9,8 +9,6 @@ from support.system_cases import NAMES, tiny_batch, tiny_system
 from jaxharm.training import parallel
 
 STEPS, FEW, SEEDS = 10, 3, (0, 1)
-# Not compared to these limits yet (the last ones: dropout, a choice of streams, four stages).
-UNTRIED = tuple(NAMES[-3:])
 # Compiling is nearly all of the time here, and its optimizations are not what is tested.
 QUICK_COMPILE = {"xla_backend_optimization_level": 0}
 
@@ -83,7 +81,7 @@ def distance(first, second):
 
 
 @pytest.mark.slow  # two programs of every system are compiled
-@pytest.mark.parametrize("name", ["toy", *(name for name in NAMES if name not in UNTRIED)])
+@pytest.mark.parametrize("name", ["toy", *NAMES])
 def test_every_seed_takes_its_own_step(name):
     """From the same states every loss is the same to 1e-5, and so is every step but for kinks.
 
