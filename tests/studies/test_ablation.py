@@ -167,7 +167,9 @@ def test_other_settings_need_another_folder(study, capsys):
     assert "its optim.lr was 0.001 and is now 0.25" in told
 
 
-@pytest.mark.parametrize(("arguments", "status"), [((), 0), (("--job", "1"), 1)])
+@pytest.mark.parametrize(
+    ("arguments", "status"), [((), 0), pytest.param(("--job", "1"), 1, marks=pytest.mark.slow)]
+)
 def test_a_request_to_stop_reaches_the_run(study, arguments, status):
     """What started a single job must not take it for done."""
     (study / "runs").mkdir()

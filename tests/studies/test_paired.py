@@ -46,6 +46,7 @@ def test_a_clear_difference_is_found_and_has_a_direction():
     assert compare(reference, run, lower_is_better=True).better == 0
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     """With eight seeds; of fewer, no resampling can know the spread."""
     rng = np.random.default_rng(2)

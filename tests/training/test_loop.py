@@ -70,6 +70,7 @@ def test_finished_run_says_so(finished, capsys):
     assert curve(workdir) == before
 
 
+@pytest.mark.slow
 def test_a_longer_run_continues_the_shorter(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "longer")
     run(run_config(steps=8), tmp_path / "longer")

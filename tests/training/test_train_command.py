@@ -169,6 +169,7 @@ def test_what_cannot_be_repeated_is_one_sentence(command, tmp_path, capsys):
     assert "--config is missing" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_allowed_change_goes_through_the_command_line(command, tmp_path, capsys):
     run = ["--workdir", str(tmp_path / "run"), "--set", "steps=2"]
     assert train.main([*command, *run]) == 0

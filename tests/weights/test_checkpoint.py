@@ -84,7 +84,12 @@ def largest_array_file(folder):
 
 
 @pytest.mark.parametrize(
-    "damage", ["flip", "flip record", "truncate metadata", "delete manifest", "truncate record"]
+    "damage",
+    ["flip", "delete manifest"]
+    + [
+        pytest.param(damage, marks=pytest.mark.slow)
+        for damage in ("flip record", "truncate metadata", "truncate record")
+    ],
 )
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on(
     finished, tmp_path, capsys, damage

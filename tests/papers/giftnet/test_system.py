@@ -323,6 +323,7 @@ def test_figures_have_the_size_of_the_batch():
     assert float(figures["effect of the codes"].max()) > 0
 
 
+@pytest.mark.slow
 def test_exported_weights_have_no_teacher_to_show():
     system, state = start()
     alone = state.replace(

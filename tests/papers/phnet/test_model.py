@@ -171,6 +171,7 @@ def test_gradient_reaches_every_parameter_and_is_finite(tiny, kind):
             assert float(jnp.abs(grad).max()) > 0, jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 def test_input_gradient_is_finite_where_patches_are_constant(tiny):
     model, variables, image, mask = tiny
     flat = image.at[:, :32].set(0.5)
@@ -219,6 +220,7 @@ def test_initial_values_follow_the_release(tiny):
     np.testing.assert_allclose(params["decoder3"]["norm"]["grid_weights"], 1 / 16)
 
 
+@pytest.mark.slow
 def test_initial_weights_can_be_set():
     options = {"scale_init": 0.5, "mix_init": (0.25, 0.75), "pfe_mix_init": (0.2, 0.8)}
     config = dataclasses.replace(PHNetConfig.tiny(), **options)

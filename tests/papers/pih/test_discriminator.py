@@ -103,6 +103,7 @@ def test_gradient_reaches_every_parameter_and_the_image(tiny):
         assert np.abs(leaf).max() > 0
 
 
+@pytest.mark.slow
 def test_only_training_moves_the_vectors_and_whatever_the_image(tiny):
     run, variables, image = tiny
     logits, _ = run(variables, image)

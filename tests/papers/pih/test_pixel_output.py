@@ -45,6 +45,7 @@ def test_the_overlay_keeps_the_sizes_of_the_shading_net(folder):
     assert pixels.data == plain.data
 
 
+@pytest.mark.slow
 def test_a_step_trains_every_layer_and_an_untrained_one_can_be_the_identity():
     composite, mask, background = inputs()
     config = load_config("pih/artist_retouched", ["pixel_output", "no_discriminator", "smoke"])

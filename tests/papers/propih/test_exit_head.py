@@ -242,6 +242,7 @@ def test_labels_of_people_take_the_place_of_automatic_ones(generator):
 # Commands and bad input -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_generators_that_cannot_be_used_are_named(generator, tmp_path):
     def start(config):
         make_system(config, total_steps=1).with_pretrained(None)
