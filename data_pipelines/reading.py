@@ -15,6 +15,7 @@ from typing import Any, Literal
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
 from data_pipelines.building.record_format import ABSENT, ENCODED_KEYS
 from data_pipelines.building.report import reason_of
+from jaxharm.storage import local_copy, path_of
 
 DEFAULT_CONFIG = {"iharmony4": "all", "artist_retouched": "both"}
 _BUILDERS = ("iharmony4", "ffhqh", "artist_retouched", "realhm", "ccharmony", "coco_wikiart")
@@ -169,9 +170,25 @@ class RecordSource:
 
 
 def resolve_data_dir(data_dir: str | os.PathLike | None) -> Path:
-    """The directory of built data sets: the argument, TFDS_DATA_DIR, or ~/tensorflow_datasets."""
-    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    """The directory of built data sets: the argument, TFDS_DATA_DIR, or ~/tensorflow_datasets.
+
+    Raises:
+        InputError: it is in a bucket; data sets there are read, by `built_path`, and not written.
+    """
+    return path_of(_place(data_dir))
+
+
+def _place(data_dir: str | os.PathLike | None) -> str:
+    return str(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+
+
+def _root(data_dir: str | os.PathLike | None, name: str = "") -> Path:
+    """As `resolve_data_dir`; of a bucket, a copy with the data set `name` and what there is beside."""
+
+    def needed(names: list[str]) -> list[str]:
+        return [n for n in names if n.endswith(_INFO_FILE) or (name and n.startswith(f"{name}/"))]
+
+    return local_copy(_place(data_dir), needed)
 
 
 def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
@@ -185,7 +202,6 @@ def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
     Raises:
         MissingDatasetError: if there is none; names the missing folder and the command to build it.
     """
-    root = resolve_data_dir(data_dir)
     parts = name.split("/")
     if not 1 <= len(parts) <= 2 or not all(part.isidentifier() for part in parts):
         raise DatasetValidationError(
@@ -194,6 +210,7 @@ def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
         )
     if len(parts) == 1 and name in DEFAULT_CONFIG:
         parts.append(DEFAULT_CONFIG[name])
+    root = _root(data_dir, "/".join(parts))
     folder = root.joinpath(*parts)
     versions = sorted(
         (path.parent for path in folder.glob(f"[0-9]*.[0-9]*.[0-9]*/{_INFO_FILE}")),
@@ -201,7 +218,7 @@ def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
         key=lambda path: [int(number) for number in path.name.split(".")],
     )
     if not versions:
-        available = list_built(root)
+        available = list_built(data_dir)
         raise MissingDatasetError(
             f"data set {'/'.join(parts)!r} is not built: no {folder}{os.sep}<version>{os.sep}"
             f"{_INFO_FILE} (data sets in {root}: {', '.join(available) or 'none'}); build it with: "
@@ -212,7 +229,7 @@ def built_path(name: str, data_dir: str | os.PathLike | None = None) -> Path:
 
 def list_built(data_dir: str | os.PathLike | None = None) -> list[str]:
     """Lists the names (`<name>` or `<name>/<config>`) of all data sets in a data directory."""
-    root = resolve_data_dir(data_dir)
+    root = _root(data_dir)
     found = [*root.glob(f"*/[0-9]*/{_INFO_FILE}"), *root.glob(f"*/*/[0-9]*/{_INFO_FILE}")]
     names = {path.parent.parent.relative_to(root).as_posix() for path in found}
     # TFDS writes into a folder <version>.incomplete<random>; hidden folders are builds under way.

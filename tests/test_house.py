@@ -27,6 +27,7 @@ ALLOWED = {
     "errors": set(),
     "schema": set(),
     "csv_files": {"errors"},
+    "storage": {"errors"},
     "fields": {"errors"},
     "config": {"errors", "fields"},
     "measures": {"schema"},
@@ -40,8 +41,8 @@ ALLOWED = {
     "ops": _WORDS,
     "losses": {"interfaces"},
     "metrics": _WORDS | {"images"},
-    "weights": _WORDS | {"config", "overrides", "registry", "schema"},
-    "training": _WORDS | {"config", "images", "measures", "ops", "schema", "weights"},
+    "weights": _WORDS | {"config", "overrides", "registry", "schema", "storage"},
+    "training": _WORDS | {"config", "images", "measures", "ops", "schema", "storage", "weights"},
     "evaluation": _WORDS | {"images", "inference", "measures", "metrics", "registry", "schema"},
     "studies": {"config", "config_file", "csv_files", "errors", "evaluation", "images", "measures"}
     | {"overrides", "weights"},
@@ -54,13 +55,13 @@ ALLOWED = {
     "cli": _WORDS
     | {"commands", "compiler", "config", "config_file", "convert", "evaluation"}
     | {"images", "inference", "metrics", "ops", "overrides", "registry", "studies"}
-    | {"training", "weights"}
+    | {"storage", "training", "weights"}
     | {"data_pipelines.build", "data_pipelines.export", "data_pipelines.loader"}
     | {"data_pipelines.making", "data_pipelines.reading", "data_pipelines.verify"},
     "__main__": {"cli"},
     "__init__": _WORDS | {"inference", "papers", "registry"},
     "data_pipelines.building": {"errors", "images"},
-    "data_pipelines.reading": {"data_pipelines.building"},
+    "data_pipelines.reading": {"data_pipelines.building", "storage"},
     "data_pipelines.samples": {"data_pipelines.building", "data_pipelines.reading", "images"}
     | {"csv_files", "errors"},
     "data_pipelines.datasets": {"data_pipelines.building", "data_pipelines.samples"},
@@ -79,7 +80,7 @@ ALLOWED = {
 }
 # Where one package may enter the other: data workers stay free of JAX, and only the command line,
 # which lies on top of both, knows the data tools.
-INTO_JAXHARM = {"csv_files", "errors", "schema", "images"}
+INTO_JAXHARM = {"csv_files", "errors", "schema", "images", "storage"}
 INTO_DATA_PIPELINES = {"cli"}
 BUILT_ON = {"giftnet": {"issam"}}  # a paper that is built on another one, and says so
 

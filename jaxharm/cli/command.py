@@ -7,10 +7,20 @@ depend on the rest of the command line.
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import cast
 
 from jaxharm.commands import Command
-from jaxharm.errors import run_command
+from jaxharm.errors import InputError, run_command
+from jaxharm.storage import path_of
+
+
+def local_path(text: str) -> Path:
+    """A file or folder of this machine, as the `type` of an argument."""
+    try:
+        return path_of(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run_module(module: Command, argv: Sequence[str], *, prog: str) -> int:

@@ -4,15 +4,14 @@ Exit status: 0 equal, 1 different.
 """
 
 import argparse
-from pathlib import Path
 
 from jaxharm.training.compare import compare_runs_in
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command."""
-    parser.add_argument("first", type=Path, help="folder of a run")
-    parser.add_argument("second", type=Path, help="folder of another run")
+    parser.add_argument("first", help="folder of a run, or its address in a bucket")
+    parser.add_argument("second", help="folder of another run")
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -8,10 +8,10 @@ released weights that the file does not hold are filled in; --set overrides.
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxharm import registry
+from jaxharm.cli.command import local_path
 from jaxharm.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", help=", or ".join(["registered model, as listed by `models`", *helpers])
     )
-    parser.add_argument("checkpoint", type=Path, help="official .pth file")
-    parser.add_argument("out_dir", type=Path, help="weights folder to write")
+    parser.add_argument("checkpoint", type=local_path, help="official .pth file")
+    parser.add_argument("out_dir", type=local_path, help="weights folder to write")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a field of the model"
     )

@@ -7,13 +7,12 @@ Example:
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 
 from data_pipelines.loader import eval_batches
 from data_pipelines.reading import dataset_info
-from jaxharm.cli.command import run_module
+from jaxharm.cli.command import local_path, run_module
 from jaxharm.cli.run_arguments import (
     add_config_arguments,
     add_process_arguments,
@@ -36,7 +35,7 @@ from jaxharm.metrics.lpips import load_lpips
 from jaxharm.ops.dispatch import override
 from jaxharm.registry import make_system
 from jaxharm.training import parallel
-from jaxharm.weights.checkpoint import load_for_eval
+from jaxharm.weights.deployed import load_for_eval
 
 epilog = config_epilog
 
@@ -45,10 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command."""
     add_config_arguments(parser)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--workdir", dest="weights", type=Path, help="folder of a training run")
-    source.add_argument("--checkpoint", dest="weights", type=Path, help="a weights folder")
+    for option, what in (
+        ("--workdir", "folder of a training run"),
+        ("--checkpoint", "weights folder"),
+    ):
+        source.add_argument(option, dest="weights", metavar="DIR", help=f"{what}, or its address")
     add = parser.add_argument
-    add("--out", required=True, type=Path, help="folder for the results")
+    add("--out", required=True, type=local_path, help="folder for the results")
     add("--save-images", action="store_true", help="write every prediction as PNG")
     add("--gallery-images", type=int, default=60, metavar="N", help="images in gallery.html")
     add(
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="small pictures of N images in kept/",
     )
     add("--maps", action="store_true", help="show what explains a prediction in gallery.html")
-    add("--lpips-weights", type=Path, help="adds LPIPS; see metrics/lpips.py")
+    add("--lpips-weights", type=local_path, help="adds LPIPS; see metrics/lpips.py")
     add_process_arguments(parser)
 
 
@@ -117,9 +119,9 @@ def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
         print(as_table(result, about))
 
 
-def _about(config: RunConfig, weights: Path) -> dict[str, str]:
+def _about(config: RunConfig, weights: str) -> dict[str, str]:
     """What the results are of, for their heads."""
-    about = {"model": config.system, "weights": str(weights)}
+    about = {"model": config.system, "weights": weights}
     about["data"] = f"{config.eval.data} {config.eval.split}"
     notes = dataset_info(config.eval.data, config.data.data_dir).metadata
     return about | ({"held out": notes["held_out"]} if notes.get("held_out") else {})

@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxharm import registry
+from jaxharm.cli.command import local_path
 from jaxharm.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,17 +53,19 @@ _OF_THE_MODEL = ("checkpoint", "model", "size")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command: the shared ones, and a group per paper's room."""
-    parser.add_argument("composite", nargs="?", type=Path, help="image file, 8 or 16 bits")
-    parser.add_argument("mask", nargs="?", type=Path, help="mask file, white = foreground")
-    parser.add_argument("-o", "--output", required=True, type=Path, help="file, or folder")
-    parser.add_argument("--folder", type=Path, help="folder of composites, instead of one")
-    parser.add_argument("--background", type=Path, help="the scene without the object")
+    parser.add_argument("composite", nargs="?", type=local_path, help="image file, 8 or 16 bits")
+    parser.add_argument("mask", nargs="?", type=local_path, help="mask file, white = foreground")
+    parser.add_argument("-o", "--output", required=True, type=local_path, help="file, or folder")
+    parser.add_argument("--folder", type=local_path, help="folder of composites, instead of one")
+    parser.add_argument("--background", type=local_path, help="the scene without the object")
     masks = parser.add_argument_group("masks that could mean several things")
     masks.add_argument("--mask-channel", choices=CHANNELS, default=CHANNELS[0])
     masks.add_argument("--label", type=int, help="gray value or palette entry of the foreground")
     masks.add_argument("--invert-mask", action="store_true", help="black = foreground")
     parser.add_argument("--model", help="registered name; default: the one of the checkpoint")
-    parser.add_argument("--checkpoint", type=Path, help="weights folder or folder of a run")
+    parser.add_argument(
+        "--checkpoint", metavar="DIR", help="weights, or a run; a folder or its address"
+    )
     parser.add_argument("--size", type=int, help="side in pixels that the network predicts at")
     parser.add_argument("--strength", type=float, default=1.0, help="0 composite ... 1 result")
     parser.add_argument("--overwrite", action="store_true", help="folder: make all results again")
@@ -317,7 +320,7 @@ def _settings(arguments: argparse.Namespace, pairs: "Sequence[Pair]") -> "Settin
     return Settings({k: v for k, v in values.items() if v is not None}, tuple(written))
 
 
-def _weights(checkpoint: Path) -> list[object]:
+def _weights(checkpoint: str) -> list[object]:
     """What tells weights from others; "" where there are none, which loading them will say."""
     from jaxharm.weights.portable import find_weights, read_manifest
 

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from jaxharm.config import Json, RunConfig
@@ -50,7 +49,6 @@ def add_repeat_argument(parser: argparse.ArgumentParser) -> None:
     """Declares --from-run, which stands for --config and its overlays."""
     parser.add_argument(
         "--from-run",
-        type=Path,
         metavar="RUN",
         help="repeat a run, whose folder or run.json this is, instead of --config; --set still "
         "changes fields, and the data sets must be those of that run",

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from jaxharm.cli.command import local_path
 from jaxharm.config import Packing
 from jaxharm.config_file import find_config
 from jaxharm.errors import InputError
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command."""
     add = parser.add_argument
     add("--study", required=True, help="a published study, or a file that defines get_study()")
-    add("--workdir", required=True, type=Path, help="folder of all its runs")
+    add("--workdir", required=True, type=local_path, help="folder of all its runs")
     add("--seeds", type=int, nargs="+", help="instead of the study's own")
     add("--only", nargs="+", metavar="RUN", help="these runs, and what they need")
     add(
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--write-jobs", choices=tuple(PLACES), help="write files that make the runs, make no run"
     )
-    add("--out", type=Path, help="folder of the files of --write-jobs; else WORKDIR/jobs")
+    add("--out", type=local_path, help="folder of the files of --write-jobs; else WORKDIR/jobs")
     add(
         "--place",
         action="append",

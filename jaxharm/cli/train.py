@@ -9,7 +9,6 @@ import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 import jax
@@ -36,6 +35,7 @@ from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.training.loop import train_task
 from jaxharm.training.packed import train_seeds
+from jaxharm.training.run_folder import RunFolder, opened_folder
 from jaxharm.training.session import DivergedError, Programs, Task
 from jaxharm.weights.same_run import differences
 
@@ -46,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command."""
     add_config_arguments(parser)
     add_repeat_argument(parser)
-    parser.add_argument("--workdir", required=True, type=Path, help="folder of the run")
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        metavar="DIR",
+        help="folder of the run: a path, or the address of a folder in a bucket, gs://... or s3://...",
+    )
     parser.add_argument(
         "--seeds",
         type=int,
@@ -83,11 +88,12 @@ def execute(arguments: argparse.Namespace) -> int:
         config = runs[0].config
         with override(config.ops.implementation), matmul_precision(config.matmul_precision):
             join_processes(arguments)
-            if arguments.seeds:
-                train_seeds([_task(run, arguments) for run in runs], arguments.pack or "process")
-            else:
-                task = _task(runs[0], arguments)
-                train_task(task, Programs(task))
+            with opened_folder(arguments.workdir) as folder:
+                tasks = [_task(run, arguments, folder) for run in runs]
+                if arguments.seeds:
+                    train_seeds(tasks, arguments.pack or "process")
+                else:
+                    train_task(tasks[0], Programs(tasks[0]))
     except DivergedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -96,33 +102,39 @@ def execute(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Run:
-    """A run that is asked for; `wanted` is the description of the data that it must have."""
+    """A run that is asked for.
+
+    Attributes:
+        config: of the run.
+        part: its folder in --workdir; "" where that is the run's own.
+        wanted: the description of the data that it must have.
+    """
 
     config: RunConfig
-    workdir: Path
+    part: str = ""
     wanted: Json | None = None
 
 
 def _runs(arguments: argparse.Namespace) -> list[_Run]:
     """The runs that the arguments name: one, or one for each of --seeds."""
     if not arguments.seeds:
-        return [_run(arguments, arguments.workdir)]
+        return [_run(arguments, "")]
     runs = []
     for seed in dict.fromkeys(arguments.seeds):
         own = [item.replace("{seed}", str(seed)) for item in arguments.set]
         one = argparse.Namespace(**{**vars(arguments), "set": [*own, f"seed={seed}"]})
-        runs.append(_run(one, arguments.workdir / f"seed{seed}"))
+        runs.append(_run(one, f"seed{seed}"))
     return runs
 
 
-def _run(arguments: argparse.Namespace, workdir: Path) -> _Run:
+def _run(arguments: argparse.Namespace, part: str) -> _Run:
     if not arguments.from_run:
-        return _Run(config_of(arguments), workdir)
+        return _Run(config_of(arguments), part)
     again = repeated(arguments)
-    return _Run(again.config, workdir, again.dataset)
+    return _Run(again.config, part, again.dataset)
 
 
-def _task(run: _Run, arguments: argparse.Namespace) -> Task:
+def _task(run: _Run, arguments: argparse.Namespace, folder: RunFolder) -> Task:
     """The run with its data sets, which are looked for now: a missing one costs no training."""
     config = run.config
     protocol = get_protocol(config.eval.protocol)
@@ -160,7 +172,7 @@ def _task(run: _Run, arguments: argparse.Namespace) -> Task:
     return Task(
         config,
         system,
-        run.workdir,
+        folder / run.part if run.part else folder,
         lambda start: train_batches(config.data, seed=config.seed, start=start, **place),
         evaluation,
         dataset=sets,

@@ -4,12 +4,13 @@ FILE is a CSV with the columns image, method_a, method_b, winner (one of the two
 """
 
 import argparse
-from pathlib import Path
+
+from jaxharm.cli.command import local_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command."""
-    parser.add_argument("file", type=Path, help="CSV: image,method_a,method_b,winner")
+    parser.add_argument("file", type=local_path, help="CSV: image,method_a,method_b,winner")
     parser.add_argument(
         "--smoothing", type=float, default=0.5, help="added to each pair's wins; 0: none"
     )

@@ -38,7 +38,7 @@ def load_network(
             "run (python -m jaxharm models lists where to get them)"
         )
     if variables is None:
-        return _from_checkpoint(Path(str(checkpoint)), model)
+        return _from_checkpoint(str(checkpoint), model)
     if model is None:
         raise InputError("variables alone do not say which model they are of; give model=")
     name, module = _name_and_module(model)
@@ -62,8 +62,8 @@ def check_size(size: int | None, module: nn.Module) -> int | None:
     return size
 
 
-def _from_checkpoint(path: Path, model: str | nn.Module | None) -> Network:
-    if path.suffix in (".pth", ".pt", ".ckpt"):
+def _from_checkpoint(path: str, model: str | nn.Module | None) -> Network:
+    if Path(path).suffix in (".pth", ".pt", ".ckpt"):
         raise InputError(
             f"{path} is a PyTorch file; convert it first: python -m jaxharm convert NAME {path} OUT_DIR"
         )

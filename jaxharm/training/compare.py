@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxharm.config import Json
 from jaxharm.errors import InputError
+from jaxharm.storage import local_copy
 from jaxharm.training.logging import CLOCK, CURVE, RECORD
 from jaxharm.weights.portable import RUN_WEIGHTS, load_variables
 from jaxharm.weights.same_run import Changes, differences
@@ -59,12 +60,17 @@ def compare_runs_in(first: str | Path, second: str | Path) -> Comparison:
     Raises:
         InputError: a folder that holds no run, or an unreadable file of it.
     """
-    folders = Path(first), Path(second)
+    folders = [local_copy(place, _without_states) for place in (first, second)]
     records = [read_record(folder) for folder in folders]
     a, b = ({**record["config"], "dataset": record.get("dataset")} for record in records)
     rows, curve = _compare_curves(*(_rows(folder) for folder in folders))
     arrays, weights = _compare_weights(*folders)
     return Comparison(dict(differences(a, b)), rows, curve, arrays, weights)
+
+
+def _without_states(names: list[str]) -> list[str]:
+    """What is compared of a run in a bucket: the rest may be large."""
+    return [name for name in names if name in (CURVE, RECORD) or name.startswith(f"{RUN_WEIGHTS}/")]
 
 
 def _compare_curves(first: list[Json], second: list[Json]) -> tuple[int, Difference | None]:
@@ -103,8 +109,9 @@ def _leaves(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
         yield "/".join(str(entry.key) for entry in path), np.asarray(leaf)
 
 
-def read_record(run: Path) -> Json:
+def read_record(place: str | Path) -> Json:
     """The run.json of a run folder, or at that very path; InputError where there is none."""
+    run = local_copy(place, _without_states)
     file = run if run.is_file() else run / RECORD
     try:
         record: Json = json.loads(file.read_text())

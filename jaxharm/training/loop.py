@@ -17,6 +17,7 @@ from jaxharm.schema import HostBatch
 from jaxharm.training import parallel
 from jaxharm.training.preemption import Preemption
 from jaxharm.training.prefetch import Placed
+from jaxharm.training.run_folder import RunFolder
 from jaxharm.training.session import Evaluation, Programs, Session, Task, opened
 
 StatesT = TypeVar("StatesT")
@@ -78,7 +79,13 @@ def train(
         DivergedError: a metric is not finite; the last finite state is saved in failed/.
     """
     task = Task(
-        config, system, Path(workdir), make_batches, evaluate, dataset, tuple(allow_changes)
+        config,
+        system,
+        RunFolder(Path(workdir)),
+        make_batches,
+        evaluate,
+        dataset,
+        tuple(allow_changes),
     )
     return train_task(task, Programs(task))
 
@@ -94,7 +101,7 @@ def train_until(preemption: Preemption, task: Task, programs: Programs) -> Train
     with opened(task, programs) as (run, state):
         if run.start >= run.total:
             run.log.message(
-                f"the run in {task.workdir} is finished ({run.start} steps); nothing to do"
+                f"the run in {task.folder.shown('')} is finished ({run.start} steps); nothing to do"
             )
             return state
         run.begin()

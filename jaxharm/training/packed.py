@@ -50,7 +50,7 @@ def train_seeds(tasks: Sequence[Task], packing: Packing) -> None:
     with Preemption() as preemption:
         for task in tasks:
             if jax.process_index() == 0:
-                print(f"seed {task.config.seed}: {task.workdir}", flush=True)
+                print(f"seed {task.config.seed}: {task.folder.shown('')}", flush=True)
             state = train_until(preemption, task, programs)
             # A request may also come with the last step, or between two seeds.
             if int(state.step) < task.system.total_steps or preemption.asked:

@@ -225,15 +225,6 @@ def on_mesh(tree: TreeT, mesh: Mesh) -> TreeT:
     return viewed
 
 
-def to_savers(mesh: Mesh) -> Callable[[TrainState], TrainState]:
-    """Views a replicated state as one copy per process: the arrays that a checkpoint stores.
-
-    Given more copies, orbax compiles a slice of every array for each of them.
-    """
-    first = {device.process_index: device for device in reversed(list(mesh.devices.flat))}
-    return functools.partial(on_mesh, mesh=make_mesh(list(first.values())))
-
-
 def make_predict(system: System, mesh: Mesh) -> Callable[[TrainState, HostBatch], Output]:
     """`system.predict` on a host batch of any size, split over this process's devices.
 

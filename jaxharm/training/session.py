@@ -18,7 +18,15 @@ from jaxharm.training import parallel
 from jaxharm.training.logging import RunLog, Window, note_operations, write_run_record
 from jaxharm.training.only_job import only_job
 from jaxharm.training.prefetch import Placed, Prefetcher
-from jaxharm.weights.checkpoint import Checkpoints, check_writable, disk_full_cause, init_from
+from jaxharm.training.run_folder import RunFolder
+from jaxharm.weights.checkpoint import (
+    Checkpoints,
+    Saved,
+    check_writable,
+    disk_full_cause,
+)
+from jaxharm.weights.deployed import init_from
+from jaxharm.weights.first_process import of_first
 from jaxharm.weights.portable import RUN_WEIGHTS, save_weights
 from jaxharm.weights.same_run import Changes
 
@@ -47,7 +55,7 @@ class Task:
     Attributes:
         config: the run; `system` was made from it.
         system: its networks and losses.
-        workdir: folder of the run: last/, best/, weights/, metrics.jsonl, run.json, tensorboard/.
+        folder: of the run: last/, best/, weights/, metrics.jsonl, run.json, tensorboard/.
         make_batches: steps already taken -> this process's rows of the following global batches.
         evaluate: what predicts (host batch -> Output) -> evaluation; every process calls it.
         dataset: description of the training data, such as fingerprints; None: not compared.
@@ -56,11 +64,16 @@ class Task:
 
     config: TrainConfig
     system: System
-    workdir: Path
+    folder: RunFolder
     make_batches: Callable[[int], Iterator[HostBatch]]
     evaluate: Callable[[parallel.Trained], Evaluation] | None = None
     dataset: Json | None = None
     allow_changes: Sequence[str] = ()
+
+    @property
+    def workdir(self) -> Path:
+        """The folder on this machine."""
+        return self.folder.path
 
 
 class Programs:
@@ -201,7 +214,7 @@ class Session:
 
     def stopped(self, step: int) -> None:
         """Waits for the checkpoints after a request to stop, and says how to resume."""
-        self.checkpoints.wait()
+        self._keep_all()
         self.log.message(
             f"stopped at step {step} on request, everything is saved; run the same command "
             "again to resume"
@@ -209,9 +222,13 @@ class Session:
 
     def finished(self) -> None:
         """Waits for the checkpoints of the whole run, and says where its weights are."""
-        self.checkpoints.wait()
-        weights = self.task.workdir / RUN_WEIGHTS
+        self._keep_all()
+        weights = self.task.folder.shown(RUN_WEIGHTS)
         self.log.message(f"finished {self.total} steps; weights in {weights}")
+
+    def _keep_all(self) -> None:
+        self.checkpoints.wait()
+        self.task.folder.send()
 
     def _evaluate_and_keep_best(
         self, state: TrainState, step: int, evaluate: Callable[[parallel.Trained], Evaluation]
@@ -262,16 +279,18 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
             f"checkpoint.best={best!r} is not what {config.system} is evaluated by: set it to one "
             f"of {', '.join(choices)}"
         )
-    check_writable(workdir)
+    of_first(lambda: check_writable(workdir))
     with _disk_full_explained(workdir), contextlib.ExitStack() as stack:
-        if jax.process_index() == 0:  # the others are of the same job
+
+        def enter() -> None:  # in process 0; the others are of the same job
             stack.enter_context(only_job(workdir))
-        checkpoints = stack.enter_context(
-            Checkpoints(workdir, config, parallel.to_savers(mesh), task.dataset)
-        )
-        start = checkpoints.newest_whole_step() or 0
+
+        of_first(enter)
+        checkpoints = stack.enter_context(Checkpoints(workdir, config, task.dataset))
+        saved = checkpoints.newest()
+        start = saved.step if saved else 0
         # Before anything is written: a run that is refused is left as it was.
-        changes = checkpoints.changes(start, task.system, task.allow_changes) if start else {}
+        changes = checkpoints.changes(saved, task.system, task.allow_changes) if saved else {}
         batches = Prefetcher(
             task.make_batches(start),
             lambda batch: parallel.put_batch(batch, config.parallel, mesh),
@@ -285,7 +304,7 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
             log.message(f"changed since the last session: {key} {change.old!r} -> {change.new!r}")
         window = Window(config.data.batch_size)
         session = Session(task, programs, start, checkpoints, log, batches, window, changes)
-        state = _first_state(session)
+        state = _first_state(session, saved)
         yield session, state
 
 
@@ -296,9 +315,9 @@ def _choices(system: System) -> dict[str, bool]:
     return {**found, _LAST: False}
 
 
-def _first_state(session: Session) -> TrainState:
+def _first_state(session: Session, saved: Saved | None) -> TrainState:
     """The state to go on from: own checkpoint, else `init_from`, else random."""
-    task, programs, log, start = session.task, session.programs, session.log, session.start
+    task, programs, log = session.task, session.programs, session.log
     config, system, mesh = task.config, task.system, programs.mesh
     batch = session.batches.peek().host
     log.message(
@@ -306,11 +325,11 @@ def _first_state(session: Session) -> TrainState:
         f"batch {config.data.batch_size} ({config.data.batch_size // mesh.size} per device, "
         f"accumulate {config.accumulate}), {config.parallel}, {config.precision}"
     )
-    if start:
+    if saved:
         target = parallel.abstract_state(system, batch, mesh)
-        state, record = session.checkpoints.restore(start, target)
-        log.message(f"resumed at step {start}")
-        session.best = record["best"]
+        state = session.checkpoints.restored(saved, target)
+        log.message(f"resumed at step {saved.step}")
+        session.best = saved.record["best"]
         return state
     state = programs.fresh(task, batch)
     if config.init_from:

@@ -4,62 +4,75 @@ import contextlib
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxharm.config import Json, RunConfig, to_json
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Params, System, TrainState
-from jaxharm.schema import HostBatch
+from jaxharm.interfaces import System, TrainState
 from jaxharm.weights.checkpoint_checks import (
-    check_model,
     check_shapes,
+    manager_options,
     quiet_orbax,
+    read_state,
     reading,
-    saved_tree,
     state_shapes,
 )
-from jaxharm.weights.integrity import DIGESTS, check_parts, check_record, digests, sealed
-from jaxharm.weights.portable import MANIFEST_FILE, load_variables
+from jaxharm.weights.first_process import arrays_of_first, is_first, of_first
+from jaxharm.weights.integrity import (
+    DIGESTS,
+    check_parts,
+    check_record,
+    digests,
+    named_leaves,
+    sealed,
+)
 from jaxharm.weights.same_run import DATASET, Changes, compare_runs
 
 LAST, BEST, FAILED, DAMAGED = "last", "best", "failed", "damaged"
 _ITEMS = ("state", "record")
-_NETWORKS = ("params", "collections", "ema")
+
 _FULL = ("No space left", "File too large", "Disk quota exceeded", "ENOSPC", "EFBIG", "EDQUOT")
 
 
+class Saved(NamedTuple):
+    """A checkpoint that was read.
+
+    Attributes:
+        folder: where it lies.
+        step: steps that were done.
+        record: what was saved beside the arrays.
+        arrays: "part/name/..." -> numpy array; process 0 alone has them.
+    """
+
+    folder: Path
+    step: int
+    record: Json
+    arrays: dict[str, np.ndarray]
+
+
 class Checkpoints:
-    """The checkpoint folders of one run, written asynchronously.
+    """The checkpoint folders of one run, written asynchronously by process 0.
 
     A checkpoint holds the whole `TrainState` and a JSON record: config, training data, step,
     records consumed from the data stream, and the best value so far.
     """
 
-    def __init__(
-        self,
-        workdir: Path,
-        config: RunConfig,
-        to_savers: Callable[[TrainState], TrainState],
-        dataset: Json | None = None,
-    ):
+    def __init__(self, workdir: Path, config: RunConfig, dataset: Json | None = None):
         """Opens the folders of the run `config` in `workdir`.
 
-        `to_savers` views a state as the arrays to save (`training.parallel.to_savers`); `dataset`
-        is the loader's description of the training data.
+        `dataset` is the loader's description of the training data.
         """
-        self._workdir, self._config, self._to_savers = workdir.resolve(), config, to_savers
-        self._dataset = dataset
-        self._last = _manager(self._workdir / LAST, config.checkpoint.keep)
-        self._best = _manager(self._workdir / BEST, 1)
+        self._workdir, self._config, self._dataset = workdir.resolve(), config, dataset
+        self._managers = {}
+        if is_first():
+            kept = {LAST: config.checkpoint.keep, BEST: 1}
+            self._managers = {n: _manager(self._workdir / n, keep) for n, keep in kept.items()}
 
     def __enter__(self) -> Self:
         self._quiet = contextlib.ExitStack()
@@ -70,30 +83,46 @@ class Checkpoints:
         with self._quiet:
             if error is None:
                 self.wait()
-            for manager in (self._last, self._best):
+            for manager in self._managers.values():
                 # What a failed save left behind is raised again here; `error` tells it already.
                 with contextlib.suppress(Exception) if error else contextlib.nullcontext():
                     manager.close()
 
-    def newest_whole_step(self) -> int | None:
-        """The newest step of `last/` whose checkpoint is what was saved; None where there is none.
+    def newest(self) -> Saved | None:
+        """The newest checkpoint of `last/` that is what was saved; None where there is none.
 
-        Newer ones that are not are moved to `damaged/`, with a warning.
+        Newer ones that are not are moved to `damaged/`, with a warning. Every process calls it.
 
         Raises:
             InputError: checkpoints are there, and none of them is whole.
         """
-        steps = sorted(self._last.all_steps(), reverse=True)
+        found: list[Saved] = []
+
+        def read() -> tuple[int, Json] | None:
+            saved = self._newest_whole()
+            if saved is None:
+                return None
+            found.append(saved)
+            return saved.step, saved.record
+
+        said = of_first(read)
+        if said is None:
+            return None
+        step, record = said
+        return found[0] if found else Saved(self._workdir / LAST / str(step), step, record, {})
+
+    def _newest_whole(self) -> Saved | None:
+        steps = sorted(self._managers[LAST].all_steps(), reverse=True)
         damages: dict[int, InputError] = {}
         for step in steps:
             try:
-                self._check(step)
+                saved = self._read(step)
             except InputError as error:
                 damages[step] = error
                 continue
             for damaged, reason in damages.items():
                 self._set_aside(damaged, step, str(reason))
-            return step
+            return saved
         if damages:
             first = str(damages[steps[0]]).partition("; ")[0]
             raise InputError(
@@ -102,89 +131,90 @@ class Checkpoints:
             )
         return None
 
-    def _check(self, step: int) -> None:
+    def _read(self, step: int) -> Saved:
         """Reads all of `last/<step>`; InputError where it is damaged."""
         folder = self._workdir / LAST / str(step)
-        record = self._record(step)
         with reading(folder):
-            check_parts(record, _read_state(folder))
+            record: Json = (
+                self._managers[LAST]
+                .restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))
+                .record
+            )
+            check_record(record)
+            parts = read_state(folder)
+            check_parts(record, parts)
+        return Saved(folder, step, record, dict(named_leaves(parts)))
 
     def _set_aside(self, step: int, whole: int, error: str) -> None:
         """Moves the damaged `last/<step>`, so that the run can save its step once more."""
         place = self._workdir / DAMAGED / str(step)
-        if jax.process_index() == 0:
-            place.parent.mkdir(exist_ok=True)
-            shutil.rmtree(place, ignore_errors=True)  # an earlier one of the same step
-            (self._workdir / LAST / str(step)).rename(place)
-        multihost_utils.sync_global_devices(f"set aside {step}")
-        self._last.reload()
+        place.parent.mkdir(exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)  # an earlier one of the same step
+        (self._workdir / LAST / str(step)).rename(place)
+        self._managers[LAST].reload()
         reason = error.partition("; ")[0]
         warnings.warn(
             f"{reason}; it was moved to {place}, and the run goes on from step {whole}",
             stacklevel=2,
         )
 
-    def changes(self, step: int, system: System, allowed: Sequence[str] = ()) -> Changes:
-        """How the run at hand differs from the one that wrote `last/<step>`.
+    def changes(self, saved: Saved, system: System, allowed: Sequence[str] = ()) -> Changes:
+        """How the run at hand differs from the one that wrote a checkpoint.
 
         Raises:
-            InputError: a difference that changes numbers and is not `allowed`; a damaged record.
+            InputError: a difference that changes numbers and is not `allowed`.
         """
         return compare_runs(
-            self._workdir / LAST / str(step),
-            self._record(step),
+            saved.folder,
+            saved.record,
             self._config,
             dataset=self._dataset,
             length_matters=system.length_matters,
             allowed=allowed,
         )
 
-    def restore(self, step: int, target: TrainState) -> tuple[TrainState, Json]:
-        """State and record of `last/<step>`, on the devices that `target` names.
+    def restored(self, saved: Saved, target: TrainState) -> TrainState:
+        """The state of a checkpoint, on the devices that `target` names; every process calls it.
 
         Raises:
-            InputError: the checkpoint has other shapes, or is damaged.
+            InputError: the checkpoint has other shapes.
         """
-        folder = self._workdir / LAST / str(step)
-        record = self._record(step)
-        with reading(folder):
-            saved = state_shapes(saved_tree(folder))
-        check_shapes(folder, saved, state_shapes(target))
-        with reading(folder):
-            state = self._last.restore(
-                step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-            ).state
-        return state, record
-
-    def _record(self, step: int) -> Json:
-        with reading(self._workdir / LAST / str(step)):
-            record: Json = self._last.restore(
-                step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
-            ).record
-            check_record(record)
-        return record
+        wanted = state_shapes(target)
+        of_first(lambda: check_shapes(saved.folder, state_shapes(saved.arrays), wanted))
+        leaves = jax.tree.leaves(target)
+        here = [
+            np.asarray(saved.arrays[name], _plain(leaf).dtype)
+            if is_first()
+            else np.zeros(_plain(leaf).shape, _plain(leaf).dtype)
+            for name, leaf in zip(wanted, leaves, strict=True)
+        ]
+        placed = map(_placed, arrays_of_first(here), leaves)
+        return jax.tree.unflatten(jax.tree.structure(target), list(placed))
 
     def save(self, state: TrainState, step: int, best: Json | None) -> None:
         """Starts writing `last/<step>`; `best` is the {"step", "value"} of the best evaluation."""
-        self._save(self._last, state, step, best)
+        if is_first():
+            self._save(self._managers[LAST], state, step, best)
 
     def save_best(self, state: TrainState, step: int, best: Json) -> None:
         """Starts writing `best/<step>`, which replaces the earlier one once it is complete."""
-        if step not in self._best.all_steps():  # a resumed run comes to the same step again
-            self._save(self._best, state, step, best)
+        # A resumed run comes to the same step again.
+        if is_first() and step not in self._managers[BEST].all_steps():
+            self._save(self._managers[BEST], state, step, best)
 
     def save_failed(self, state: TrainState, step: int) -> Path:
         """Writes `failed/<step>`, the last finite state of a run that diverged."""
         folder = self._workdir / FAILED
-        with _manager(folder, 1) as manager:
-            if step not in manager.all_steps():
-                self._save(manager, state, step, None)
-                manager.wait_until_finished()
+        if is_first():
+            with _manager(folder, 1) as manager:
+                if step not in manager.all_steps():
+                    self._save(manager, state, step, None)
+                    manager.wait_until_finished()
         return folder / str(step)
 
     def wait(self) -> None:
         """Blocks until what was started is on disk; InputError where the disk is full."""
-        for manager in (self._last, self._best):
+        for manager in self._managers.values():
             with self._writing(manager):
                 manager.wait_until_finished()
 
@@ -195,7 +225,8 @@ class Checkpoints:
         step: int,
         best: Json | None,
     ) -> None:
-        arrays = self._to_savers(state)
+        # Numbers of this process, which are those of all: the state is replicated.
+        arrays = jax.tree.map(_on_host, state)
         record = {
             "config": to_json(self._config),
             DATASET: self._dataset,
@@ -207,8 +238,6 @@ class Checkpoints:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(sealed(record))
         )
-        if jax.process_count() > 1:
-            self.wait()  # orbax's barriers between processes know of one writer at a time
         with self._writing(manager):
             manager.save(step, args=items, force=True)
 
@@ -254,84 +283,26 @@ def disk_full_cause(error: BaseException | None) -> str | None:
     return None
 
 
-def load_for_eval(path: str | Path, system: System, sample_batch: HostBatch) -> TrainState:
-    """The networks of a checkpoint as a state that `system.predict` can use; no optimizer.
-
-    Args:
-        path: a run's folder (its best checkpoint, else its last, else its weights), a folder of
-            checkpoints, one checkpoint, or a weights folder.
-        system: the system of the config under evaluation.
-        sample_batch: any batch; only shapes and dtypes are read.
-
-    Raises:
-        InputError: nothing is there, it is damaged, or it is of another model or shape.
-    """
-    path = Path(path).resolve()
-    target = jax.eval_shape(system.init, jax.random.key(0), sample_batch)
-    state = TrainState(
-        jnp.int32(0), jax.random.key(0), params={}, collections={}, opt_state={}, ema={}
-    )
-    folder = find_checkpoint(path)
-    if folder is None:
-        name, model_config, variables = load_variables(path)
-        check_model(path, (name, to_json(model_config)), system)
-        return jax.device_put(system.with_variables(state, variables))
-    with reading(folder):
-        manager = ocp.CheckpointManager(folder.parent, options=_options(None, read_only=True))
-        record = manager.restore(
-            int(folder.name), args=ocp.args.Composite(record=ocp.args.JsonRestore())
-        ).record
-        manager.close()
-        check_record(record)
-        networks = _read_state(folder, _NETWORKS)
-        check_parts(record, networks)
-    check_model(folder, (record["config"]["system"], record["config"]["model"]), system)
-    state = state.replace(step=np.int32(record["step"]), **networks)
-    # Only the deployed model must fit: a run may have trained it with other networks beside it.
-    saved, wanted = (state_shapes(system.variables(s)) for s in (state, target))
-    check_shapes(folder, saved, wanted)
-    return jax.device_put(state)
+def _plain(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """The array that is stored of a leaf: of a key for random numbers, its data."""
+    if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    data: jax.ShapeDtypeStruct = jax.eval_shape(jax.random.key_data, leaf)
+    return data
 
 
-def init_from(
-    path: str | Path, system: System, state: TrainState, batch: HostBatch, mesh: Mesh
-) -> TrainState:
-    """`state` with the weights of another run or a weights folder; step and optimizer stay new."""
-    variables = system.variables(load_for_eval(path, system, batch))
-    state = system.with_variables(state, variables)
-    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+def _placed(value: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    placed = jax.device_put(value, leaf.sharding)
+    return placed if _plain(leaf) is leaf else jax.random.wrap_key_data(placed)
 
 
-def find_checkpoint(path: Path) -> Path | None:
-    """The checkpoint folder (`.../<step>`) that `path` stands for; None where it has none."""
-    if (path / MANIFEST_FILE).is_file():
-        return None
-    if path.name.isdigit() and (path / "state").is_dir():
-        return path
-    for folder in (path / BEST, path / LAST, path):
-        if folder.is_dir():
-            steps = [int(item.name) for item in folder.iterdir() if item.name.isdigit()]
-            if steps:
-                return folder / str(max(steps))
-    return None
+def _on_host(leaf: jax.Array) -> np.ndarray:
+    """A copy in memory of the host: the step that follows gives the array's own memory away."""
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.array(leaf.addressable_data(0))
 
 
 def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(folder, options=_options(keep), item_names=_ITEMS)
-
-
-def _options(keep: int | None, *, read_only: bool = False) -> ocp.CheckpointManagerOptions:
-    return ocp.CheckpointManagerOptions(
-        max_to_keep=keep, cleanup_tmp_directories=not read_only, read_only=read_only
-    )
-
-
-def _read_state(folder: Path, parts: Sequence[str] | None = None) -> dict[str, Params]:
-    """The parts of a checkpoint's state, all of them if None are named, as numpy arrays."""
-    tree = saved_tree(folder)
-    tree = {name: value for name, value in tree.items() if parts is None or name in parts}
-    wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-    arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        return reader.restore(folder / "state", args=arguments)
+    folder.mkdir(parents=True, exist_ok=True)
+    return ocp.CheckpointManager(folder, options=manager_options(keep), item_names=_ITEMS)

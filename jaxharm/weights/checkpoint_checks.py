@@ -1,19 +1,21 @@
-"""Whether a checkpoint is whole and belongs to the run at hand; else one sentence saying why."""
+"""Reads a checkpoint; says in one sentence where it is not whole or not of the run at hand."""
 
 import contextlib
 import gc
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxharm import registry
 from jaxharm.config import Json, to_json
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Params, System, TrainState
+from jaxharm.weights.integrity import named_leaves
 
 
 @contextlib.contextmanager
@@ -82,11 +84,10 @@ def check_shapes(folder: Path, saved: dict[str, list[int]], wanted: dict[str, li
 def state_shapes(tree: TrainState | Params) -> dict[str, list[int]]:
     """Path of every leaf and its shape, the same for a state and for the metadata of a saved one."""
     shapes = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for name, leaf in named_leaves(tree):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.eval_shape(jax.random.key_data, leaf)
-        parts = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
-        shapes["/".join(map(str, parts))] = list(leaf.shape)
+        shapes[name] = list(leaf.shape)
     return shapes
 
 
@@ -94,3 +95,34 @@ def saved_tree(folder: Path) -> Params:
     """Tree of shapes and dtypes of a checkpoint's state."""
     tree: Params = ocp.StandardCheckpointer().metadata(folder / "state").item_metadata.tree
     return tree
+
+
+def read_state(folder: Path, parts: Sequence[str] | None = None) -> dict[str, Params]:
+    """The parts of a checkpoint's state, all of them if None are named, as numpy arrays."""
+    tree = saved_tree(folder)
+    tree = {name: value for name, value in tree.items() if parts is None or name in parts}
+    wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+    arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone())
+    with ocp.Checkpointer(handler, multiprocessing_options=alone()) as reader:
+        return reader.restore(folder / "state", args=arguments)
+
+
+def manager_options(keep: int | None, *, read_only: bool = False) -> ocp.CheckpointManagerOptions:
+    """Those of a folder of checkpoints that exists already."""
+    return ocp.CheckpointManagerOptions(
+        max_to_keep=keep,
+        create=False,
+        cleanup_tmp_directories=not read_only,
+        read_only=read_only,
+        multiprocessing_options=alone(),
+    )
+
+
+def alone() -> ocp.options.MultiprocessingOptions:
+    """Or orbax would wait until every process of the run calls it as well."""
+    this = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process{this}"
+    )

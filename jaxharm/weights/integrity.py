@@ -6,7 +6,7 @@ would be read as weights.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -44,6 +44,13 @@ def check_parts(record: Json, parts: Mapping[str, Any]) -> None:
             raise ValueError(f"the arrays of {name} are not those that were saved")
 
 
+def named_leaves(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Path and value of every leaf; alike for a state and for the mappings that a file gives back."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        parts = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
+        yield "/".join(map(str, parts)), leaf
+
+
 def _of_record(record: Json) -> str:
     values = {key: value for key, value in record.items() if key != DIGEST}
     text = json.dumps(values, sort_keys=True)
@@ -52,11 +59,7 @@ def _of_record(record: Json) -> str:
 
 def _of_tree(tree: Any) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    named = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        # The same for a state and for the nested mappings that a file gives back.
-        parts = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
-        named["/".join(map(str, parts))] = leaf
+    named = dict(named_leaves(tree))
     for name in sorted(named):
         array = _on_host(named[name])
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

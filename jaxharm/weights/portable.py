@@ -18,6 +18,7 @@ from jaxharm import registry
 from jaxharm.config import Json, ModelConfig, from_json, to_json
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Params
+from jaxharm.storage import local_copy
 
 WEIGHTS_FILE = "weights.safetensors"
 MANIFEST_FILE = "manifest.json"
@@ -110,8 +111,11 @@ def load_variables(path: str | Path) -> tuple[str, ModelConfig, dict[str, Params
 
 
 def find_weights(path: str | Path) -> Path:
-    """The weights folder at `path`, or the one that a run left there; InputError without one."""
-    path = Path(path)
+    """The weights folder at `path`, or the one that a run left there; InputError without one.
+
+    Of a folder in a bucket it is a copy.
+    """
+    path = local_copy(path, _weights_only)
     if not path.is_dir():
         raise InputError(f"no weights at {path}: it is not a folder")
     for folder in (path, path / RUN_WEIGHTS):
@@ -121,6 +125,11 @@ def find_weights(path: str | Path) -> Path:
         f"no weights in {path}: neither it nor its folder {RUN_WEIGHTS}/ holds {MANIFEST_FILE} "
         "(a run exports its weights whenever it evaluates and when it ends)"
     )
+
+
+def _weights_only(names: list[str]) -> list[str]:
+    ours = (WEIGHTS_FILE, MANIFEST_FILE)
+    return [name for name in names if name in ours or name.removeprefix(f"{RUN_WEIGHTS}/") in ours]
 
 
 def read_manifest(path: str | Path) -> Json:

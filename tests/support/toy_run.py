@@ -84,7 +84,6 @@ def saved(workdir, step=6, folder="last"):
     """Every array of `<folder>/<step>`, as bytes."""
     state = Path(workdir).resolve() / folder / str(step) / "state"
     tree = ocp.StandardCheckpointer().restore(state)
-    tree["key"] = jax.random.key_data(tree["key"])
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in leaves}
 

@@ -17,6 +17,7 @@ from jaxharm.errors import InputError
 from jaxharm.registry import make_system
 from jaxharm.training.loop import train_task
 from jaxharm.training.packed import train_seeds
+from jaxharm.training.run_folder import RunFolder
 from jaxharm.training.session import DivergedError, Programs, Task
 from jaxharm.weights.portable import load_variables
 
@@ -34,7 +35,7 @@ def toy_task(root, seed, *, stream=toy_stream, evaluate=toy_evaluate, system=Non
     config = run_config(seed=seed, **changes)
     system = system or make_system(config, total_steps=config.steps)
     folder = root / f"seed{seed}"
-    return Task(config, system, folder, lambda start: stream(seed, start), evaluate)
+    return Task(config, system, RunFolder(folder), lambda start: stream(seed, start), evaluate)
 
 
 def toy_tasks(root, **changes):

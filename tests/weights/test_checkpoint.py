@@ -13,8 +13,9 @@ from jaxharm.config import OptimConfig, to_json
 from jaxharm.errors import InputError
 from jaxharm.registry import make_system
 from jaxharm.training import parallel
-from jaxharm.weights.checkpoint import Checkpoints, init_from, load_for_eval
+from jaxharm.weights.checkpoint import Checkpoints
 from jaxharm.weights.checkpoint_checks import check_model
+from jaxharm.weights.deployed import init_from, load_for_eval
 from jaxharm.weights.same_run import compare_runs
 
 
@@ -42,10 +43,11 @@ def test_state_saved_on_8_devices_is_restored_on_fewer(finished, count):
     workdir, config, state = finished
     mesh = parallel.make_mesh(jax.devices()[:count])
     target = parallel.abstract_state(system_of(config), toy_batch(0, 8), mesh)
-    with Checkpoints(workdir, config, parallel.to_savers(mesh)) as checkpoints:
-        restored, record = checkpoints.restore(6, target)
-    assert record["records"] == 6 * 8
-    assert record["best"] == {"step": 4, "metric": "fmse", "value": 1.0}
+    with Checkpoints(workdir, config) as checkpoints:
+        newest = checkpoints.newest()
+        restored = checkpoints.restored(newest, target)
+    assert newest.record["records"] == 6 * 8
+    assert newest.record["best"] == {"step": 4, "metric": "fmse", "value": 1.0}
     assert all(len(leaf.sharding.device_set) == count for leaf in jax.tree.leaves(restored))
     restored, state = (
         jax.tree.map(np.asarray, s.replace(key=jax.random.key_data(s.key)))

@@ -34,7 +34,7 @@ from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.training.loop import train
 from jaxharm.training.supervised import NETWORK
-from jaxharm.weights.checkpoint import load_for_eval
+from jaxharm.weights.deployed import load_for_eval
 from jaxharm.weights.portable import load_variables, save_weights
 
 SIZE = 8
