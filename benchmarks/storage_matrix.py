@@ -109,11 +109,13 @@ class Row:
         process, files = self.train(), self.files()
         while process.poll() is None:
             files.invalidate_cache()
-            there = files.glob(f"{self._path(self.run)}/last/*/_CHECKPOINT_METADATA")
-            if there:
+            found = files.glob(f"{self._path(self.run)}/last/*/_CHECKPOINT_METADATA")
+            steps = [str(name).split("/")[-2] for name in found]
+            whole = [step for step in steps if step.isdigit()]  # others are being written
+            if whole:
                 process.kill()
                 process.wait()
-                return str(there[-1]).split("/")[-2]
+                return whole[-1]
             time.sleep(0.2)
         return f"not killed: {process.communicate()[0]}"
 

@@ -214,11 +214,12 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class LogConfig:
-    """What a run reports, and how often."""
+    """What a run reports, and how often; and after how long without news it ends."""
 
     every: Count = 50  # steps between rows of numbers
     images_every: Natural = 1000  # steps between rows of images; 0: none
     tensorboard: bool = True  # whether event files for TensorBoard are written
+    hang_limit: Natural = 3600  # seconds that a step, a save or an evaluated batch may take; 0: any
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -17,7 +17,7 @@ from jaxharm.storage import Bucket, Mirror, is_bucket, local_copy, path_of
 from jaxharm.training import run_folder
 from jaxharm.training.loop import train_task
 from jaxharm.training.run_folder import opened_folder
-from jaxharm.training.session import Programs, Task
+from jaxharm.training.task import Programs, Task
 from jaxharm.weights.portable import load_variables
 
 URL = "memory://bucket/run"

@@ -36,7 +36,8 @@ from jaxharm.training import parallel
 from jaxharm.training.loop import train_task
 from jaxharm.training.packed import train_seeds
 from jaxharm.training.run_folder import RunFolder, opened_folder
-from jaxharm.training.session import DivergedError, Programs, Task
+from jaxharm.training.session import DivergedError
+from jaxharm.training.task import Programs, Task
 from jaxharm.weights.same_run import differences
 
 epilog = config_epilog
@@ -73,6 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="a field of the config, such as optim.lr, or a group of them, that may differ from the "
         "run in --workdir, which goes on with it; may be repeated",
+    )
+    parser.add_argument(
+        "--profile-steps",
+        type=_steps,
+        default=range(0),
+        metavar="FIRST:LAST",
+        help="write a profile of these steps to profile/ in --workdir, for xprof or TensorBoard",
     )
     add_process_arguments(parser)
 
@@ -177,7 +185,16 @@ def _task(run: _Run, arguments: argparse.Namespace, folder: RunFolder) -> Task:
         evaluation,
         dataset=sets,
         allow_changes=arguments.allow_change,
+        profiled=arguments.profile_steps,
     )
+
+
+def _steps(text: str) -> range:
+    """FIRST:LAST -> the steps between, both included."""
+    first, _, last = text.partition(":")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST:LAST, such as 100:110")
+    return range(int(first), int(last) + 1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

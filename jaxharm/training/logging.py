@@ -18,6 +18,7 @@ from jaxharm.config import Json, TrainConfig, to_json
 from jaxharm.images.bit_depth import from_unit
 from jaxharm.interfaces import Metrics
 from jaxharm.schema import HostArray, HostBatch, present
+from jaxharm.training.clock import goodput
 from jaxharm.training.tensorboard import EventFile
 from jaxharm.weights.same_run import Changes
 
@@ -222,6 +223,28 @@ def note_operations(workdir: Path, ops: Mapping[str, Sequence[str]]) -> None:
     session = record["resumed"][-1] if record.get("resumed") else record
     session["operations"] = {op: list(names) for op, names in ops.items()}
     _write_record(file, record)
+
+
+def note_time(workdir: Path, step: int, seconds: Mapping[str, float]) -> Json:
+    """Adds to run.json how far this session came and where its time went.
+
+    Args:
+        workdir: of the run.
+        step: the last one that is done.
+        seconds: of `Clock.seconds`.
+
+    Returns:
+        The `goodput` of all sessions so far, which run.json holds as well.
+    """
+    file = workdir / RECORD
+    record = _read_record(file)
+    if not record.get("starts"):  # somebody took it away
+        return {}
+    record["starts"][-1] |= {"reached": step, "seconds": dict(seconds)}
+    record["goodput"] = goodput(record["starts"])
+    _write_record(file, record)
+    found: Json = record["goodput"]
+    return found
 
 
 def _read_record(file: Path) -> Json:

@@ -4,6 +4,7 @@ Step n is dispatched before the metrics of step n-1 are fetched, so that the dev
 for logging; evaluation and checkpoints are the only points where it may.
 """
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,12 @@ from jaxharm.config import Json, TrainConfig
 from jaxharm.interfaces import DeviceBatch, Metrics, System, TrainState
 from jaxharm.schema import HostBatch
 from jaxharm.training import parallel
+from jaxharm.training.clock import told_while
 from jaxharm.training.preemption import Preemption
 from jaxharm.training.prefetch import Placed
 from jaxharm.training.run_folder import RunFolder
-from jaxharm.training.session import Evaluation, Programs, Session, Task, opened
+from jaxharm.training.session import Session, opened
+from jaxharm.training.task import Evaluation, Programs, Task
 
 StatesT = TypeVar("StatesT")
 
@@ -68,7 +71,7 @@ def train(
 
     Args:
         config, system, workdir, make_batches, evaluate, dataset, allow_changes: see
-            `session.Task`.
+            `task.Task`.
 
     Returns:
         The last state. After SIGTERM that is the state of the step then under way, saved.
@@ -134,7 +137,12 @@ def run_steps(
     first = runs[0]
     previous: _Done | None = None
     _reset_windows(runs)
+    for run in runs:
+        run.clock.enter("step")
     for step in range(first.start + 1, first.total + 1):
+        for run in runs:
+            run.watchdog.moved(f"in step {step}")
+        first.profile(step)
         batches = [run.next_batch() for run in runs]
         advance = _compile_and_advance if step == first.start + 1 else _advance
         states, metrics = advance(program, runs, states, batches)
@@ -142,11 +150,12 @@ def run_steps(
             _account(program, runs, states, previous)
         previous = _Done(step, metrics, batches)
         stop = preemption.reached(step)
-        if stop or step == first.total or first.due(step):
+        if stop or step == first.total or first.due(step) or first.profiled(step):
             _account(program, runs, states, previous)
             previous = None
             for index, run in enumerate(runs):
                 run.between_steps(program.of(states, index), step, batches[index], stop=stop)
+            first.end_profile(step)
             _reset_windows(runs)
         if stop and step < first.total:
             for run in runs:
@@ -173,9 +182,15 @@ def _compile_and_advance(
     program: Program[StatesT], runs: Sequence[Session], states: StatesT, batches: Sequence[Placed]
 ) -> tuple[StatesT, Sequence[Metrics]]:
     """Compiles the step and dispatches it, and says so: it may take minutes."""
-    runs[0].log.message("compiling the training step")
+    doing = "compiling the training step"
+    runs[0].log.message(doing)
     started = time.perf_counter()
-    advanced = _advance(program, runs, states, batches)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(told_while(doing, runs[0].log))
+        for run in runs:
+            run.watchdog.moved(doing)
+            stack.enter_context(run.clock.during("compile"))
+        advanced = _advance(program, runs, states, batches)
     for run in runs:
         run.compiled(time.perf_counter() - started)
     return advanced

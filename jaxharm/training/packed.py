@@ -16,7 +16,8 @@ from jaxharm.interfaces import DeviceBatch, Metrics, TrainState
 from jaxharm.training import parallel
 from jaxharm.training.loop import run_steps, train_until
 from jaxharm.training.preemption import Preemption
-from jaxharm.training.session import DivergedError, Programs, Session, Task, opened
+from jaxharm.training.session import DivergedError, Session, opened
+from jaxharm.training.task import Programs, Task
 from jaxharm.weights.same_run import differences
 
 

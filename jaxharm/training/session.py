@@ -2,23 +2,30 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 
-from jaxharm.config import Json, TrainConfig
+from jaxharm.config import Json
 from jaxharm.errors import InputError
-from jaxharm.interfaces import Metrics, System, TrainState
+from jaxharm.interfaces import Metrics, Output, System, TrainState
 from jaxharm.ops import dispatch
 from jaxharm.schema import HostBatch, present
 from jaxharm.training import parallel
-from jaxharm.training.logging import RunLog, Window, note_operations, write_run_record
+from jaxharm.training.clock import Clock, Watchdog, goodput_line
+from jaxharm.training.logging import (
+    RunLog,
+    Window,
+    note_operations,
+    note_time,
+    write_run_record,
+)
 from jaxharm.training.only_job import only_job
 from jaxharm.training.prefetch import Placed, Prefetcher
-from jaxharm.training.run_folder import RunFolder
+from jaxharm.training.task import Evaluation, Programs, Task
 from jaxharm.weights.checkpoint import (
     Checkpoints,
     Saved,
@@ -26,78 +33,18 @@ from jaxharm.weights.checkpoint import (
     disk_full_cause,
 )
 from jaxharm.weights.deployed import init_from
-from jaxharm.weights.first_process import of_first
+from jaxharm.weights.first_process import is_first, of_first
 from jaxharm.weights.portable import RUN_WEIGHTS, save_weights
 from jaxharm.weights.same_run import Changes
 
 # What a run may choose its best state by, and whether lower is better; see `System.measures`.
 _REFERENCE = {"fmse": True, "mse": True, "psnr": False, "fpsnr": False}
 _LAST = "last"
-
-
-class Evaluation(Protocol):
-    """What the loop reads of an evaluation: subset -> metric -> value, "All" among the subsets."""
-
-    @property
-    def summary(self) -> Mapping[str, Json]:
-        """The values."""
-        ...
+PROFILE = "profile"  # folder of a run, for TensorBoard or xprof
 
 
 class DivergedError(RuntimeError):
     """A loss, gradient or statistic stopped being finite."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be trained.
-
-    Attributes:
-        config: the run; `system` was made from it.
-        system: its networks and losses.
-        folder: of the run: last/, best/, weights/, metrics.jsonl, run.json, tensorboard/.
-        make_batches: steps already taken -> this process's rows of the following global batches.
-        evaluate: what predicts (host batch -> Output) -> evaluation; every process calls it.
-        dataset: description of the training data, such as fingerprints; None: not compared.
-        allow_changes: keys of the config that may differ from those of the run in `workdir`.
-    """
-
-    config: TrainConfig
-    system: System
-    folder: RunFolder
-    make_batches: Callable[[int], Iterator[HostBatch]]
-    evaluate: Callable[[parallel.Trained], Evaluation] | None = None
-    dataset: Json | None = None
-    allow_changes: Sequence[str] = ()
-
-    @property
-    def workdir(self) -> Path:
-        """The folder on this machine."""
-        return self.folder.path
-
-
-class Programs:
-    """The compiled functions of a run, made once; runs that differ in their seed only share them.
-
-    Attributes:
-        mesh: the devices.
-        step: see `parallel.launch`.
-        predict: see `parallel.make_predict`.
-    """
-
-    def __init__(self, task: Task):
-        """Those of `task`; InputError where its batch does not fit the devices."""
-        config, self._system = task.config, task.system
-        self.mesh = parallel.make_mesh()
-        parallel.check_batch_size(config.data.batch_size, config.accumulate, self.mesh)
-        self.step = parallel.launch(task.system.step, config.parallel, self.mesh)
-        self.predict = parallel.make_predict(task.system, self.mesh)
-        self._init: parallel.Init | None = None
-
-    def fresh(self, task: Task, batch: HostBatch) -> TrainState:
-        """The state with which `task` starts anew."""
-        self._init = self._init or parallel.make_init(self._system, batch, self.mesh)
-        return parallel.init_state(task.system, task.config.seed, batch, self.mesh, self._init)
 
 
 @dataclass
@@ -110,6 +57,8 @@ class Session:
         start: steps done before.
         checkpoints, log, batches, window: of the run.
         changes: settings that differ from the session before.
+        clock: where the time of the session goes.
+        watchdog: ends the job where it hangs.
         best: record of the best evaluation so far.
     """
 
@@ -121,6 +70,8 @@ class Session:
     batches: Prefetcher
     window: Window
     changes: Changes
+    clock: Clock
+    watchdog: Watchdog
     best: Json | None = None
 
     @property
@@ -143,7 +94,8 @@ class Session:
 
     def next_batch(self) -> Placed:
         """The batch of the next step."""
-        batch = next(self.batches)
+        with self.clock.during("input"):
+            batch = next(self.batches)
         self.window.add_wait(batch.waited)
         return batch
 
@@ -185,6 +137,7 @@ class Session:
         self.window.add(metrics)
         if step % self.task.config.log.every == 0 or step in (1, self.total):
             self.log.training(step, self.window)
+            self._note_time(step)
             self.window.reset()
 
     def _diverged(self, step: int, bad: list[str], batch: Placed, state: TrainState) -> None:
@@ -203,13 +156,21 @@ class Session:
             self.log.images(step, batch.host, images)
         due = last or (config.eval.every and step % config.eval.every == 0)
         if self.task.evaluate is not None and due:
-            self._evaluate_and_keep_best(state, step, self.task.evaluate)
+            with self.clock.during("evaluate"):
+                self._evaluate_and_keep_best(state, step, self.task.evaluate)
+        with self.clock.during("save"):
+            self._save(state, step, stop=stop)
+        self._note_time(step)
+
+    def _save(self, state: TrainState, step: int, *, stop: bool) -> None:
+        last, every = step == self.total, self.task.config.checkpoint.every
+        self.watchdog.moved(f"saving step {step}")
         if last and self.best is None:
             if self.task.evaluate is not None:
                 metric = self.task.config.checkpoint.best
                 self.log.message(f"{metric} was never finite: the last weights are exported")
             self._export(state, step)
-        if last or stop or (config.checkpoint.every and step % config.checkpoint.every == 0):
+        if last or stop or (every and step % every == 0):
             self.checkpoints.save(state, step, self.best)
 
     def stopped(self, step: int) -> None:
@@ -223,17 +184,52 @@ class Session:
     def finished(self) -> None:
         """Waits for the checkpoints of the whole run, and says where its weights are."""
         self._keep_all()
+        spent = self._note_time(self.total)
+        if spent:
+            self.log.message(goodput_line(spent))
         weights = self.task.folder.shown(RUN_WEIGHTS)
         self.log.message(f"finished {self.total} steps; weights in {weights}")
+        self.task.folder.send()
 
     def _keep_all(self) -> None:
-        self.checkpoints.wait()
-        self.task.folder.send()
+        self.watchdog.moved("waiting for the last checkpoint")
+        with self.clock.during("save"):
+            self.checkpoints.wait()
+            self.task.folder.send()
+
+    def _note_time(self, step: int) -> Json:
+        """Writes to run.json where the time went so far; returns its summary."""
+        if not is_first():
+            return {}
+        return note_time(self.task.workdir, step, self.clock.seconds())
+
+    def profile(self, step: int) -> None:
+        """Begins to write a profile where `step` is the first that is to be profiled."""
+        if is_first() and step == min(self.task.profiled, default=0):
+            jax.profiler.start_trace(str(self.task.workdir / PROFILE))
+
+    def profiled(self, step: int) -> bool:
+        """Whether the steps that are profiled end with this one."""
+        return step == max(self.task.profiled, default=0)
+
+    def end_profile(self, step: int) -> None:
+        """Ends the profile after its last step."""
+        if is_first() and self.profiled(step):
+            jax.profiler.stop_trace()
+            place = self.task.folder.shown(PROFILE)
+            self.log.message(f"profile of steps {self.task.profiled[0]} to {step} in {place}")
 
     def _evaluate_and_keep_best(
         self, state: TrainState, step: int, evaluate: Callable[[parallel.Trained], Evaluation]
     ) -> None:
-        trained = parallel.Trained(self.task.system, state, self.programs.predict)
+        self.watchdog.moved(f"evaluating after step {step}")
+
+        def predict(state: TrainState, batch: HostBatch) -> Output:
+            output = self.programs.predict(state, batch)
+            self.watchdog.moved(f"evaluating after step {step}")
+            return output
+
+        trained = parallel.Trained(self.task.system, state, predict)
         summary = evaluate(trained).summary
         metric = self.task.config.checkpoint.best
         value = float(step if metric == _LAST else summary["All"][metric])
@@ -280,7 +276,9 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
             f"of {', '.join(choices)}"
         )
     of_first(lambda: check_writable(workdir))
+    clock = Clock()
     with _disk_full_explained(workdir), contextlib.ExitStack() as stack:
+        watchdog = stack.enter_context(Watchdog(config.log.hang_limit))
 
         def enter() -> None:  # in process 0; the others are of the same job
             stack.enter_context(only_job(workdir))
@@ -303,7 +301,9 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
         for key, change in changes.items():
             log.message(f"changed since the last session: {key} {change.old!r} -> {change.new!r}")
         window = Window(config.data.batch_size)
-        session = Session(task, programs, start, checkpoints, log, batches, window, changes)
+        session = Session(
+            task, programs, start, checkpoints, log, batches, window, changes, clock, watchdog
+        )
         state = _first_state(session, saved)
         yield session, state
 

@@ -18,7 +18,8 @@ from jaxharm.registry import make_system
 from jaxharm.training.loop import train_task
 from jaxharm.training.packed import train_seeds
 from jaxharm.training.run_folder import RunFolder
-from jaxharm.training.session import DivergedError, Programs, Task
+from jaxharm.training.session import DivergedError
+from jaxharm.training.task import Programs, Task
 from jaxharm.weights.portable import load_variables
 
 SEEDS = (3, 4)
