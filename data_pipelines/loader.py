@@ -10,12 +10,12 @@ number of steps taken.
 import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from data_pipelines.batching import Batches
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.reading import RecordSource as BuiltSource
-from data_pipelines.reading import open_source
+from data_pipelines.reading import SkippingSource, open_source
 from data_pipelines.samples.existing import ExistingSamples
 from data_pipelines.samples.label_file import read_labels
 from data_pipelines.samples.options import DataOptions
@@ -29,6 +29,8 @@ from data_pipelines.samples.paired import EvalSamples, TrainSamples
 from data_pipelines.samples.stream import ProcessRows, RecordSource
 from data_pipelines.samples.textures import NAME as TEXTURES
 from data_pipelines.samples.textures import TextureSource
+
+TrainSource: TypeAlias = BuiltSource | SkippingSource
 
 
 def train_batches(
@@ -194,16 +196,21 @@ def steps_per_epoch(data: DataOptions) -> int:
     return max(1, sum(len(source) for source in sources) // data.batch_size)
 
 
-def open_sources(data: DataOptions) -> list[BuiltSource]:
+def open_sources(data: DataOptions) -> list[TrainSource]:
     """Opens the data sets whose names `data.name` joins by '+'."""
-    return [open_source(name.strip(), data.data_dir, data.split) for name in data.name.split("+")]
+    return [_open(name.strip(), data, data.split) for name in data.name.split("+")]
 
 
-def open_composites(data: DataOptions) -> list[BuiltSource]:
+def open_composites(data: DataOptions) -> list[TrainSource]:
     """Opens the data sets of existing composites for the second stream, if the run has one."""
     unpaired = data.unpaired
     names = unpaired.composites.split("+") if unpaired.enabled and unpaired.composites else []
-    return [open_source(name.strip(), data.data_dir, unpaired.composites_split) for name in names]
+    return [_open(name.strip(), data, unpaired.composites_split) for name in names]
+
+
+def _open(name: str, data: DataOptions, split: str) -> TrainSource:
+    source, limit = open_source(name, data.data_dir, split), data.on_error.removeprefix("skip:")
+    return SkippingSource(source, int(limit)) if limit.isdigit() else source
 
 
 def open_paintings(data: DataOptions) -> list[BuiltSource | TextureSource]:

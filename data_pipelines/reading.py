@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +107,8 @@ class RecordSource:
         for file, _ in self._files():
             if not file.is_file():
                 raise self._damaged(file, FileNotFoundError("it is not there"))
+        for file, length in self._files():
+            self._check_length(file, length)
         builder = tfds.builder_from_directory(self.info.path)
         features = builder.info.features
         self._subsets = features["subset"].names
@@ -132,6 +135,20 @@ class RecordSource:
                 )
                 found.append((self.info.path / file, int(length)))
         return found
+
+    def _check_length(self, file: Path, length: int) -> None:
+        """Or a wrong number in the description would leave records out without a word."""
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        try:
+            reader = ArrayRecordReader(str(file))
+            count = reader.num_records()
+            reader.close()
+        except Exception as error:  # of no common type, like those of reading
+            raise self._damaged(file, error) from error
+        if count != length:
+            wrong = ValueError(f"{file.name} has {count} records, not {length}")
+            raise self._damaged(self.info.path / _INFO_FILE, wrong)
 
     def _file_of(self, index: int) -> Path:
         """The file that holds a record; the folder where that cannot be known."""
@@ -167,6 +184,39 @@ class RecordSource:
         if key == "fg_ratio":
             return float(value)
         return bool(value) if key == "mask_is_binary" else int(value)
+
+
+class SkippingSource:
+    """A source whose records that cannot be read are replaced by the ones that follow them.
+
+    Attributes:
+        info: of the source.
+    """
+
+    def __init__(self, source: RecordSource, limit: int) -> None:
+        """`limit`: how many records may be replaced."""
+        self._source, self._limit, self.info = source, limit, source.info
+        self._bad: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        number = index
+        while True:
+            try:
+                return self._source[number]
+            except DatasetValidationError as error:
+                if number not in self._bad:
+                    self._bad.add(number)
+                    if len(self._bad) > min(self._limit, len(self) - 1):
+                        raise
+                    warnings.warn(
+                        f"{error}; record {number} is skipped and the next one taken instead "
+                        f"({len(self._bad)} of at most {self._limit})",
+                        stacklevel=2,
+                    )
+                number = (number + 1) % len(self)
 
 
 def resolve_data_dir(data_dir: str | os.PathLike | None) -> Path:

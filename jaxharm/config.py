@@ -6,6 +6,7 @@ behind a field is its help text: `--help` and the config reference of the docume
 
 import dataclasses
 import json
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -134,6 +135,9 @@ class DataConfig:
     synthesis: SynthesisConfig = SynthesisConfig()  # composites made while training
     unpaired: UnpairedConfig = UnpairedConfig()  # a second stream without ground truth
     paintings: PaintingsConfig = PaintingsConfig()  # objects pasted on paintings
+    # A record that cannot be read: "fail" ends the run; "skip:N" takes the next one instead, for up
+    # to N records of each data set in each reading process, and says so.
+    on_error: str = "fail"
     labels: str = ""  # csv file id,LABEL of ready-made composites (paintings.name "own")
     label_classes: Natural = 0  # labels are 1 to this; 0: any number from 0 on
     shuffle_targets: bool = (
@@ -142,6 +146,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not re.fullmatch(r"fail|skip:[1-9]\d*", self.on_error):
+            raise InputError(
+                f"DataConfig.on_error={self.on_error!r} is neither 'fail' nor 'skip:N', such as skip:10"
+            )
         parts = len(self.name.split("+"))
         if self.weights is not None and len(self.weights) != parts:
             raise InputError(

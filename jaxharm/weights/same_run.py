@@ -13,6 +13,7 @@ from jaxharm.overrides import suggest
 _FREE = (
     *("checkpoint.every", "checkpoint.keep", "log"),
     *("data.data_dir", "data.num_workers", "data.num_threads", "eval.batch_size"),
+    "data.on_error",
     *("parallel", "ops.implementation"),
 )
 # The length of the run matters only where its schedules are shares of it: see `System`.
