@@ -142,7 +142,7 @@ def main():
             while not (Path(arguments.workdir) / "last" / "2").is_dir():
                 time.sleep(1e-3)
             # No file may grow beyond this: what a full disk does, without needing one.
-            resource.setrlimit(resource.RLIMIT_FSIZE, (7000, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (6500, resource.RLIM_INFINITY))
         return toy_evaluate(predict)
 
     config = run_config(parallel=arguments.parallel)
