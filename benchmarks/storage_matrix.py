@@ -123,7 +123,7 @@ class Row:
         """Gives the command again; returns the step at which it went on."""
         said = self.train().communicate()[0]
         steps = [line.split()[-1] for line in said.splitlines() if line.startswith("resumed at")]
-        return steps[0] if steps and f"weights in {self.run}" in said else said
+        return steps[0] if steps else said
 
     def evaluate(self) -> str:
         """Evaluates; returns the number of images."""

@@ -119,6 +119,7 @@ def main():
     parser.add_argument("--term-at-evaluation", type=int)
     parser.add_argument("--signal", default="SIGTERM")
     parser.add_argument("--disk-full-at-evaluation", type=int)
+    parser.add_argument("--seconds", type=float, default=0, help="how long a batch takes to read")
     arguments = parser.parse_args()
     for asked in ("SIGINT", "SIGHUP"):  # ignored where the tests were started in the background
         signal.signal(signal.Signals[asked], signal.SIG_DFL)
@@ -130,6 +131,7 @@ def main():
         for step, batch in enumerate(toy_stream(batch_size, start, rows), start):
             if step == arguments.kill_at_batch:
                 _kill_self()
+            time.sleep(arguments.seconds)
             yield batch
 
     evaluations = itertools.count(1)
