@@ -12,6 +12,7 @@ exception that is not the reader's own, a death of the process, more than `--sec
 import argparse
 import io
 import json
+import logging
 import multiprocessing
 import signal
 import sys
@@ -205,6 +206,7 @@ def mutate(data: bytes, random: np.random.Generator) -> bytes:
 def _worker(numbers: Sequence[int], options: argparse.Namespace, pipe: Connection) -> None:
     """Reads the files of these numbers; sends each number before it, and what went wrong after."""
     warnings.simplefilter("ignore")
+    logging.disable()
     known = sources()
     signal.signal(signal.SIGALRM, _too_long)
     with tempfile.TemporaryDirectory() as name:

@@ -12,6 +12,7 @@ from jaxharm.images.decoded import HDR, DamagedError, Decoded, Tags, check_pixel
 
 # In the order in which they are tried; TGA has no mark at its beginning.
 KINDS = ("JPEG", "WEBP", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "PPM", "QOI", "TGA")
+_QOI_RUN = 62  # the most pixels that a byte of QOI stands for
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -31,6 +32,8 @@ def decode(data: bytes, kinds: tuple[str, ...] = KINDS) -> Decoded:
     try:
         with _opened(data, kinds) as image:
             check_pixel_count(image.width, image.height)
+            if image.format == "QOI" and image.width * image.height > _QOI_RUN * len(data):
+                raise DamagedError("it is cut off: it has too few bytes for its size")
             _refuse_deep(data, str(image.format))
             mode = _array_mode(image)
             info = _exif_of(image)

@@ -275,3 +275,11 @@ def test_a_small_tiff_that_claims_a_large_picture_is_refused_before_memory_is_ta
         struct.pack_into("<H", data, place, 20000)
     with pytest.raises(DamagedError, match="holds 16 of the 1562500 pieces"):
         tiff.decode(bytes(data))
+
+
+def test_a_qoi_that_claims_more_pixels_than_it_can_hold(tmp_path):
+    file = tmp_path / "a.qoi"
+    header = b"qoif" + (8000).to_bytes(4, "big") * 2 + b"\x03\x00"
+    file.write_bytes(header + bytes(5000))
+    with pytest.raises(InputError, match="too few bytes for its size"):
+        read_image(file)
