@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.numpy import load_file
 from support import toy_run
 from support.programs import xla_flags
 from support.toy_run import curve
+
+from jaxharm.config_file import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "launch"
@@ -101,6 +104,22 @@ def test_the_shell_scripts_are_scripts():
     )
     assert told.returncode == 2
     assert "sh tpu_vm.sh install" in told.stdout
+
+
+def test_the_jobset_has_a_pod_for_every_host_and_each_has_its_chips():
+    jobset = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())
+    assert jobset["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
+    (job,) = jobset["spec"]["replicatedJobs"]
+    spec = job["template"]["spec"]
+    pod = spec["template"]["spec"]
+    rows, columns = map(int, pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"].split("x"))
+    (container,) = pod["containers"]
+    chips = container["resources"]["limits"]["google.com/tpu"]
+    assert spec["parallelism"] == spec["completions"] == rows * columns // chips
+    assert container["command"][:2] == ["jaxharm", "train"]
+    settings = [o.removeprefix("--set=") for o in container["command"] if o.startswith("--set=")]
+    config = next(o.partition("=")[2] for o in container["command"] if o.startswith("--config="))
+    assert load_config(config, [], settings).data.batch_size % (rows * columns) == 0
 
 
 def test_the_files_name_the_extras_and_folders_that_there_are():

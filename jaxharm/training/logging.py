@@ -266,12 +266,12 @@ def _drop_rows_after(file: Path, step: int) -> None:
     if not file.is_file():
         return
     kept = []
-    for line in file.read_text().splitlines():
+    for line in file.read_text(errors="replace").splitlines():
         try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # the line that a killed run was writing
-        if row["step"] <= step:
+            keep = json.loads(line)["step"] <= step
+        except (ValueError, LookupError, TypeError, RecursionError):
+            continue  # the line that a killed run was writing, or none of ours
+        if keep:
             kept.append(line + "\n")
     partial = file.with_suffix(".partial")
     partial.write_text("".join(kept))

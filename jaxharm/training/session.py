@@ -17,6 +17,8 @@ from jaxharm.schema import HostBatch, present
 from jaxharm.training import parallel
 from jaxharm.training.clock import Clock, Watchdog, goodput_line
 from jaxharm.training.logging import (
+    CURVE,
+    RECORD,
     RunLog,
     Window,
     note_operations,
@@ -40,6 +42,7 @@ from jaxharm.weights.same_run import Changes
 # What a run may choose its best state by, and whether lower is better; see `System.measures`.
 _REFERENCE = {"fmse": True, "mse": True, "psnr": False, "fpsnr": False}
 _LAST = "last"
+_FOLDERS = ("last", "best", "failed", RUN_WEIGHTS, "tensorboard")
 PROFILE = "profile"  # folder of a run, for TensorBoard or xprof
 
 
@@ -275,7 +278,7 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
             f"checkpoint.best={best!r} is not what {config.system} is evaluated by: set it to one "
             f"of {', '.join(choices)}"
         )
-    of_first(lambda: check_writable(workdir))
+    of_first(lambda: check_writable(workdir, _FOLDERS, (CURVE, RECORD)))
     clock = Clock()
     with _disk_full_explained(workdir), contextlib.ExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(config.log.hang_limit))

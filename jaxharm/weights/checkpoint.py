@@ -259,8 +259,16 @@ class Checkpoints:
             ) from error
 
 
-def check_writable(workdir: Path) -> None:
-    """Makes the folder; InputError where it, or a file in it, cannot be written."""
+def check_writable(workdir: Path, folders: Sequence[str] = (), files: Sequence[str] = ()) -> None:
+    """Makes the folder of a run.
+
+    Args:
+        workdir: the folder.
+        folders, files: names of what the run will keep there.
+
+    Raises:
+        InputError: it, or a file in it, cannot be written, or something else has one of the names.
+    """
     probe = workdir / f".writable-{os.getpid()}"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -271,6 +279,12 @@ def check_writable(workdir: Path) -> None:
             f"cannot write to the work folder {workdir} ({error.strerror or error}): "
             "choose another --workdir"
         ) from error
+    for name in folders:
+        if (workdir / name).exists() and not (workdir / name).is_dir():
+            raise InputError(f"{workdir / name} is a file where a run keeps a folder: move it away")
+    for name in files:
+        if (workdir / name).is_dir():
+            raise InputError(f"{workdir / name} is a folder where a run keeps a file: move it away")
 
 
 def disk_full_cause(error: BaseException | None) -> str | None:

@@ -192,3 +192,23 @@ def test_work_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write to the work folder .*file/run"):
         run(run_config(), tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("name", ["last", "tensorboard", "weights"])
+def test_a_file_where_a_run_keeps_a_folder_is_named(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"{name} is a file where a run keeps a folder"):
+        run(run_config(), tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_damaged_records_of_a_run_do_not_end_it(finished, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    whole = (workdir / "metrics.jsonl").read_bytes()
+    with (workdir / "metrics.jsonl").open("ab") as file:
+        file.write(b'\xff\xfe\n[1]\n{"kind": "train"}\n' + b"[" * 10**5 + b'\n{"step')
+    (workdir / "run.json").write_text('{"config": {"see')
+    run(run_config(), workdir)
+    assert "is finished" in capsys.readouterr().out
+    assert (workdir / "metrics.jsonl").read_bytes() == whole
