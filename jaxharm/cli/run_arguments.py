@@ -43,6 +43,13 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
     group.add_argument("--num-processes", type=int, metavar="N")
     group.add_argument("--process-id", type=int, metavar="I")
+    group.add_argument(
+        "--start-limit",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long to wait for the others; default 300",
+    )
 
 
 def add_repeat_argument(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +103,12 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
 
 def join_processes(arguments: argparse.Namespace) -> None:
     """Joins this process to the others of the run; call it before any other use of JAX."""
-    initialize_distributed(arguments.coordinator, arguments.num_processes, arguments.process_id)
+    initialize_distributed(
+        arguments.coordinator,
+        arguments.num_processes,
+        arguments.process_id,
+        start_limit=arguments.start_limit,
+    )
 
 
 def config_epilog(argv: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from jaxharm.interfaces import DeviceBatch, Metrics, System, TrainState
 from jaxharm.schema import HostBatch
 from jaxharm.training import parallel
 from jaxharm.training.clock import told_while
-from jaxharm.training.preemption import Preemption
+from jaxharm.training.preemption import Preemption, lost_process_explained
 from jaxharm.training.prefetch import Placed
 from jaxharm.training.run_folder import RunFolder
 from jaxharm.training.session import Session, opened
@@ -95,7 +95,7 @@ def train(
 
 def train_task(task: Task, programs: Programs) -> TrainState:
     """As `train`, by programs that are made already."""
-    with Preemption() as preemption:
+    with lost_process_explained(), Preemption() as preemption:
         return train_until(preemption, task, programs)
 
 

@@ -15,7 +15,7 @@ from jaxharm.errors import InputError
 from jaxharm.interfaces import DeviceBatch, Metrics, TrainState
 from jaxharm.training import parallel
 from jaxharm.training.loop import run_steps, train_until
-from jaxharm.training.preemption import Preemption
+from jaxharm.training.preemption import Preemption, lost_process_explained
 from jaxharm.training.session import DivergedError, Session, opened
 from jaxharm.training.task import Programs, Task
 from jaxharm.weights.same_run import differences
@@ -48,7 +48,7 @@ def train_seeds(tasks: Sequence[Task], packing: Packing) -> None:
             return
         if jax.process_index() == 0:
             print(f"{reason}: the seeds are trained one after the other", flush=True)
-    with Preemption() as preemption:
+    with lost_process_explained(), Preemption() as preemption:
         for task in tasks:
             if jax.process_index() == 0:
                 print(f"seed {task.config.seed}: {task.folder.shown('')}", flush=True)

@@ -29,8 +29,10 @@ from jaxharm.interfaces import (
     TrainState,
 )
 from jaxharm.schema import HostArray, HostBatch
+from jaxharm.training.roll_call import call_roll
 
 AXIS = "data"
+_HEARTBEAT = 30  # seconds without a sign of life after which a process counts as lost
 Mode = Literal["shard_map", "pmap", "jit"]
 Step = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
 Init = Callable[[Array], TrainState]  # typed key -> fresh state
@@ -63,15 +65,25 @@ class PackedStep(Protocol):
 
 
 def initialize_distributed(
-    coordinator: str | None = None, processes: int | None = None, process_id: int | None = None
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    start_limit: float = 300.0,
 ) -> None:
     """Joins this process to the others of the run; call it before any other use of JAX.
 
     Without arguments: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID where they
     are set; else what Slurm (several tasks) or a TPU machine tells; else a run of one process.
 
+    Args:
+        coordinator, processes, process_id: address of process 0, how many there are, and which
+            one this is.
+        start_limit: seconds that the others have to come, where an address is given.
+
     Raises:
-        InputError: an address without the number of processes or this process's id.
+        InputError: an address without the number of processes or this process's id; processes
+            that did not come, by their numbers.
     """
     coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     if coordinator:
@@ -82,9 +94,10 @@ def initialize_distributed(
                 f"coordinator {coordinator} needs the number of processes and this process's id "
                 f"below it (JAX_NUM_PROCESSES, JAX_PROCESS_ID), not {count} and {rank}"
             )
-        jax.distributed.initialize(coordinator, num_processes=count, process_id=rank)
+        call_roll(coordinator, count, rank, start_limit)
+        jax.distributed.initialize(coordinator, count, rank, heartbeat_timeout_seconds=_HEARTBEAT)
     elif _several_slurm_tasks() or _on_tpu():
-        jax.distributed.initialize()
+        jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT)
 
 
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:

@@ -1,8 +1,15 @@
-"""Stopping at a whole step when the machine is taken away, the terminal closes, or on Ctrl-C."""
+"""Stopping at a whole step when the machine is taken away, the terminal closes, or on Ctrl-C.
 
+Also the end of a process whose others are gone.
+"""
+
+import contextlib
+import os
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 
 import jax
@@ -10,6 +17,8 @@ from jax.experimental import multihost_utils
 
 # SIGTERM comes from schedulers, SIGINT from Ctrl-C, SIGHUP where a terminal or connection is closed.
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# What the operations between processes say where one has ended; there is no class for it.
+_LOST = ("closed by peer", "Socket closed", "Connection reset", "Connection refused", "UNAVAILABLE")
 
 
 class Preemption:
@@ -59,3 +68,26 @@ class Preemption:
         if self._several and not self._asked:
             signal.raise_signal(signal.SIGTERM)
         self._asked = True
+
+
+@contextlib.contextmanager
+def lost_process_explained() -> Iterator[None]:
+    """Ends this process with status 1 and one sentence where an operation failed for want of another.
+
+    Where no operation tells of it (chips wait for ever), the distributed service ends the process
+    half a minute after the other one's last sign of life, in its own words.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).split("\n")[0]
+        if jax.process_count() == 1 or not any(word in reason for word in _LOST):
+            raise
+        this = f"process {jax.process_index()} of {jax.process_count()} on {socket.gethostname()}"
+        print(
+            f"error: another process of the run is gone, so {this} ends too ({reason[:160]}); start "
+            "all of them again with the same command to go on from the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)  # an ordinary end waits for the one that is gone

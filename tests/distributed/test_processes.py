@@ -1,24 +1,19 @@
 """Two real processes with one device each, against one process with two devices."""
 
 import os
-import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from support import toy_run
+from support.ports import free_port
 from support.programs import xla_flags
 
 TOY_RUN = Path(toy_run.__file__)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
 
 
 def start(workdir, *arguments, devices=1, **environment):
@@ -75,3 +70,33 @@ def test_two_processes_agree_with_one(one_process, tmp_path, parallel):
         for workdir in (one_process, tmp_path)
     ]
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_other_with_one_sentence(tmp_path):
+    first, second = start_pair(tmp_path, "--seconds", "0.5")
+    rows = tmp_path / "metrics.jsonl"
+    try:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and not (rows.is_file() and rows.read_text()):
+            time.sleep(0.1)
+        second.kill()
+        output = first.communicate(timeout=60)[0]
+    finally:
+        first.kill()
+        second.kill()
+    assert first.returncode == 1
+    last = output.splitlines()[-1]
+    assert last.startswith("error: another process of the run is gone, so process 0 of 2 on ")
+    assert "Traceback" not in output
+    assert "step 6/6" in finish(start_pair(tmp_path))[0]
+
+
+@pytest.mark.dist
+def test_a_process_that_does_not_come_is_named(tmp_path):
+    coordinator = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}", "JAX_NUM_PROCESSES": "3"}
+    alone = start(tmp_path, "--start-limit", "2", **coordinator, JAX_PROCESS_ID="0")
+    output = alone.communicate(timeout=60)[0]
+    assert alone.returncode == 2
+    assert "error: of 3 processes, these did not come within 2 s: 1, 2; start them" in output

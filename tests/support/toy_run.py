@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -119,11 +120,16 @@ def main():
     parser.add_argument("--term-at-evaluation", type=int)
     parser.add_argument("--signal", default="SIGTERM")
     parser.add_argument("--disk-full-at-evaluation", type=int)
+    parser.add_argument("--start-limit", type=float, default=300.0)
     parser.add_argument("--seconds", type=float, default=0, help="how long a batch takes to read")
     arguments = parser.parse_args()
     for asked in ("SIGINT", "SIGHUP"):  # ignored where the tests were started in the background
         signal.signal(signal.Signals[asked], signal.SIG_DFL)
-    initialize_distributed()
+    return run_command(functools.partial(_run, arguments))
+
+
+def _run(arguments):
+    initialize_distributed(start_limit=arguments.start_limit)
     if arguments.kill_in_checkpoint is not None:
         _kill_in_checkpoint(arguments.workdir, arguments.kill_in_checkpoint)
 
@@ -152,9 +158,7 @@ def main():
         config = dataclasses.replace(
             config, log=LogConfig(every=1, images_every=0, tensorboard=False)
         )
-    return run_command(
-        lambda: run(config, arguments.workdir, stream=stream, evaluate=evaluate) and 0
-    )
+    run(config, arguments.workdir, stream=stream, evaluate=evaluate)
 
 
 if __name__ == "__main__":
