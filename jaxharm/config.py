@@ -135,9 +135,8 @@ class DataConfig:
     synthesis: SynthesisConfig = SynthesisConfig()  # composites made while training
     unpaired: UnpairedConfig = UnpairedConfig()  # a second stream without ground truth
     paintings: PaintingsConfig = PaintingsConfig()  # objects pasted on paintings
-    # A record that cannot be read: "fail" ends the run; "skip:N" takes the next one instead, for up
-    # to N records of each data set in each reading process, and says so.
-    on_error: str = "fail"
+    # "skip:N": the next one instead, for up to N records of each set in each reading process.
+    on_error: str = "fail"  # a record that cannot be read: "fail" ends the run; or "skip:N"
     labels: str = ""  # csv file id,LABEL of ready-made composites (paintings.name "own")
     label_classes: Natural = 0  # labels are 1 to this; 0: any number from 0 on
     shuffle_targets: bool = (

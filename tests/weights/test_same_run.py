@@ -129,7 +129,7 @@ def test_every_setting_is_refused_or_known_to_be_free(tmp_path):
             named[key] = f"its {key} is 'another value'" in str(error)
     assert all(named.values())
     log = {f"log.{field.name}" for field in dataclasses.fields(LogConfig)}
-    assert free == {*FREE, *log, "checkpoint.every", "data.num_threads"}
+    assert free == {*FREE, *log, "checkpoint.every", "data.num_threads", "data.on_error"}
 
 
 def test_the_length_matters_where_a_schedule_is_a_share_of_it(tmp_path):
