@@ -121,7 +121,7 @@ CASES = (
         batch=4,
         small=(_config, 128, 2),
         result=lambda output: output.aux["raw"],
-        sgd_rate=1e-2,
+        sgd_rate=1e-4,
         remark="the official step without its LPIPS term, whose weight is 0",
     ),
 )
