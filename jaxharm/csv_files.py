@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxharm.errors import InputError
+from jaxharm.images import read_file
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _MARKS = (
@@ -94,7 +95,7 @@ def read_lines(path: str | os.PathLike[str]) -> Lines:
 
 def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_file(path)
         return gzip.decompress(data) if path.suffix == ".gz" else data
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None

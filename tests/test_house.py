@@ -26,7 +26,7 @@ _WORDS = {"errors", "interfaces"}
 ALLOWED = {
     "errors": set(),
     "schema": set(),
-    "csv_files": {"errors"},
+    "csv_files": {"errors", "images"},
     "storage": {"errors"},
     "fields": {"errors"},
     "config": {"errors", "fields"},
@@ -41,7 +41,7 @@ ALLOWED = {
     "ops": _WORDS,
     "losses": {"interfaces"},
     "metrics": _WORDS | {"images"},
-    "weights": _WORDS | {"config", "overrides", "registry", "schema", "storage"},
+    "weights": _WORDS | {"config", "images", "overrides", "registry", "schema", "storage"},
     "training": _WORDS | {"config", "images", "measures", "ops", "schema", "storage", "weights"},
     "evaluation": _WORDS | {"images", "inference", "measures", "metrics", "registry", "schema"},
     "studies": {"config", "config_file", "csv_files", "errors", "evaluation", "images", "measures"}
@@ -64,7 +64,7 @@ ALLOWED = {
     "data_pipelines.reading": {"data_pipelines.building", "storage"},
     "data_pipelines.samples": {"data_pipelines.building", "data_pipelines.reading", "images"}
     | {"csv_files", "errors"},
-    "data_pipelines.datasets": {"data_pipelines.building", "data_pipelines.samples"},
+    "data_pipelines.datasets": {"data_pipelines.building", "data_pipelines.samples", "images"},
     "data_pipelines.in_place": {"data_pipelines.building", "data_pipelines.datasets"},
     "data_pipelines.batching": {"data_pipelines.samples", "schema"},
     "data_pipelines.loader": {"data_pipelines.batching", "data_pipelines.building"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_pipelines.building.report import Report
+from jaxharm.images import read_file
 
 _COMPOSITE = re.compile(r"(.+)_([^_]+)_([^_]+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 _IMAGE_ENDING = re.compile(r"\.(?:jpg|jpeg|png)$", re.IGNORECASE)
@@ -75,7 +76,11 @@ def read_lines(path: Path, report: Report) -> list[Line]:
     none of them is returned.
     """
     lines = []
-    text = _text(path.read_bytes())
+    try:
+        text = _text(read_file(path))
+    except OSError as error:
+        report.error("bad_list_line", f"{path.name} cannot be read: {error.strerror}")
+        return []
     if text is None:
         report.error("bad_list_line", f"{path.name} is UTF-16 without its mark: save it as UTF-8")
         return []

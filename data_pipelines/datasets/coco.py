@@ -17,6 +17,7 @@ from pycocotools import mask as coco_masks
 
 from data_pipelines.building.lists import is_unsafe
 from data_pipelines.building.report import Report, reason_of
+from jaxharm.images import read_file
 
 AREA_BAND = (0.05, 0.3)  # share of the image, ends included
 MAX_LEVELS = 255
@@ -57,7 +58,7 @@ def read_annotations(path: Path, report: Report) -> list[tuple[str, Drawing]]:
         File names with the objects to draw; faults of the file go to the report.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(path))
         entries, annotations = list(content["images"]), list(content["annotations"])
     # A file of another kind may be anything, also brackets so deep that the parser gives up.
     except Exception as error:

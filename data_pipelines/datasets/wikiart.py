@@ -10,6 +10,7 @@ from pathlib import Path
 from data_pipelines.building.files import FileIndex, find_dir
 from data_pipelines.building.lists import Line, drop_duplicates, is_unsafe
 from data_pipelines.building.report import Report, logger
+from jaxharm.images import read_file
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def read_paintings(path: Path, report: Report) -> list[Painting]:
     Lines are split at the last comma, because file names may hold commas. A list that is not UTF-8
     is read as Latin-1, with a warning.
     """
-    raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    raw = read_file(path).removeprefix(b"\xef\xbb\xbf")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

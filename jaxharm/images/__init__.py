@@ -2,7 +2,7 @@
 
 from jaxharm.images.codec import ImageFile, check_output, read_image, write_image
 from jaxharm.images.decoded import Tags
-from jaxharm.images.files import write_whole
+from jaxharm.images.files import read_file, write_whole
 from jaxharm.images.masks import MaskChoice, read_mask
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "MaskChoice",
     "Tags",
     "check_output",
+    "read_file",
     "read_image",
     "read_mask",
     "write_image",

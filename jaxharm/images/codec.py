@@ -16,7 +16,7 @@ import numpy as np
 from jaxharm.errors import InputError
 from jaxharm.images import eight_bit, png, spaces, tiff
 from jaxharm.images.decoded import DamagedError, Decoded, Tags, turned
-from jaxharm.images.files import write_whole
+from jaxharm.images.files import read_file, write_whole
 
 # The formats without loss come first: of two files of one name the first of them is taken.
 READ_SUFFIXES = (
@@ -150,7 +150,7 @@ def check_output(
 def decode_file(path: Path, *, profile: bool = False) -> Decoded:
     """Reads a file's pixels and, on request, its color profile, checked; see `read_image`."""
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except FileNotFoundError:
         raise InputError(f"image {path} does not exist") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

@@ -1,12 +1,21 @@
-"""Writing a file whole or not at all."""
+"""Reading a file that a user names, and writing one whole or not at all."""
 
 import contextlib
+import errno
 import os
 import socket
 import threading
 from pathlib import Path
 
 from jaxharm.errors import InputError
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file; OSError also for a pipe or a device, which may have no end."""
+    path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    return path.read_bytes()
 
 
 def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from safetensors.numpy import save as save_safetensors
 from jaxharm import registry
 from jaxharm.config import Json, ModelConfig, from_json, to_json
 from jaxharm.errors import InputError
+from jaxharm.images import read_file
 from jaxharm.interfaces import Params
 from jaxharm.storage import local_copy
 
@@ -24,6 +25,7 @@ WEIGHTS_FILE = "weights.safetensors"
 MANIFEST_FILE = "manifest.json"
 RUN_WEIGHTS = "weights"  # where a training run leaves its export, inside its work folder
 _FORMAT = "jaxharm-weights-1"
+_LARGEST_SIDE = 4096  # that a model may be said to predict at, in pixels
 
 
 def save_weights(
@@ -82,10 +84,9 @@ def load_weights(path: str | Path) -> tuple[str, ModelConfig, dict[str, Params]]
     path = Path(path)
     manifest = read_manifest(path)
     name = manifest["model"]
-    config = from_json(registry.get(name).config(), manifest["config"])
     file = path / WEIGHTS_FILE
     try:
-        data = file.read_bytes()
+        data = read_file(file)
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from error
     if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
@@ -97,6 +98,8 @@ def load_weights(path: str | Path) -> tuple[str, ModelConfig, dict[str, Params]]
         tensors = load_safetensors(data)
     except SafetensorError as error:
         raise InputError(f"{file} is not a safetensors file: {error}") from error
+    _check_sizes(manifest["config"], tensors, path / MANIFEST_FILE)
+    config = from_json(registry.get(name).config(), manifest["config"])
     variables = _unflatten(tensors)
     check_variables(variables, name, config, source=str(file))
     return name, config, variables
@@ -136,7 +139,7 @@ def read_manifest(path: str | Path) -> Json:
     """The manifest of a weights folder; InputError where it is missing or not of this format."""
     file = Path(path) / MANIFEST_FILE
     try:
-        manifest: Json = json.loads(file.read_text())
+        manifest: Json = json.loads(read_file(file))
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # the latter: thousands of brackets
@@ -177,6 +180,25 @@ def check_variables(
     ]
     if problems:
         raise InputError(f"{source} does not fit model {name!r}: {'; '.join(problems)}")
+
+
+def _check_sizes(config: Json, tensors: Mapping[str, np.ndarray], file: Path) -> None:
+    """InputError for a number that these arrays cannot be of: building that model might never end."""
+    longest = max((side for array in tensors.values() for side in array.shape), default=0)
+    limit = max(longest, len(tensors), _LARGEST_SIDE)
+
+    def numbers(values: Any) -> Iterator[int]:
+        if isinstance(values, dict):
+            values = list(values.values())
+        if isinstance(values, list):
+            for value in values:
+                yield from numbers(value)
+        elif isinstance(values, int):
+            yield values
+
+    for key, value in config.items():
+        if any(number > limit for number in numbers(value)):
+            raise InputError(f"{file}: {key}={value!r} does not belong to the arrays beside it")
 
 
 def _flatten(tree: Params) -> dict[str, np.ndarray]:

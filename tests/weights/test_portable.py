@@ -72,3 +72,13 @@ def test_what_is_no_manifest_is_refused(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError, match="is not"):
         load_weights(tmp_path)
+
+
+@pytest.mark.parametrize("value", [10**9, [3, 10**12]])
+def test_a_model_of_absurd_size_is_refused_before_it_is_built(tmp_path, variables, value):
+    save_weights(tmp_path, "toy", toy_system.ToyConfig(), variables)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["config"]["features"] = value
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"features=.* does not belong to the arrays beside it"):
+        load_weights(tmp_path)

@@ -17,12 +17,11 @@ import json
 import os
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.images import write_whole
+from jaxharm.images import read_file, write_whole
 
 FORMAT = "jaxharm-parameters-1"
 CHANNELS = ("red", "green", "blue")
@@ -90,7 +89,7 @@ class Parameters:
             InputError: no such file, or one that is no such record; the sentence says why.
         """
         try:
-            document = json.loads(Path(path).read_bytes())
+            document = json.loads(read_file(path))
         except FileNotFoundError:
             raise InputError(f"parameters {path} do not exist") from None
         except OSError as error:
