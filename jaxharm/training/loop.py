@@ -155,7 +155,7 @@ def run_steps(
             previous = None
             for index, run in enumerate(runs):
                 run.between_steps(program.of(states, index), step, batches[index], stop=stop)
-            first.end_profile(step)
+            first.end_profile(step, last=stop or step == first.total)
             _reset_windows(runs)
         if stop and step < first.total:
             for run in runs:

@@ -63,6 +63,7 @@ class Session:
         clock: where the time of the session goes.
         watchdog: ends the job where it hangs.
         best: record of the best evaluation so far.
+        tracing: whether a profile is being written.
     """
 
     task: Task
@@ -76,6 +77,7 @@ class Session:
     clock: Clock
     watchdog: Watchdog
     best: Json | None = None
+    tracing: bool = False
 
     @property
     def total(self) -> int:
@@ -207,18 +209,20 @@ class Session:
         return note_time(self.task.workdir, step, self.clock.seconds())
 
     def profile(self, step: int) -> None:
-        """Begins to write a profile where `step` is the first that is to be profiled."""
-        if is_first() and step == min(self.task.profiled, default=0):
+        """Begins to write a profile before the first step that is to be profiled."""
+        if is_first() and step in self.task.profiled and not self.tracing:
             jax.profiler.start_trace(str(self.task.workdir / PROFILE))
+            self.tracing = True
 
     def profiled(self, step: int) -> bool:
         """Whether the steps that are profiled end with this one."""
         return step == max(self.task.profiled, default=0)
 
-    def end_profile(self, step: int) -> None:
-        """Ends the profile after its last step."""
-        if is_first() and self.profiled(step):
+    def end_profile(self, step: int, *, last: bool) -> None:
+        """Ends the profile after its last step, or with the `last` step of the session."""
+        if self.tracing and (last or self.profiled(step)):
             jax.profiler.stop_trace()
+            self.tracing = False
             place = self.task.folder.shown(PROFILE)
             self.log.message(f"profile of steps {self.task.profiled[0]} to {step} in {place}")
 

@@ -10,12 +10,16 @@ import jax
 import numpy as np
 import pytest
 from support import toy_run
-from support.toy_run import curve, run, run_config, saved
+from support.toy_run import curve, run, run_config, saved, toy_evaluate
 from tensorboardX.proto.event_pb2 import Event
 
 from jaxharm.config import CheckpointConfig, DataConfig
 from jaxharm.errors import InputError
+from jaxharm.registry import make_system
+from jaxharm.training.loop import train_task
+from jaxharm.training.run_folder import RunFolder
 from jaxharm.training.session import DivergedError
+from jaxharm.training.task import Programs, Task
 from jaxharm.weights.portable import load_variables
 
 
@@ -212,3 +216,22 @@ def test_damaged_records_of_a_run_do_not_end_it(finished, tmp_path, capsys):
     run(run_config(), workdir)
     assert "is finished" in capsys.readouterr().out
     assert (workdir / "metrics.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"), [(range(3, 5), "3 to 4"), (range(5, 100), "5 to 6"), (range(7, 9), None)]
+)
+def test_a_profile_of_chosen_steps(finished, tmp_path, capsys, steps, message):
+    config = run_config()
+    system = make_system(config, total_steps=config.steps)
+
+    def batches(start):
+        return toy_run.toy_stream(8, start)
+
+    task = Task(config, system, RunFolder(tmp_path), batches, toy_evaluate, profiled=steps)
+    train_task(task, Programs(task))
+    traces = list((tmp_path / "profile").rglob("*.xplane.pb"))
+    assert len(traces) == (1 if message else 0)
+    if message:
+        assert f"profile of steps {message} in {tmp_path}/profile" in capsys.readouterr().out
+    assert saved(tmp_path) == saved(finished[0])

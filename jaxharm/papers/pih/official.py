@@ -147,7 +147,7 @@ _CASE = OfficialCase(
     batch=2,
     small=(_small, 240, 4),
     result=lambda output: output.image,
-    sgd_rate=1e-1,
+    sgd_rate=1e-4,
     remark="pairs with the discriminator; both sides run the network on the targets first",
 )
 CASES = (_CASE, replace(_CASE, name="pih_light", config=_light, draws=True))  # dropout
