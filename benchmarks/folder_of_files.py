@@ -32,7 +32,7 @@ from jaxharm.__main__ import main as jaxharm
 from jaxharm.cli.harmonize import add_arguments, job_of
 from jaxharm.cli.job import Loaded, Stopwatch, load_files, write_results
 from jaxharm.cli.pairing import Pair, find_pairs
-from jaxharm.images import write_image
+from jaxharm.images import MaskChoice, write_image
 
 FORMATS = (
     *("png", "16.png", "apng", "tif", "16.tif", "jpg", "jpeg", "webp", "bmp", "gif", "avif"),
@@ -167,7 +167,7 @@ def plain_loop(folder: Path, out: Path, look: Path) -> None:
     out.mkdir()
 
     def read(pair: Pair) -> Loaded:
-        return load_files(watch, pair.composite, pair.mask, pair.background)
+        return load_files(watch, pair.composite, pair.mask, pair.background, MaskChoice())
 
     pairs = find_pairs(folder, out).pairs
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
