@@ -25,13 +25,7 @@ _Record: TypeAlias = dict[str, list[Any]]
 _MARKERS = ("_CHECKPOINT_METADATA", "commit_success.txt")
 NOTE = ".job.json"  # of the job that writes to the folder
 _OURS = ("*.partial", ".writable-*", ".lock", NOTE, _RECORD, "*.orbax-checkpoint-tmp*")
-_LIBRARIES = {
-    "gs": "'jaxharm[gcs]'",
-    "gcs": "'jaxharm[gcs]'",
-    "s3": "'jaxharm[s3]'",
-    "az": "adlfs",
-    "abfs": "adlfs",
-}
+_LIBRARIES = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "az": "adlfs", "abfs": "adlfs"}
 _LOOK = 1.0  # seconds between two looks for a new checkpoint
 _EVERY = 20.0  # seconds between two rounds of sending; a checkpoint does not wait for it
 

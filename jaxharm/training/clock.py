@@ -7,9 +7,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import jax
 
@@ -96,21 +96,29 @@ class Watchdog:
 
 
 @contextlib.contextmanager
-def told_while(doing: str, log: Any, every: float = 30.0) -> Iterator[None]:
-    """Says every half minute that something still goes on, and since when."""
-    end, start = threading.Event(), time.monotonic()
+def repeated(action: Callable[[], None], every: float) -> Iterator[None]:
+    """Does something every so many seconds, in a thread of its own, while the block runs."""
+    end = threading.Event()
 
-    def tell() -> None:
+    def go_on() -> None:
         while not end.wait(every):
-            log.message(f"still {doing} ({time.monotonic() - start:.0f} s)")
+            action()
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=go_on, daemon=True)
     thread.start()
     try:
         yield
     finally:
         end.set()
         thread.join()
+
+
+def told_while(
+    doing: str, say: Callable[[str], None], every: float = 30.0
+) -> contextlib.AbstractContextManager[None]:
+    """Says every half minute that something still goes on, and since when."""
+    start = time.monotonic()
+    return repeated(lambda: say(f"still {doing} ({time.monotonic() - start:.0f} s)"), every)
 
 
 def goodput(starts: Sequence[Json]) -> Json:

@@ -186,7 +186,7 @@ def _compile_and_advance(
     runs[0].log.message(doing)
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(told_while(doing, runs[0].log))
+        stack.enter_context(told_while(doing, runs[0].log.message))
         for run in runs:
             run.watchdog.moved(doing)
             stack.enter_context(run.clock.during("compile"))

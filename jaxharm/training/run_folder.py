@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 from jaxharm.errors import InputError
 from jaxharm.storage import NOTE, Bucket, Mirror, is_bucket, path_of
+from jaxharm.training.clock import repeated
 from jaxharm.weights.first_process import is_first, of_first
 
 _SURE, _RENEWED = 120.0, 30.0  # seconds
@@ -86,28 +86,23 @@ def _leased(bucket: Bucket) -> Iterator[None]:
     """
     own = {"job": uuid.uuid4().hex, "who": f"process {os.getpid()} on {socket.gethostname()}"}
     _wait_for_others(bucket)
-    end = threading.Event()
 
     def note() -> None:
         bucket.write(NOTE, json.dumps({**own, "until": time.time() + _SURE}).encode())
 
     def renew() -> None:
-        while not end.wait(_RENEWED):
-            with contextlib.suppress(InputError):  # the mirror tells of troubles
-                note()
+        with contextlib.suppress(InputError):  # the mirror tells of troubles
+            note()
 
     note()
     time.sleep(1)  # of two jobs that began together, the one whose note stands goes on
     other = _holder(bucket)
     if other.get("job") != own["job"]:
         raise InputError(f"another job ({other.get('who')}) is training in {bucket.url}")
-    thread = threading.Thread(target=renew, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeated(renew, _RENEWED):
+            yield
     finally:
-        end.set()
-        thread.join()
         with contextlib.suppress(InputError):
             bucket.remove([NOTE])
 

@@ -9,7 +9,8 @@ import pytest
 from support.toy_run import run, run_config
 
 from jaxharm.config import LogConfig
-from jaxharm.training.clock import Clock, goodput, goodput_line, told_while
+from jaxharm.training import session
+from jaxharm.training.clock import Clock, Watchdog, goodput, goodput_line, told_while
 
 
 def test_every_second_is_in_one_phase():
@@ -25,13 +26,13 @@ def test_every_second_is_in_one_phase():
     assert sum(spent.values()) == pytest.approx(time.monotonic() - begin, abs=0.02)
 
 
-def session(first, reached, started, /, **seconds):
+def record(first, reached, started, /, **seconds):
     return {"step": first, "reached": reached, "started": started, "seconds": seconds}
 
 
 def test_goodput_of_a_run_that_was_killed():
-    first = session(0, 100, "2030-01-01T00:00:00+0000", start=5, compile=15, step=100, save=2)
-    again = session(80, 200, "2030-01-01T00:03:00+0000", start=5, compile=5, step=120, evaluate=8)
+    first = record(0, 100, "2030-01-01T00:00:00+0000", start=5, compile=15, step=100, save=2)
+    again = record(80, 200, "2030-01-01T00:03:00+0000", start=5, compile=5, step=120, evaluate=8)
     found = goodput([first, again])
     assert found["lost"] == 20  # steps 81 to 100
     assert found["useful"] == 200
@@ -45,7 +46,7 @@ def test_goodput_of_a_run_that_was_killed():
 
 def test_goodput_where_a_session_ended_before_it_trained_and_where_a_clock_was_put_back():
     begun = {"step": 0, "started": "2030-01-01T00:00:10+0000"}
-    trained = session(0, 10, "2030-01-01T00:00:00+0000", start=1, step=9)
+    trained = record(0, 10, "2030-01-01T00:00:00+0000", start=1, step=9)
     found = goodput([begun, trained])
     assert (found["between"], found["lost"], found["wall"], found["share"]) == (0, 0, 10, 0.9)
     assert goodput([])["share"] == 0
@@ -65,10 +66,7 @@ def test_run_json_says_where_the_time_went(tmp_path, capsys):
 
 
 def test_a_long_compilation_says_that_it_goes_on(capsys):
-    class Log:
-        message = staticmethod(print)
-
-    with told_while("compiling", Log, every=0.01):
+    with told_while("compiling", print, every=0.01):
         time.sleep(0.05)
     assert capsys.readouterr().out.startswith("still compiling (0 s)\n")
 
@@ -101,5 +99,20 @@ def test_a_job_that_hangs_is_ended_and_says_where(limit, moved, status):
         assert "time.sleep" in done.stderr or 'File "<string>"' in done.stderr
 
 
-def test_a_run_goes_on_within_its_limit(tmp_path):
+def test_the_watchdog_of_a_run_has_its_limit_and_hears_of_all_it_does(tmp_path, monkeypatch):
+    heard = []
+
+    class Noted(Watchdog):
+        def __init__(self, limit):
+            super().__init__(limit)
+            heard.append(limit)
+
+        def moved(self, doing):
+            super().moved(doing)
+            heard.append(doing)
+
+    monkeypatch.setattr(session, "Watchdog", Noted)
     run(run_config(log=LogConfig(every=2, images_every=0, hang_limit=600)), tmp_path)
+    assert heard[0] == 600
+    known = {"compiling the training step", "in step 6", "evaluating after step 6"}
+    assert known | {"saving step 4", "waiting for the last checkpoint"} <= set(heard)
