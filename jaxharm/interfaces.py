@@ -19,6 +19,7 @@ from jaxharm.measures import Judge, Measures
 from jaxharm.schema import DEVICE_FIELDS, HOST_FIELDS, Batch, Pair
 
 Array = jax.Array
+PyTree: TypeAlias = Any  # arrays in any nesting; JAX has no type for it
 Params: TypeAlias = Mapping[str, Any]
 DeviceBatch: TypeAlias = Batch[Array]
 # name -> (sum, count), both already reduced over the data axis: means are formed by the reader.
@@ -46,7 +47,7 @@ class Output(struct.PyTreeNode):
     """
 
     image: Array
-    aux: dict[str, Any] = struct.field(default_factory=dict)
+    aux: dict[str, PyTree] = struct.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class TrainState(struct.PyTreeNode):
     key: Array
     params: dict[str, Params]
     collections: dict[str, Params]
-    opt_state: dict[str, Any]
+    opt_state: dict[str, PyTree]
     ema: dict[str, Params]
 
 
@@ -227,6 +228,9 @@ class NameMap:
 
     rules: Sequence[Rule]
     dropped: Collection[str] = ()
+
+
+TorchNames: TypeAlias = Callable[[Any], NameMap]  # of the Config of the model's own room
 
 
 def to_float(images: Array) -> Array:

@@ -5,11 +5,9 @@ registers; this file names none of them. An entry refers to its classes by funct
 them when called: listing names stays fast, and a type checker follows every reference.
 """
 
-import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxharm.errors import InputError
 
@@ -18,11 +16,13 @@ if TYPE_CHECKING:  # flax and the systems are slow to import and only name types
 
     from jaxharm.commands import Command, HarmonizeFlags, HelperNetwork
     from jaxharm.config import ModelConfig, Objective, RunConfig
-    from jaxharm.interfaces import AnyRunner, NameMap, System
+    from jaxharm.interfaces import AnyRunner, System, TorchNames
 
 
-@dataclass(frozen=True)
-class Entry:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Entry(NamedTuple):  # light to import, as a dataclass is not
     """One registered model with its system.
 
     Attributes:
@@ -58,17 +58,17 @@ class Entry:
     paper: str
     weights: str
     license: str
-    torch_names: "Callable[[], Callable[[Any], NameMap]] | None" = None
-    preset: Mapping[str, object] = field(default_factory=dict)
-    official: Mapping[str, object] = field(default_factory=dict)
+    torch_names: "Callable[[], TorchNames] | None" = None
+    preset: Mapping[str, object] = _NOTHING
+    official: Mapping[str, object] = _NOTHING
     needs_background: bool = False
     runner: "Callable[[], type[AnyRunner]] | None" = None
     memory_mib: int = 0
     listed: bool = True
     flags: "Callable[[], HarmonizeFlags] | None" = None
-    exports: Mapping[str, Callable[[], object]] = field(default_factory=dict)
-    commands: "Mapping[str, Callable[[], Command]]" = field(default_factory=dict)
-    helpers: "Mapping[str, Callable[[], HelperNetwork]]" = field(default_factory=dict)
+    exports: Mapping[str, Callable[[], object]] = _NOTHING
+    commands: "Mapping[str, Callable[[], Command]]" = _NOTHING
+    helpers: "Mapping[str, Callable[[], HelperNetwork]]" = _NOTHING
 
 
 _ENTRIES: dict[str, Entry] = {}
@@ -94,6 +94,8 @@ def entries() -> tuple[Entry, ...]:
 def get(name: str) -> Entry:
     """The entry of `name`; InputError naming the closest ones where there is none."""
     if name not in _ENTRIES:
+        import difflib  # only a mistake needs it
+
         close = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.4) or list_models()
         raise InputError(f"unknown model {name!r}; known: {', '.join(close)}")
     return _ENTRIES[name]
@@ -101,9 +103,11 @@ def get(name: str) -> Entry:
 
 def model_config(name: str, **overrides: object) -> Any:
     """The Config of `name` with `overrides`; InputError naming the valid fields if one is unknown."""
+    from dataclasses import fields  # late, as nothing else here needs it: see `Entry`
+
     entry = get(name)
     cls: Any = entry.config()
-    valid = [f.name for f in dataclasses.fields(cls)]
+    valid = [field.name for field in fields(cls)]
     unknown = sorted(set(overrides) - set(valid))
     if unknown:
         raise InputError(

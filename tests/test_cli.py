@@ -1,6 +1,5 @@
 """`jaxharm harmonize` and `convert`: results, resuming, and one sentence per kind of bad input."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -263,9 +262,7 @@ def toy_names(config):
 def official(tmp_path, monkeypatch):
     """An official file of the toy model, whose released weights go with dropout 0.2."""
     torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
-    entry = dataclasses.replace(
-        registry.get("toy"), torch_names=lambda: toy_names, official={"dropout": 0.2}
-    )
+    entry = registry.get("toy")._replace(torch_names=lambda: toy_names, official={"dropout": 0.2})
     monkeypatch.setitem(registry._ENTRIES, "toy", entry)
     state = {
         "in.weight": torch.arange(144.0).reshape(4, 4, 3, 3),

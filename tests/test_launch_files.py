@@ -18,6 +18,7 @@ from jaxharm.config_file import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "launch"
+STEPS = 24  # with half a second each: many are left when the run is asked to stop
 # Starts the tasks of a step as Slurm does on one host, and passes signals on to them.
 SRUN = """#!/bin/bash
 tasks=()
@@ -43,7 +44,10 @@ def slurm_job(tmp_path, count):
     for name, text in (
         ("srun", SRUN.format(count=count)),
         ("scontrol", f'#!/bin/sh\necho "$@" >> {tmp_path}/requeued\n'),
-        ("toy", f'#!/bin/sh\nexec {sys.executable} {toy_run.__file__} "$5" --seconds 0.5\n'),
+        (
+            "toy",
+            f'#!/bin/sh\nexec {sys.executable} {toy_run.__file__} "$5" --steps {STEPS} --seconds 0.5\n',
+        ),
     ):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
@@ -88,7 +92,7 @@ def test_the_slurm_script_stops_saves_is_queued_again_and_goes_on(tmp_path, coun
     assert f"in {count} processes" in output
     assert (tmp_path / "requeued").read_text().count("\n") == 1
     assert [row["step"] for row in curve(tmp_path / "run") if row["kind"] == "train"] == [
-        *range(1, 7)
+        *range(1, STEPS + 1)
     ]
     assert load_file(tmp_path / "run" / "weights" / "weights.safetensors")
 

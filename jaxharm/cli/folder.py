@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from jaxharm.cli.job import Loaded, Stopwatch
-    from jaxharm.cli.record import Json
     from jaxharm.commands import ClipJob, Job, SeenT, SmoothedT
+    from jaxharm.config import Json
     from jaxharm.images import MaskChoice
 
 _item = threading.local()  # notes of the picture that a thread works on

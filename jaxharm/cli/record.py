@@ -13,13 +13,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from jaxharm.cli.pairing import Pair
+from jaxharm.config import Json
 from jaxharm.errors import InputError
 
 RECORD = ".jaxharm-results.jsonl"
-Json: TypeAlias = dict[str, Any]
 # What the system says of a file without reading it: where nothing of it changed, the content did not.
 _Stat: TypeAlias = list[int]
 _FINISHED = ("settings", "from", "stat", "sha256")

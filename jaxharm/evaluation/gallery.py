@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import jax
@@ -28,6 +28,7 @@ from jaxharm.measures import Measures
 _SIDE = 320  # longest side of an embedded image
 ERROR_RANGE = 64  # gray levels at the bright end of the error map
 Key = tuple[str, str]
+_Card: TypeAlias = dict[str, Any]  # what the page shows of an image
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def data_uri(image: np.ndarray) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _card(row: Row, group: str, measures: Measures) -> dict[str, Any]:
+def _card(row: Row, group: str, measures: Measures) -> _Card:
     def value(number: float) -> float | None:
         return round(number, 4) if math.isfinite(number) else None
 
@@ -183,7 +184,7 @@ def _change(
     return " → ".join(_number(of[name], digits) for of in (before, after))
 
 
-def _page(evaluation: Evaluation, cards: list[dict[str, Any]], about: Mapping[str, str]) -> str:
+def _page(evaluation: Evaluation, cards: list[_Card], about: Mapping[str, str]) -> str:
     summary, baseline, measures = (
         evaluation.summary[ALL],
         evaluation.baseline[ALL],
@@ -217,7 +218,7 @@ def _page(evaluation: Evaluation, cards: list[dict[str, Any]], about: Mapping[st
     )
 
 
-def _columns(cards: list[dict[str, Any]]) -> int:
+def _columns(cards: list[_Card]) -> int:
     """Panels side by side: five, or four where that leaves fewer gaps in the last row."""
     count = max((len(card["images"]) for card in cards), default=0)
     return min((5, 4), key=lambda columns: -count % columns)

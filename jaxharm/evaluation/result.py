@@ -4,10 +4,10 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from jaxharm.evaluation.columns import REFERENCE
-from jaxharm.evaluation.summary import summarize
+from jaxharm.evaluation.summary import Means, summarize
 from jaxharm.measures import Measures, Values
 from jaxharm.metrics.protocols import Protocol as MetricProtocol
 from jaxharm.schema import HostArray
@@ -92,17 +92,17 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     @property
-    def summary(self) -> dict[str, dict[str, Any]]:
+    def summary(self) -> dict[str, Means]:
         """Sub-dataset or "All" -> means, counts and bins of the model."""
         return self.methods[self.measures.model]
 
     @property
-    def baseline(self) -> dict[str, dict[str, Any]]:
+    def baseline(self) -> dict[str, Means]:
         """The same of the untouched composites."""
         return self.methods[self.measures.baseline]
 
     @functools.cached_property
-    def methods(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def methods(self) -> dict[str, dict[str, Means]]:
         """The same of every method, in the order of the tables."""
         return {
             method: summarize(self.rows, method, self.measures) for method in self.measures.methods

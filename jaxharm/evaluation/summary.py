@@ -1,10 +1,10 @@
 """Means per sub-dataset, per foreground bin and over all images."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from jaxharm.errors import InputError
-from jaxharm.measures import Measures
+from jaxharm.measures import Measures, Values
 from jaxharm.metrics.accumulate import improvement_share, mean_of
 from jaxharm.metrics.bins import NAMES, bin_name
 
@@ -12,8 +12,26 @@ ALL = "All"
 # Keys of a result file.
 RESERVED = (ALL, "protocol", "baseline", "methods", "statement")
 
+# Metric -> mean, beside counts and bins: see `summarize`.
+Means: TypeAlias = dict[str, Any]
 
-def summarize(rows: Sequence[Any], method: str, measures: Measures) -> dict[str, Any]:
+
+class Measured(Protocol):
+    """What is asked of the row of an image; see `result.Row`."""
+
+    @property
+    def subset(self) -> str: ...
+
+    @property
+    def ratio(self) -> float: ...
+
+    @property
+    def baseline(self) -> dict[str, float]: ...
+
+    def values(self, measures: Measures, /) -> Values: ...
+
+
+def summarize(rows: Sequence[Measured], method: str, measures: Measures) -> Means:
     """Averages of a method over images, sub-datasets weighted by their size.
 
     Args:
@@ -37,10 +55,10 @@ def summarize(rows: Sequence[Any], method: str, measures: Measures) -> dict[str,
     }
 
 
-def _group(rows: Sequence[Any], method: str, measures: Measures) -> dict[str, Any]:
+def _group(rows: Sequence[Measured], method: str, measures: Measures) -> Means:
     values = [row.values(measures)[method] for row in rows]
     means = {name: mean_of(of[name] for of in values) for name in values[0]}
-    result: dict[str, Any] = {name: mean.value for name, mean in means.items()}
+    result: Means = {name: mean.value for name, mean in means.items()}
     result["count"] = len(rows)
     if method != measures.baseline:
         errors = [of[measures.decides] for of in values]
@@ -52,8 +70,8 @@ def _group(rows: Sequence[Any], method: str, measures: Measures) -> dict[str, An
 
 
 def _bin(
-    rows: Sequence[Any], values: Sequence[dict[str, float]], name: str, metrics: Sequence[str]
-) -> dict[str, Any]:
+    rows: Sequence[Measured], values: Sequence[dict[str, float]], name: str, metrics: Sequence[str]
+) -> Means:
     inside = [of for row, of in zip(rows, values, strict=True) if bin_name(row.ratio) == name]
     means = {metric: mean_of(of[metric] for of in inside).value for metric in metrics}
     return {"count": len(inside), **means}

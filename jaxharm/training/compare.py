@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxharm.config import Json
 from jaxharm.errors import InputError
+from jaxharm.interfaces import PyTree
 from jaxharm.storage import local_copy
 from jaxharm.training.logging import CLOCK, CURVE, RECORD
 from jaxharm.weights.portable import RUN_WEIGHTS, load_variables
@@ -104,7 +105,7 @@ def _compare_weights(first: Path, second: Path) -> tuple[int, Difference | None]
     return len(a), None
 
 
-def _leaves(tree: Any) -> Iterator[tuple[str, np.ndarray]]:
+def _leaves(tree: PyTree) -> Iterator[tuple[str, np.ndarray]]:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         yield "/".join(str(entry.key) for entry in path), np.asarray(leaf)
 

@@ -25,6 +25,7 @@ from jaxharm.interfaces import (
     Metrics,
     Output,
     Params,
+    PyTree,
     System,
     TrainState,
 )
@@ -152,7 +153,7 @@ def launch_packed(step: SystemStep, mode: Mode, mesh: Mesh) -> PackedStep:
     return packed
 
 
-def _launch(step: Callable[..., Any], mode: Mode, mesh: Mesh) -> Any:
+def _launch(step: Callable[..., PyTree], mode: Mode, mesh: Mesh) -> PyTree:
     """`step` of a replicated tree and a tree of batches, compiled; the first is donated."""
     per_device = functools.partial(step, axis_name=AXIS)
     if mode == "pmap":
@@ -305,7 +306,7 @@ def _on_local_devices(
     return run
 
 
-def _over_seeds(step: SystemStep) -> Callable[..., Any]:
+def _over_seeds(step: SystemStep) -> Callable[..., PyTree]:
     def packed(
         states: TrainState, batches: tuple[DeviceBatch, ...], *, axis_name: str | None
     ) -> tuple[TrainState, tuple[Metrics, ...]]:
@@ -320,14 +321,14 @@ def _over_seeds(step: SystemStep) -> Callable[..., Any]:
     return packed
 
 
-def _fence_batch(step: Callable[..., Any]) -> Callable[..., Any]:
+def _fence_batch(step: Callable[..., PyTree]) -> Callable[..., PyTree]:
     """Keeps pmap's reshape of the batch out of the step's fused loops.
 
     They would round differently from those that shard_map compiles (seen with jax 0.12).
     """
 
     @functools.wraps(step)
-    def fenced(state: Any, batch: Any, *, axis_name: str | None) -> Any:
+    def fenced(state: PyTree, batch: PyTree, *, axis_name: str | None) -> PyTree:
         return step(state, jax.lax.optimization_barrier(batch), axis_name=axis_name)
 
     return fenced

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from jaxharm.config import TrainConfig
 from jaxharm.interfaces import (
@@ -218,7 +219,7 @@ class SupervisedSystem(Generic[ObjectiveT, ExtrasT]):
         )  # the config is typed for every system at once
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> DTypeLike:
         """Of the networks' arithmetic."""
         return jnp.bfloat16 if self.config.precision == "bfloat16" else jnp.float32
 

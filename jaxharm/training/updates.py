@@ -15,6 +15,7 @@ from jaxharm.interfaces import (
     Extras,
     Metrics,
     Params,
+    PyTree,
     StepContext,
     TrainState,
 )
@@ -53,7 +54,7 @@ class Network(struct.PyTreeNode):
 
     params: Params
     collections: Params
-    opt_state: Any
+    opt_state: PyTree
 
     @classmethod
     def of(cls, state: TrainState, name: str) -> "Network":
@@ -131,12 +132,12 @@ def mean_gradient(
         grads, (carried, metrics) = gradient(ctx, params, carried, batch, extras)
         return grads, carried, metrics
 
-    def of_micro_batch(carried: T, index: Array, samples: Any) -> Any:
+    def of_micro_batch(carried: T, index: Array, samples: PyTree) -> PyTree:
         micro, per_sample = samples
         own = ctx.with_key(jax.random.fold_in(ctx.key, index))
         return gradient(own, params, carried, micro, extras._replace(per_sample=per_sample))
 
-    def add(sums: Any, inputs: Any) -> Any:
+    def add(sums: PyTree, inputs: PyTree) -> PyTree:
         grads, carried, metrics = sums
         new, (carried, terms) = of_micro_batch(carried, *inputs)
         grads, metrics = jax.tree.map(jnp.add, (grads, metrics), (new, terms))
@@ -157,7 +158,7 @@ def single(value: Array) -> tuple[Array, Array]:
     return value, jnp.ones((), jnp.float32)
 
 
-def split(variables: Params) -> tuple[dict[str, Any], Params]:
+def split(variables: Params) -> tuple[dict[str, PyTree], Params]:
     """(the other collections, "params") of a module's variables."""
     collections = dict(variables)
     params = collections.pop("params")

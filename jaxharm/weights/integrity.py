@@ -7,17 +7,17 @@ would be read as weights.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import jax
 import numpy as np
 
 from jaxharm.config import Json
+from jaxharm.interfaces import PyTree
 
 DIGEST, DIGESTS = "digest", "digests"  # keys of a record: its own, and those of the state's parts
 
 
-def digests(parts: Mapping[str, Any]) -> dict[str, str]:
+def digests(parts: Mapping[str, PyTree]) -> dict[str, str]:
     """Part of a training state, such as "params" -> digest of all its arrays and their places."""
     return {name: _of_tree(tree) for name, tree in parts.items()}
 
@@ -33,7 +33,7 @@ def check_record(record: Json) -> None:
         raise ValueError("its record was changed")
 
 
-def check_parts(record: Json, parts: Mapping[str, Any]) -> None:
+def check_parts(record: Json, parts: Mapping[str, PyTree]) -> None:
     """ValueError, naming a part whose arrays are not those of the record's digests.
 
     Parts without a digest pass: the record is from before there were any.
@@ -44,7 +44,7 @@ def check_parts(record: Json, parts: Mapping[str, Any]) -> None:
             raise ValueError(f"the arrays of {name} are not those that were saved")
 
 
-def named_leaves(tree: Any) -> Iterator[tuple[str, Any]]:
+def named_leaves(tree: PyTree) -> Iterator[tuple[str, PyTree]]:
     """Path and value of every leaf; alike for a state and for the mappings that a file gives back."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         parts = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
@@ -57,7 +57,7 @@ def _of_record(record: Json) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _of_tree(tree: Any) -> str:
+def _of_tree(tree: PyTree) -> str:
     digest = hashlib.blake2b(digest_size=16)
     named = dict(named_leaves(tree))
     for name in sorted(named):
@@ -67,7 +67,7 @@ def _of_tree(tree: Any) -> str:
     return digest.hexdigest()
 
 
-def _on_host(leaf: Any) -> np.ndarray:
+def _on_host(leaf: PyTree) -> np.ndarray:
     """The values of an array; every process has a whole copy."""
     if isinstance(leaf, jax.Array):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):

@@ -1,7 +1,6 @@
 """Official parameter names -> ours: the rules a model gives and how they are applied."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import numpy as np
 
 from jaxharm import registry
 from jaxharm.errors import InputError
-from jaxharm.interfaces import NameMap, Params, Rule
+from jaxharm.interfaces import NameMap, Params, PyTree, Rule
 
 
 def conv(value: np.ndarray) -> np.ndarray:
@@ -49,7 +48,7 @@ def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: obj
             f"this is not a checkpoint of {name}: {_shown('missing', missing)}; {_shown('unknown', unknown)}"
         )
     shapes = _shapes(name, overrides)
-    variables: dict[str, Any] = {}
+    variables: dict[str, PyTree] = {}
     for rule in names.rules:
         given, expected = np.asarray(state_dict[rule.torch_name]), shapes.pop(rule.path)
         value = _transformed(rule, given)
@@ -94,12 +93,12 @@ def to_torch(
 
 
 def state_dict(
-    names: NameMap, variables: Mapping[str, Any], template: Mapping[str, np.ndarray]
+    names: NameMap, variables: Params, template: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Our variables of any network with a name map as an official state dict; see `to_torch`."""
     found = dict(template)
     for rule in names.rules:
-        ours: Any = variables
+        ours: PyTree = variables
         for part in rule.path:
             ours = ours[part]
         ours, theirs = np.asarray(ours), template.get(rule.torch_name)

@@ -15,16 +15,21 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from unittest import mock
 
 import numpy as np
 
 from jaxharm.config import OptimConfig, RunConfig
 from jaxharm.errors import InputError
-from jaxharm.interfaces import NameMap
+from jaxharm.interfaces import Array, NameMap, Output, Params
 from jaxharm.schema import HostBatch
 from jaxharm.weights.name_map import state_dict
+
+# PyTorch is optional: its classes have no types here.
+Tensor: TypeAlias = Any
+TorchModule: TypeAlias = Any
+TorchOptimizer: TypeAlias = Any
 
 
 class Peer(Protocol):
@@ -34,7 +39,7 @@ class Peer(Protocol):
         networks: PyTorch modules by the names of our `TrainState`.
     """
 
-    networks: Mapping[str, Any]
+    networks: Mapping[str, TorchModule]
 
     def forward(self, batch: HostBatch) -> np.ndarray:
         """f[b,h,w,3], the image in the [0,1] scale, as in evaluation."""
@@ -110,7 +115,7 @@ class OfficialCase:
     size: int
     batch: int
     small: "tuple[Callable[[], RunConfig], int, int]"
-    result: Callable[[Any], Any]
+    result: Callable[[Output], Array]
     sgd_rate: float
     draws: bool = False
     remark: str = ""
@@ -121,7 +126,7 @@ class OfficialCase:
         return Checkout(path) if path and path.is_dir() else None
 
 
-def fill(network: Any, names: NameMap, variables: Mapping[str, Any]) -> None:
+def fill(network: TorchModule, names: NameMap, variables: Params) -> None:
     """Gives a PyTorch module our variables; tensors that ours lacks stay as they are."""
     import torch
 
@@ -130,7 +135,7 @@ def fill(network: Any, names: NameMap, variables: Mapping[str, Any]) -> None:
     network.load_state_dict({name: torch.tensor(value) for name, value in tensors.items()})
 
 
-def tensors(batch: HostBatch) -> dict[str, Any]:
+def tensors(batch: HostBatch) -> dict[str, Tensor]:
     """A batch as PyTorch tensors [b,c,h,w] in [0,1], of the default dtype."""
     import torch
 
@@ -144,12 +149,12 @@ def tensors(batch: HostBatch) -> dict[str, Any]:
     return found
 
 
-def images(tensor: Any) -> np.ndarray:
+def images(tensor: Tensor) -> np.ndarray:
     """A PyTorch tensor [b,c,h,w] as an array [b,h,w,c]."""
     return np.moveaxis(tensor.detach().numpy(), 1, 3)
 
 
-def optimizer(config: OptimConfig, network: Any) -> Any:
+def optimizer(config: OptimConfig, network: TorchModule) -> TorchOptimizer:
     """PyTorch's optimizer of the trained parameters of a module, at the start of its schedule."""
     import torch
 
@@ -175,7 +180,7 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _stay(tensor: Any, *_: Any, **__: Any) -> Any:
+def _stay(tensor: Tensor, *_: object, **__: object) -> Tensor:
     return tensor
 
 
@@ -186,7 +191,7 @@ class _StandIn(types.ModuleType):
         super().__init__(name)
         self.__spec__ = importlib.machinery.ModuleSpec(name, None)  # other packages look for it
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
             raise AttributeError(name)
         return type(name, (), {})

@@ -115,6 +115,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("workdir")
     parser.add_argument("--parallel", default="shard_map")
+    parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--kill-at-batch", type=int)
     parser.add_argument("--kill-in-checkpoint", type=int)
     parser.add_argument("--term-at-evaluation", type=int)
@@ -153,7 +154,7 @@ def _run(arguments):
             resource.setrlimit(resource.RLIMIT_FSIZE, (6500, resource.RLIM_INFINITY))
         return toy_evaluate(predict)
 
-    config = run_config(parallel=arguments.parallel)
+    config = run_config(steps=arguments.steps, parallel=arguments.parallel)
     if arguments.disk_full_at_evaluation is not None:  # so that the checkpoint is what fails
         config = dataclasses.replace(
             config, log=LogConfig(every=1, images_every=0, tensorboard=False)

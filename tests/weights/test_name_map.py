@@ -1,7 +1,5 @@
 """From our variables back to official tensors: the inverse of any rearrangement, or a clear error."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -38,7 +36,7 @@ def test_a_template_of_another_network_is_refused(template, message):
 
 def test_a_model_without_official_layout_says_so(monkeypatch):
     name = registry.list_models()[0]
-    entry = dataclasses.replace(registry.get(name), torch_names=None)
+    entry = registry.get(name)._replace(torch_names=None)
     monkeypatch.setitem(registry._ENTRIES, name, entry)
     with pytest.raises(InputError, match=f"{name} has no official layout to convert to"):
         convert.to_torch(name, {}, {})

@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING
 from jaxharm.registry import Entry
 
 if TYPE_CHECKING:  # for the types that the functions below return
-    from collections.abc import Callable
-    from typing import Any
-
-    from jaxharm.interfaces import NameMap
+    from jaxharm.interfaces import TorchNames
     from jaxharm.papers.giftnet.model import GiftNet, GiftNetConfig
     from jaxharm.papers.giftnet.system import GiftNetObjective, GiftNetSystem
     from jaxharm.papers.giftnet.teacher import TeacherConfig, TeacherObjective, TeacherSystem
@@ -39,7 +36,7 @@ def _system() -> "type[GiftNetSystem]":
     return GiftNetSystem
 
 
-def _torch_names() -> "Callable[[Any], NameMap]":
+def _torch_names() -> "TorchNames":
     from jaxharm.papers.giftnet.convert import torch_names
 
     return torch_names
@@ -69,7 +66,7 @@ def _teacher_system() -> "type[TeacherSystem]":
     return TeacherSystem
 
 
-def _teacher_torch_names() -> "Callable[[Any], NameMap]":
+def _teacher_torch_names() -> "TorchNames":
     from jaxharm.papers.issam.convert import torch_names
 
     return torch_names

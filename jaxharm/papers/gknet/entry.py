@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING
 from jaxharm.registry import Entry
 
 if TYPE_CHECKING:  # for the types that the functions below return
-    from collections.abc import Callable
-    from typing import Any
-
-    from jaxharm.interfaces import NameMap
+    from jaxharm.interfaces import TorchNames
     from jaxharm.papers.gknet.config import GKNetConfig
     from jaxharm.papers.gknet.model import GKNet
     from jaxharm.papers.gknet.system import GKNetObjective, GKNetSystem
@@ -38,7 +35,7 @@ def _system() -> "type[GKNetSystem]":
     return GKNetSystem
 
 
-def _torch_names() -> "Callable[[Any], NameMap]":
+def _torch_names() -> "TorchNames":
     from jaxharm.papers.gknet.convert import torch_names
 
     return torch_names

@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING
 from jaxharm.registry import Entry
 
 if TYPE_CHECKING:  # for the types that the functions below return
-    from collections.abc import Callable
-    from typing import Any
-
-    from jaxharm.interfaces import NameMap
+    from jaxharm.interfaces import TorchNames
     from jaxharm.papers.issam.model import Issam, IssamConfig
     from jaxharm.papers.issam.system import IssamObjective, IssamSystem
 
@@ -37,7 +34,7 @@ def _system() -> "type[IssamSystem]":
     return IssamSystem
 
 
-def _torch_names() -> "Callable[[Any], NameMap]":
+def _torch_names() -> "TorchNames":
     from jaxharm.papers.issam.convert import torch_names
 
     return torch_names

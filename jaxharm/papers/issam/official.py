@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +18,8 @@ from jaxharm.schema import HostBatch
 from jaxharm.weights.official_code import (
     Checkout,
     OfficialCase,
+    Tensor,
+    TorchModule,
     images,
     optimizer,
     quiet,
@@ -36,7 +38,7 @@ class IssamPeer:
         with quiet():
             network = recipe["model"](**recipe["params"])
         vars(trainers)["save_checkpoint"] = lambda *_, **__: None
-        self.networks: Mapping[str, Any] = {"model": network}
+        self.networks: Mapping[str, TorchModule] = {"model": network}
         self._network = network
         self._loop = trainers.SimpleHTrainer.__new__(trainers.SimpleHTrainer)
         vars(self._loop).update(
@@ -73,13 +75,13 @@ class IssamPeer:
             self._loop.training(0)
         return self._loss
 
-    def add_scalar(self, tag: str, value: float, **_: Any) -> None:
+    def add_scalar(self, tag: str, value: float, **_: object) -> None:
         """What the loop logs to."""
         if tag == "TrainLosses/overall":
             self._loss = value
 
 
-def _normalized(batch: HostBatch) -> dict[str, Any]:
+def _normalized(batch: HostBatch) -> dict[str, Tensor]:
     """A batch as the official data set gives it."""
     import torch
 
@@ -95,7 +97,7 @@ def _config() -> RunConfig:
 
 
 def _names(config: RunConfig) -> dict[str, NameMap]:
-    model: Any = config.model
+    model = cast(IssamConfig, config.model)
     return {"model": torch_names(model)}
 
 

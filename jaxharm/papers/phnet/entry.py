@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING
 from jaxharm.registry import Entry
 
 if TYPE_CHECKING:  # for the types that the functions below return
-    from collections.abc import Callable
-    from typing import Any
-
-    from jaxharm.interfaces import NameMap
+    from jaxharm.interfaces import TorchNames
     from jaxharm.papers.phnet.model import PHNet, PHNetConfig
     from jaxharm.papers.phnet.system import PHNetObjective, PHNetSystem
 
@@ -37,7 +34,7 @@ def _system() -> "type[PHNetSystem]":
     return PHNetSystem
 
 
-def _torch_names() -> "Callable[[Any], NameMap]":
+def _torch_names() -> "TorchNames":
     from jaxharm.papers.phnet.convert import torch_names
 
     return torch_names

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from jaxharm.schema import HostBatch
 from jaxharm.weights.official_code import (
     Checkout,
     OfficialCase,
+    Tensor,
+    TorchModule,
+    TorchOptimizer,
     images,
     optimizer,
     quiet,
@@ -38,8 +41,8 @@ class PHNetPeer:
         import torch
 
         trainers, losses = checkout.load("tools.trainer", "tools.losses", absent=_ABSENT)
-        model: Any = config.model
-        objective: Any = config.objective
+        model = cast(PHNetConfig, config.model)
+        objective = cast(PHNetObjective, config.objective)
         with quiet():
             network = trainers.PHNet(
                 enc_sizes=list(model.channels),
@@ -49,7 +52,7 @@ class PHNetPeer:
             )
         weights = {"default": 0.0, "PSNR": objective.psnr, "FnMSE": objective.fnmse}
         weights["Gradient"] = objective.gradient
-        self.networks: Mapping[str, Any] = {"model": network}
+        self.networks: Mapping[str, TorchModule] = {"model": network}
         self._network = network
         self._scaler = _Scaler()
         self._loop = trainers.Trainer.__new__(trainers.Trainer)
@@ -89,11 +92,11 @@ class _Scaler:
 
     loss = float("nan")
 
-    def scale(self, loss: Any) -> Any:
+    def scale(self, loss: Tensor) -> Tensor:
         self.loss = float(loss)
         return loss
 
-    def step(self, optimizer: Any) -> None:
+    def step(self, optimizer: TorchOptimizer) -> None:
         optimizer.step()
 
     def update(self) -> None:
@@ -106,7 +109,7 @@ def _config() -> RunConfig:
 
 
 def _names(config: RunConfig) -> dict[str, NameMap]:
-    model: Any = config.model
+    model = cast(PHNetConfig, config.model)
     return {"model": torch_names(model)}
 
 

@@ -5,11 +5,8 @@ from typing import TYPE_CHECKING
 from jaxharm.registry import Entry
 
 if TYPE_CHECKING:  # for the types that the functions below return
-    from collections.abc import Callable
-    from typing import Any
-
     from jaxharm.commands import Command
-    from jaxharm.interfaces import NameMap
+    from jaxharm.interfaces import TorchNames
     from jaxharm.papers.pih.commands import PIHFlags
     from jaxharm.papers.pih.model import PIH, PIHConfig
     from jaxharm.papers.pih.pixel_output import PIHPixels, PIHPixelsConfig, PIHPixelsSystem
@@ -59,7 +56,7 @@ def _pixels_system() -> "type[PIHPixelsSystem]":
     return PIHPixelsSystem
 
 
-def _torch_names() -> "Callable[[Any], NameMap]":
+def _torch_names() -> "TorchNames":
     from jaxharm.papers.pih.convert import torch_names
 
     return torch_names

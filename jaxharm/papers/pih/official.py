@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from jaxharm.schema import HostBatch
 from jaxharm.weights.official_code import (
     Checkout,
     OfficialCase,
+    TorchModule,
     images,
     optimizer,
     quiet,
@@ -49,7 +50,10 @@ class PIHPeer:
             discriminator = script.UNetDiscriminatorSN(
                 input_dim=3, Low_dim=True, lessskip=True, lowres=model.lowres
             )
-        self.networks: Mapping[str, Any] = {"model": network, "discriminator": discriminator}
+        self.networks: Mapping[str, TorchModule] = {
+            "model": network,
+            "discriminator": discriminator,
+        }
         self._network = network
         self._folder = tempfile.TemporaryDirectory()
         self._weight = objective.recon_weight
@@ -133,7 +137,7 @@ def _light() -> RunConfig:
 
 
 def _names(config: RunConfig) -> dict[str, NameMap]:
-    model: Any = config.model
+    model = cast(PIHConfig, config.model)
     return {"model": torch_names(model), "discriminator": discriminator_names()}
 
 

@@ -5,10 +5,7 @@ from typing import TYPE_CHECKING
 from jaxharm.registry import Entry
 
 if TYPE_CHECKING:  # for the types that the functions below return
-    from collections.abc import Callable
-    from typing import Any
-
-    from jaxharm.interfaces import NameMap
+    from jaxharm.interfaces import TorchNames
     from jaxharm.papers.propih.commands import ProPIHFlags, Vgg19Command
     from jaxharm.papers.propih.exit_system import ExitHeadObjective, ExitHeadSystem
     from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
@@ -52,7 +49,7 @@ def _exit_system() -> "type[ExitHeadSystem]":
     return ExitHeadSystem
 
 
-def _torch_names() -> "Callable[[Any], NameMap]":
+def _torch_names() -> "TorchNames":
     from jaxharm.papers.propih.convert import torch_names
 
     return torch_names

@@ -8,18 +8,19 @@ The images are taken one after another, in a loop: the memory is that of one pas
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 
-from jaxharm.interfaces import Array
+from jaxharm.interfaces import Array, PyTree
 
 # (image, what belongs to it, constants) -> (loss, further terms)
-Loss = Callable[[Array, Any, Any], tuple[Array, Any]]
+Loss = Callable[[Array, PyTree, PyTree], tuple[Array, PyTree]]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def image_losses(function: Loss, images: Array, own: Any, constants: Any) -> tuple[Array, Any]:
+def image_losses(
+    function: Loss, images: Array, own: PyTree, constants: PyTree
+) -> tuple[Array, PyTree]:
     """`function` of every image, differentiable once in the images.
 
     Args:
@@ -35,14 +36,14 @@ def image_losses(function: Loss, images: Array, own: Any, constants: Any) -> tup
 
 
 def _forward(
-    function: Loss, images: Array, own: Any, constants: Any
-) -> tuple[tuple[Array, Any], Array]:
-    gradient: Any = jax.value_and_grad(function, has_aux=True)
+    function: Loss, images: Array, own: PyTree, constants: PyTree
+) -> tuple[tuple[Array, PyTree], Array]:
+    gradient: Callable[..., PyTree] = jax.value_and_grad(function, has_aux=True)
     return jax.lax.map(lambda given: gradient(given[0], given[1], constants), (images, own))
 
 
 def _backward(
-    function: Loss, gradients: Array, upstream: tuple[Array, Any]
+    function: Loss, gradients: Array, upstream: tuple[Array, PyTree]
 ) -> tuple[Array, None, None]:
     del function
     values = upstream[0]

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import cast
 from unittest import mock
 
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from jaxharm.schema import HostBatch
 from jaxharm.weights.official_code import (
     Checkout,
     OfficialCase,
+    Tensor,
+    TorchModule,
     images,
     optimizer,
     quiet,
@@ -34,7 +36,8 @@ class ProPIHPeer:
         import torch
 
         models, networks = checkout.load("models.vgg19hrnet_model", "models.networks")
-        objective: Any = config.objective
+        objective = cast(ProPIHObjective, config.objective)
+        assert objective.discriminator is not None
         self._cells = objective.discriminator.fitted(config.data.image_size)
         with tempfile.TemporaryDirectory() as folder, quiet():
             encoder = Path(folder) / "vgg.pth"
@@ -46,7 +49,7 @@ class ProPIHPeer:
         loop.optimizer_G = optimizer(config.optim, loop.netG)
         loop.optimizer_D = optimizer(config.optim, loop.netD)
         self._loop = loop
-        self.networks: Mapping[str, Any] = {"model": loop.netG, "discriminator": loop.netD}
+        self.networks: Mapping[str, TorchModule] = {"model": loop.netG, "discriminator": loop.netD}
 
     def forward(self, batch: HostBatch) -> np.ndarray:
         """See `Peer`."""
@@ -66,7 +69,7 @@ class ProPIHPeer:
             self._loop.optimize_parameters()
         return float(self._loop.loss_G)
 
-    def _sample(self, batch: HostBatch) -> dict[str, Any]:
+    def _sample(self, batch: HostBatch) -> dict[str, Tensor]:
         """A batch as the official data set gives it."""
         import torch
 
@@ -78,7 +81,7 @@ class ProPIHPeer:
         return {**sample, "mask": given["mask"], "mask_patch": patch}
 
 
-def _no_losses(*_: Any) -> tuple[float, float]:
+def _no_losses(*_: object) -> tuple[float, float]:
     return 0.0, 0.0
 
 
@@ -120,8 +123,9 @@ def _small() -> RunConfig:
 
 
 def _names(config: RunConfig) -> dict[str, NameMap]:
-    model: Any = config.model
-    objective: Any = config.objective
+    model = cast(ProPIHConfig, config.model)
+    objective = cast(ProPIHObjective, config.objective)
+    assert objective.discriminator is not None
     halvings = objective.discriminator.fitted(config.data.image_size).halvings
     return {
         "model": torch_names(model),
