@@ -76,14 +76,13 @@ class Campaign:
             start_new_session=True,
         )
 
-    def pair(self, workdir: Path) -> list[subprocess.Popen[str]]:
+    def pair(self, workdir: Path, *more: str) -> list[subprocess.Popen[str]]:
         """Starts the run in two processes."""
         with socket.socket() as probe:
             probe.bind(("localhost", 0))
             address = f"localhost:{probe.getsockname()[1]}"
         joined = ("--coordinator", address, "--num-processes", "2", "--process-id")
-        limit = ("--set", "log.hang_limit=60")
-        return [self.start(workdir, *joined, str(number), *limit) for number in range(2)]
+        return [self.start(workdir, *joined, str(number), *more) for number in range(2)]
 
     def note(self, fault: str, outcome: str, *, good: bool, told: str = "") -> None:
         """Counts an outcome."""
@@ -207,7 +206,7 @@ def disk_full(campaign: Campaign, expected: str) -> None:
 
 def hung(campaign: Campaign) -> None:
     """One of two processes stops moving: the other one must not wait for ever."""
-    first, second = campaign.pair(campaign.folder / "hung")
+    first, second = campaign.pair(campaign.folder / "hung", "--set", "log.hang_limit=60")
     file = campaign.folder / "hung" / "metrics.jsonl"
     while not file.is_file() or not file.read_text():
         time.sleep(0.2)
@@ -262,8 +261,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"an undisturbed run takes {longest:.0f} s", flush=True)
     two = expected
     if arguments.kills:
-        for process in campaign.pair(folder / "pair"):
-            process.communicate()
+        told = [process.communicate()[0] for process in campaign.pair(folder / "pair")]
+        if not (folder / "pair" / "weights").is_dir():
+            raise SystemExit("\n".join(["the undisturbed run of two processes failed:", *told]))
         two = result(folder / "pair")
     share = -(-arguments.kills // len(KINDS))
     for kind in KINDS:

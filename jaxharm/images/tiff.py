@@ -8,6 +8,7 @@ takes planes for pixels and both kinds of alpha for one. OpenImageIO would be a 
 import io
 import logging
 import math
+import os
 import struct
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,7 @@ def encode(pixels: np.ndarray, tags: Tags) -> memoryview:
         # LZW with the difference to the left neighbor: what every program can read.
         compression="lzw",
         predictor=True,
+        maxworkers=os.cpu_count(),
         iccprofile=tags.icc_profile,
         resolution=tags.dpi,
         resolutionunit="inch" if tags.dpi else None,
@@ -145,7 +147,7 @@ def _check_kind(page: "TiffPage") -> None:
 
 
 def _decoded(page: "TiffPage", frames: int) -> Decoded:
-    pixels = page.asarray()
+    pixels = page.asarray(maxworkers=os.cpu_count())
     if page.axes.startswith("S"):  # one plane per channel
         pixels = np.moveaxis(pixels, 0, -1)
     pixels = np.ascontiguousarray(pixels)
