@@ -108,10 +108,10 @@ def kill(campaign: Campaign, kind: str, workdir: Path, longest: float) -> bool:
     time.sleep(campaign.random.uniform(1, longest))
     victim = campaign.random.choice(processes)
     if kind == "worker":
-        children = Path(f"/proc/{victim.pid}/task/{victim.pid}/children").read_text().split()
-        for child in children[:1]:
-            os.kill(int(child), signal.SIGKILL)
-        if not children:
+        workers = [child for child in _children(victim.pid) if "spawn_main" in _command(child)]
+        if workers:
+            os.kill(campaign.random.choice(workers), signal.SIGKILL)
+        else:
             victim.kill()
     elif victim.poll() is None:
         victim.send_signal(signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
@@ -125,9 +125,20 @@ def kill(campaign: Campaign, kind: str, workdir: Path, longest: float) -> bool:
     took = time.monotonic() - start
     if two and took > 90:
         campaign.note(kind, f"the other ended after {took:.0f} s", good=False, told=told)
+    if kind == "worker" and "Traceback" in told:
+        campaign.note(kind, "a traceback", good=False, told=told)
     if kind == "SIGTERM" and processes[0].returncode not in (0, -signal.SIGTERM):
         campaign.note(kind, f"status {processes[0].returncode}", good=False, told=told)
     return "finished" in told
+
+
+def _children(process: int) -> list[int]:
+    found = Path(f"/proc/{process}/task/{process}/children")
+    return [int(child) for child in found.read_text().split()] if found.is_file() else []
+
+
+def _command(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text()
 
 
 def chains(campaign: Campaign, kind: str, count: int, expected: str, longest: float) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 
 from data_pipelines.samples.stream import Sample
 from jaxharm import schema
+from jaxharm.errors import InputError
 from jaxharm.schema import Batch, HostArray, HostBatch, Pair
 
 _UNPAIRED = "unpaired_"
+_KILLED = "Worker process was terminated unexpectedly"  # how grain says it
 
 
 class Samples(Protocol):
@@ -62,7 +64,17 @@ class Batches(Iterator[HostBatch]):
     def __next__(self) -> HostBatch:
         if not self._readers:
             raise StopIteration
-        batch = _as_batch(next(self._readers[0]))
+        try:
+            batch = _as_batch(next(self._readers[0]))
+        except RuntimeError as error:
+            if _KILLED not in str(error):
+                raise
+            status = str(error).partition("exit code ")[2].split(".")[0]
+            raise InputError(
+                f"a process that reads data was killed from outside (exit code {status}), as systems "
+                "do when memory runs out: set data.num_workers to less, or to 0 for threads, and run "
+                "the same command again"
+            ) from None
         schema.validate(batch, evaluation=self._evaluation)
         return batch
 

@@ -310,7 +310,9 @@ class TrainConfig(Generic[ModelT, ObjectiveT]):
     accumulate: Count = 1  # micro-batches per optimization step
     ema_decay: Inside | None = None  # moving average of the parameters, used for evaluation
     init_from: str | None = None  # a run or weights folder to start from: weights only
-    parallel: Literal["shard_map", "pmap", "jit"] = "shard_map"  # how a step is spread over devices
+    parallel: Literal["shard_map", "pmap", "jit", "fsdp"] = (
+        "shard_map"  # how a step is spread over devices
+    )
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products
     # How exactly a chip multiplies float32; the parity with the papers is tested with "highest".
     matmul_precision: MatmulPrecision = "highest"  # of float32 products; "default": the device's

@@ -181,7 +181,7 @@ def test_overrides_are_typed():
         ("data.batch_sizes=4", "did you mean batch_size"),
         ("data.batch_size=four", "is not an integer of at least 1"),
         ("data.batch_size=4.5", "is not an integer of at least 1"),
-        ("parallel=threads", "is not one of shard_map, pmap, jit"),
+        ("parallel=threads", "is not one of shard_map, pmap, jit, fsdp"),
         ("optim=adam", "is a group"),
         ("seed.value=3", "has no fields"),
         ("seed", "not of the form key=value"),

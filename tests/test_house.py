@@ -66,7 +66,7 @@ ALLOWED = {
     | {"csv_files", "errors"},
     "data_pipelines.datasets": {"data_pipelines.building", "data_pipelines.samples", "images"},
     "data_pipelines.in_place": {"data_pipelines.building", "data_pipelines.datasets"},
-    "data_pipelines.batching": {"data_pipelines.samples", "schema"},
+    "data_pipelines.batching": {"data_pipelines.samples", "errors", "schema"},
     "data_pipelines.loader": {"data_pipelines.batching", "data_pipelines.building"}
     | {"data_pipelines.reading", "data_pipelines.samples"},
     "data_pipelines.build": {"data_pipelines.building", "data_pipelines.datasets"}

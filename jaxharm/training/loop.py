@@ -21,6 +21,7 @@ from jaxharm.training.preemption import Preemption, lost_process_explained
 from jaxharm.training.prefetch import Placed
 from jaxharm.training.run_folder import RunFolder
 from jaxharm.training.session import Session, opened
+from jaxharm.training.sharding import collected
 from jaxharm.training.task import Evaluation, Programs, Task
 
 StatesT = TypeVar("StatesT")
@@ -36,7 +37,7 @@ class Program(Protocol[StatesT]):
         ...
 
     def of(self, states: StatesT, index: int) -> TrainState:
-        """The state of one run."""
+        """The state of one run, whole on every device; every process calls it."""
         ...
 
 
@@ -44,17 +45,17 @@ class Program(Protocol[StatesT]):
 class _OneRun:
     """The program of a single run, whose state is its `TrainState`."""
 
-    step: parallel.Step
+    programs: Programs
 
     def advance(
         self, states: TrainState, batches: Sequence[DeviceBatch]
     ) -> tuple[TrainState, Sequence[Metrics]]:
-        state, metrics = self.step(states, batches[0])
+        state, metrics = self.programs.step(states, batches[0])
         return state, [metrics]
 
     def of(self, states: TrainState, index: int) -> TrainState:
         del index  # there is one
-        return states
+        return collected(states, self.programs.mesh)
 
 
 def train(
@@ -108,7 +109,7 @@ def train_until(preemption: Preemption, task: Task, programs: Programs) -> Train
             )
             return state
         run.begin()
-        return run_steps(_OneRun(programs.step), [run], state, preemption)
+        return run_steps(_OneRun(programs), [run], state, preemption)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ def _train_together(tasks: Sequence[Task], programs: Programs) -> str | None:
     """Trains all seeds in one program; or else returns the reason why that cannot be."""
     if jax.process_count() > 1:
         return "one program for all seeds needs a single process"
+    if tasks[0].config.parallel == "fsdp":
+        return "the states of several seeds are not split over devices (parallel=fsdp)"
     with Preemption() as preemption, contextlib.ExitStack() as stack:
         runs, states = [], []
         for task in tasks:

@@ -1,7 +1,7 @@
-"""Processes, devices, and the three ways to launch one step over them.
+"""Processes, devices, and the four ways to launch one step over them.
 
 The step is written once for one device's shard (interfaces.py). State is replicated over a
-one-axis mesh, batches are split over it. Nothing else in the package knows how many devices or
+one-axis mesh (with "fsdp" it is split: sharding.py), batches are split over it. Nothing else in the package knows how many devices or
 hosts there are.
 """
 
@@ -31,10 +31,11 @@ from jaxharm.interfaces import (
 )
 from jaxharm.schema import HostArray, HostBatch
 from jaxharm.training.roll_call import call_roll
+from jaxharm.training.sharding import shardings
 
 AXIS = "data"
 _HEARTBEAT = 30  # seconds without a sign of life after which a process counts as lost
-Mode = Literal["shard_map", "pmap", "jit"]
+Mode = Literal["shard_map", "pmap", "jit", "fsdp"]
 Step = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
 Init = Callable[[Array], TrainState]  # typed key -> fresh state
 TreeT = TypeVar("TreeT")
@@ -128,7 +129,8 @@ def launch(step: SystemStep, mode: Mode, mesh: Mesh) -> Step:
     Args:
         step: `System.step`: (state, batch, axis_name=...) -> (state, metrics).
         mode: "shard_map" and "pmap" run it per device and are bit-identical; "jit" lets the
-            compiler split the global arrays and agrees to float32 rounding.
+            compiler split the global arrays and agrees to float32 rounding; "fsdp" is "jit" with
+            a state that is split over the devices.
         mesh: from `make_mesh`.
 
     Returns:
@@ -171,13 +173,20 @@ def _launch(step: Callable[..., PyTree], mode: Mode, mesh: Mesh) -> PyTree:
             per_device, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False
         )
         return jax.jit(mapped, donate_argnums=0)
-    replicated = NamedSharding(mesh, P())
-    return jax.jit(
-        functools.partial(step, axis_name=None),
-        in_shardings=(replicated, NamedSharding(mesh, P(AXIS))),
-        out_shardings=replicated,
-        donate_argnums=0,
-    )
+    whole, split = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
+    if mode == "jit":
+        return jax.jit(
+            functools.partial(step, axis_name=None),
+            in_shardings=(whole, split),
+            out_shardings=whole,
+            donate_argnums=0,
+        )
+
+    def sharded(state: PyTree, batch: PyTree) -> PyTree:
+        state, metrics = step(state, batch, axis_name=None)
+        return jax.lax.with_sharding_constraint(state, shardings(state, mesh, mode)), metrics
+
+    return jax.jit(sharded, in_shardings=(None, split), donate_argnums=0)
 
 
 def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> DeviceBatch:
@@ -194,26 +203,36 @@ def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> DeviceBatch:
     return placed
 
 
-def make_init(system: System, batch: HostBatch, mesh: Mesh) -> Init:
+def make_init(system: System, batch: HostBatch, mesh: Mesh, mode: Mode = "shard_map") -> Init:
     """`system.init` of a key, compiled once for any seed; of `batch` only the shapes are read."""
     init = functools.partial(_init, system, batch)
-    return jax.jit(init, out_shardings=NamedSharding(mesh, P()))
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    return jax.jit(init, out_shardings=shardings(shapes, mesh, mode))
 
 
 def init_state(
-    system: System, seed: int, batch: HostBatch, mesh: Mesh, init: Init | None = None
+    system: System,
+    seed: int,
+    batch: HostBatch,
+    mesh: Mesh,
+    mode: Mode = "shard_map",
+    init: Init | None = None,
 ) -> TrainState:
-    """A fresh state, made in place on every device of the mesh; by `init` where one is at hand."""
-    state = (init or make_init(system, batch, mesh))(jax.random.key(seed))
-    return jax.device_put(system.with_pretrained(state), NamedSharding(mesh, P()))
+    """A fresh state, made in place on the devices of the mesh; by `init` where one is at hand."""
+    state = (init or make_init(system, batch, mesh, mode))(jax.random.key(seed))
+    state = system.with_pretrained(state)
+    return jax.device_put(state, shardings(state, mesh, mode))
 
 
-def abstract_state(system: System, batch: HostBatch, mesh: Mesh) -> TrainState:
+def abstract_state(
+    system: System, batch: HostBatch, mesh: Mesh, mode: Mode = "shard_map"
+) -> TrainState:
     """Shapes, dtypes and shardings of the state: the target of a restore."""
     shapes = jax.eval_shape(functools.partial(_init, system, batch), jax.random.key(0))
-    sharding = NamedSharding(mesh, P())
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        shapes,
+        shardings(shapes, mesh, mode),
     )
 
 

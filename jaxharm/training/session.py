@@ -27,6 +27,7 @@ from jaxharm.training.logging import (
 )
 from jaxharm.training.only_job import only_job
 from jaxharm.training.prefetch import Placed, Prefetcher
+from jaxharm.training.sharding import shardings
 from jaxharm.training.task import Evaluation, Programs, Task
 from jaxharm.weights.checkpoint import (
     Checkpoints,
@@ -333,14 +334,15 @@ def _first_state(session: Session, saved: Saved | None) -> TrainState:
         f"accumulate {config.accumulate}), {config.parallel}, {config.precision}"
     )
     if saved:
-        target = parallel.abstract_state(system, batch, mesh)
+        target = parallel.abstract_state(system, batch, mesh, config.parallel)
         state = session.checkpoints.restored(saved, target)
         log.message(f"resumed at step {saved.step}")
         session.best = saved.record["best"]
         return state
     state = programs.fresh(task, batch)
     if config.init_from:
-        state = init_from(config.init_from, system, state, batch, mesh)
+        loaded = init_from(config.init_from, system, state, batch)
+        state = jax.device_put(loaded, shardings(loaded, mesh, config.parallel))
         log.message(f"started from the weights of {config.init_from}")
     else:
         trained = [state.params[name] for name in state.opt_state]

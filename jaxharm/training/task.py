@@ -71,5 +71,8 @@ class Programs:
 
     def fresh(self, task: Task, batch: HostBatch) -> TrainState:
         """The state with which `task` starts anew."""
-        self._init = self._init or parallel.make_init(self._system, batch, self.mesh)
-        return parallel.init_state(task.system, task.config.seed, batch, self.mesh, self._init)
+        mode = task.config.parallel
+        self._init = self._init or parallel.make_init(self._system, batch, self.mesh, mode)
+        return parallel.init_state(
+            task.system, task.config.seed, batch, self.mesh, mode, self._init
+        )

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxharm.config import to_json
 from jaxharm.interfaces import System, TrainState
@@ -68,13 +67,10 @@ def load_for_eval(place: str | Path, system: System, sample_batch: HostBatch) ->
     return jax.device_put(state)
 
 
-def init_from(
-    path: str | Path, system: System, state: TrainState, batch: HostBatch, mesh: Mesh
-) -> TrainState:
+def init_from(path: str | Path, system: System, state: TrainState, batch: HostBatch) -> TrainState:
     """`state` with the weights of another run or a weights folder; step and optimizer stay new."""
     variables = system.variables(load_for_eval(path, system, batch))
-    state = system.with_variables(state, variables)
-    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    return system.with_variables(state, variables)
 
 
 def _without_events(names: list[str]) -> list[str]:

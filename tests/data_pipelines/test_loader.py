@@ -1,6 +1,8 @@
 """The training stream depends on the configuration and the seed alone."""
 
 import dataclasses
+import itertools
+import multiprocessing
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ from data_pipelines import loader
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
 from jaxharm import schema
 from jaxharm.config import AugmentConfig, DataConfig, SynthesisConfig, UnpairedConfig
+from jaxharm.errors import InputError
 from jaxharm.schema import HostBatch
 
 SMALL = DataConfig(
@@ -94,6 +97,16 @@ def test_worker_process_passes_the_error_on_and_closes() -> None:
         pytest.raises(DatasetValidationError, match="torn0_1_1"),
     ):
         next(batches)
+
+
+def test_worker_process_that_is_killed_ends_the_stream_with_one_sentence() -> None:
+    data = dataclasses.replace(PLAIN, num_workers=1)
+    with loader.train_batches_from([MemorySource()], data, seed=0) as batches:
+        next(batches)
+        (worker,) = multiprocessing.active_children()
+        worker.kill()
+        with pytest.raises(InputError, match=r"was killed from outside \(exit code -9\)"):
+            list(itertools.islice(batches, 100))  # what was read before is given
 
 
 @pytest.mark.parametrize("count", [2, 4])

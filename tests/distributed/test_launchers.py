@@ -9,7 +9,7 @@ from support import system_cases
 from support.system_cases import NAMES, tiny_batch, tiny_system
 
 from jaxharm.errors import InputError
-from jaxharm.training import parallel
+from jaxharm.training import parallel, sharding
 
 STEPS, FEW = 10, 3
 # Compiling five programs of every system takes many minutes: only the toy's are compared each time.
@@ -47,9 +47,8 @@ def trained(name, mode, devices, *, steps=STEPS, accumulate=1):
     if accumulate > 1:
         system = tiny_system(name, accumulate=accumulate)
     mesh = parallel.make_mesh(jax.devices()[:devices])
-    replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     state = start.replace(key=jax.random.wrap_key_data(start.key))
-    state = jax.device_put(state, replicated, may_alias=False)
+    state = jax.device_put(state, sharding.shardings(state, mesh, mode), may_alias=False)
     batches = [
         parallel.put_batch(tiny_batch(system.config, number), mode, mesh) for number in range(steps)
     ]
@@ -93,8 +92,9 @@ def test_pmap_and_shard_map_are_bit_identical(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_jit_agrees_with_shard_map(name):
-    assert_close(name, trained(name, "jit", 8), trained(name, "shard_map", 8))
+@pytest.mark.parametrize("mode", ["jit", "fsdp"])
+def test_global_programs_agree_with_shard_map(name, mode):
+    assert_close(name, trained(name, mode, 8), trained(name, "shard_map", 8))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -121,10 +121,10 @@ def test_accumulation_takes_the_same_samples_on_any_number_of_devices():
     assert_close("toy", trained("toy", "jit", 4, accumulate=2), one)
 
 
-@pytest.mark.parametrize("mode", ["pmap", "shard_map", "jit"])
+@pytest.mark.parametrize("mode", ["pmap", "shard_map", "jit", "fsdp"])
 def test_state_is_donated(mode):
     system, mesh = tiny_system("toy"), parallel.make_mesh()
-    state = parallel.init_state(system, 0, tiny_batch(system.config), mesh)
+    state = parallel.init_state(system, 0, tiny_batch(system.config), mesh, mode)
     batch = parallel.put_batch(tiny_batch(system.config), mode, mesh)
     parallel.launch(system.step, mode, mesh)(state, batch)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))

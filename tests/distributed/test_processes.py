@@ -14,6 +14,7 @@ from support.ports import free_port
 from support.programs import xla_flags
 
 TOY_RUN = Path(toy_run.__file__)
+WIDE = ("--features", "64")  # enough for arrays that parallel=fsdp splits
 
 
 def start(workdir, *arguments, devices=1, **environment):
@@ -50,14 +51,16 @@ def numbers(workdir):
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("one")
-    finish([start(workdir, devices=2)])
+    finish([start(workdir, *WIDE, devices=2)])
     return workdir
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("parallel", ["shard_map", pytest.param("pmap", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "parallel", ["shard_map", *(pytest.param(m, marks=pytest.mark.slow) for m in ("pmap", "fsdp"))]
+)
 def test_two_processes_agree_with_one(one_process, tmp_path, parallel):
-    outputs = finish(start_pair(tmp_path, "--parallel", parallel))
+    outputs = finish(start_pair(tmp_path, "--parallel", parallel, *WIDE))
     assert "2 x cpu in 2 processes, batch 8 (4 per device" in outputs[0]
     assert "step 6/6" in outputs[0]
     assert "step" not in outputs[1]  # only the first process writes text

@@ -20,7 +20,7 @@ if __name__ == "__main__":  # a command: the settings that conftest.py gives to 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from support.toy_system import toy_config
+from support.toy_system import ToyConfig, toy_config
 
 from jaxharm.config import CheckpointConfig, DataConfig, EvalConfig, LogConfig, OptimConfig
 from jaxharm.errors import run_command
@@ -116,6 +116,7 @@ def main():
     parser.add_argument("workdir")
     parser.add_argument("--parallel", default="shard_map")
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--features", type=int, default=ToyConfig().features)
     parser.add_argument("--kill-at-batch", type=int)
     parser.add_argument("--kill-in-checkpoint", type=int)
     parser.add_argument("--term-at-evaluation", type=int)
@@ -154,7 +155,11 @@ def _run(arguments):
             resource.setrlimit(resource.RLIMIT_FSIZE, (6500, resource.RLIM_INFINITY))
         return toy_evaluate(predict)
 
-    config = run_config(steps=arguments.steps, parallel=arguments.parallel)
+    config = run_config(
+        steps=arguments.steps,
+        parallel=arguments.parallel,
+        model=ToyConfig(features=arguments.features),
+    )
     if arguments.disk_full_at_evaluation is not None:  # so that the checkpoint is what fails
         config = dataclasses.replace(
             config, log=LogConfig(every=1, images_every=0, tensorboard=False)

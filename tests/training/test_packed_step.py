@@ -41,7 +41,7 @@ class Compared:
         batch = tiny_batch(self.system.config)
         init = parallel.make_init(self.system, batch, self.mesh)
         self.starts = [
-            to_numpy(parallel.init_state(self.system, seed, batch, self.mesh, init))
+            to_numpy(parallel.init_state(self.system, seed, batch, self.mesh, init=init))
             for seed in SEEDS
         ]
         mode = self.system.config.parallel

@@ -207,7 +207,7 @@ def test_init_from_takes_the_weights_only(finished, path):
     config = run_config(seed=9, ema_decay=0.5, optim=OptimConfig(name="sgd"))
     system, mesh, batch = system_of(config), parallel.make_mesh(), toy_batch(0, 8)
     fresh = parallel.init_state(system, config.seed, batch, mesh)
-    state = init_from(workdir / path, system, fresh, batch, mesh)
+    state = init_from(workdir / path, system, fresh, batch)
     source = load_for_eval(workdir / path, system, batch)
     expected = system.variables(source)
     assert int(state.step) == 0
