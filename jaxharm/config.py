@@ -33,6 +33,7 @@ ColorFamily: TypeAlias = Literal[
 Family: TypeAlias = Literal[ColorFamily, "gain", "gain_field", "poisson"]
 MaskResize: TypeAlias = Literal["linear", "linear_aa", "linear_binary", "nearest_binary"]
 MatmulPrecision: TypeAlias = Literal["default", "high", "highest"]
+Launcher: TypeAlias = Literal["shard_map", "pmap", "jit", "fsdp"]
 Implementation: TypeAlias = Literal[
     "reference", "pallas_tpu", "pallas_gpu", "pallas_mosaic_gpu", "pallas_interpret"
 ]
@@ -310,9 +311,7 @@ class TrainConfig(Generic[ModelT, ObjectiveT]):
     accumulate: Count = 1  # micro-batches per optimization step
     ema_decay: Inside | None = None  # moving average of the parameters, used for evaluation
     init_from: str | None = None  # a run or weights folder to start from: weights only
-    parallel: Literal["shard_map", "pmap", "jit", "fsdp"] = (
-        "shard_map"  # how a step is spread over devices
-    )
+    parallel: Launcher = "shard_map"  # how a step is spread over devices
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products
     # How exactly a chip multiplies float32; the parity with the papers is tested with "highest".
     matmul_precision: MatmulPrecision = "highest"  # of float32 products; "default": the device's

@@ -86,6 +86,11 @@ def override(name: str | None) -> Iterator[None]:
         _override = before
 
 
+def is_compiled_kernel(name: str | None) -> bool:
+    """Whether an implementation is a kernel that a chip's compiler makes."""
+    return name in _RUNS_ON
+
+
 def platform() -> str:
     """The platform that a call traced now will run on by default: "cpu", "gpu" or "tpu"."""
     device = jax.config.jax_default_device  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxharm.config import Launcher
 from jaxharm.errors import InputError
 from jaxharm.interfaces import (
     Array,
@@ -35,7 +36,6 @@ from jaxharm.training.sharding import shardings
 
 AXIS = "data"
 _HEARTBEAT = 30  # seconds without a sign of life after which a process counts as lost
-Mode = Literal["shard_map", "pmap", "jit", "fsdp"]
 Step = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
 Init = Callable[[Array], TrainState]  # typed key -> fresh state
 TreeT = TypeVar("TreeT")
@@ -123,7 +123,7 @@ def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
         )
 
 
-def launch(step: SystemStep, mode: Mode, mesh: Mesh) -> Step:
+def launch(step: SystemStep, mode: Launcher, mesh: Mesh) -> Step:
     """The compiled training step; its state argument is donated.
 
     Args:
@@ -141,7 +141,7 @@ def launch(step: SystemStep, mode: Mode, mesh: Mesh) -> Step:
     return launched
 
 
-def launch_packed(step: SystemStep, mode: Mode, mesh: Mesh) -> PackedStep:
+def launch_packed(step: SystemStep, mode: Launcher, mesh: Mesh) -> PackedStep:
     """The compiled training step of several runs that differ in their seed only.
 
     Args:
@@ -155,7 +155,7 @@ def launch_packed(step: SystemStep, mode: Mode, mesh: Mesh) -> PackedStep:
     return packed
 
 
-def _launch(step: Callable[..., PyTree], mode: Mode, mesh: Mesh) -> PyTree:
+def _launch(step: Callable[..., PyTree], mode: Launcher, mesh: Mesh) -> PyTree:
     """`step` of a replicated tree and a tree of batches, compiled; the first is donated."""
     per_device = functools.partial(step, axis_name=AXIS)
     if mode == "pmap":
@@ -189,7 +189,7 @@ def _launch(step: Callable[..., PyTree], mode: Mode, mesh: Mesh) -> PyTree:
     return jax.jit(sharded, in_shardings=(None, split), donate_argnums=0)
 
 
-def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> DeviceBatch:
+def put_batch(batch: HostBatch, mode: Launcher, mesh: Mesh) -> DeviceBatch:
     """This process's slice of a global batch, placed on its devices as `launch` wants it."""
     count, local = len(mesh.local_devices), make_mesh(list(mesh.local_devices))
     sharding = NamedSharding(local if mode == "pmap" else mesh, P(AXIS))
@@ -203,7 +203,7 @@ def put_batch(batch: HostBatch, mode: Mode, mesh: Mesh) -> DeviceBatch:
     return placed
 
 
-def make_init(system: System, batch: HostBatch, mesh: Mesh, mode: Mode = "shard_map") -> Init:
+def make_init(system: System, batch: HostBatch, mesh: Mesh, mode: Launcher = "shard_map") -> Init:
     """`system.init` of a key, compiled once for any seed; of `batch` only the shapes are read."""
     init = functools.partial(_init, system, batch)
     shapes = jax.eval_shape(init, jax.random.key(0))
@@ -215,7 +215,7 @@ def init_state(
     seed: int,
     batch: HostBatch,
     mesh: Mesh,
-    mode: Mode = "shard_map",
+    mode: Launcher = "shard_map",
     init: Init | None = None,
 ) -> TrainState:
     """A fresh state, made in place on the devices of the mesh; by `init` where one is at hand."""
@@ -225,7 +225,7 @@ def init_state(
 
 
 def abstract_state(
-    system: System, batch: HostBatch, mesh: Mesh, mode: Mode = "shard_map"
+    system: System, batch: HostBatch, mesh: Mesh, mode: Launcher = "shard_map"
 ) -> TrainState:
     """Shapes, dtypes and shardings of the state: the target of a restore."""
     shapes = jax.eval_shape(functools.partial(_init, system, batch), jax.random.key(0))

@@ -8,13 +8,14 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxharm.config import Launcher
 from jaxharm.interfaces import PyTree
 
 TreeT = TypeVar("TreeT")
 _SMALL = 1024  # values: collecting fewer costs more time than splitting them saves memory
 
 
-def shardings(tree: PyTree, mesh: Mesh, mode: str) -> PyTree:
+def shardings(tree: PyTree, mesh: Mesh, mode: Launcher) -> PyTree:
     """The sharding of every array of a state, or of its shape.
 
     Args:

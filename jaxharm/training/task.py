@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from jax.sharding import Mesh
+
 from jaxharm.config import Json, TrainConfig
+from jaxharm.errors import InputError
 from jaxharm.interfaces import System, TrainState
+from jaxharm.ops import dispatch
 from jaxharm.schema import HostBatch
 from jaxharm.training import parallel
 from jaxharm.training.run_folder import RunFolder
@@ -65,6 +69,7 @@ class Programs:
         config, self._system = task.config, task.system
         self.mesh = parallel.make_mesh()
         parallel.check_batch_size(config.data.batch_size, config.accumulate, self.mesh)
+        check_kernels(config.ops.implementation, config.parallel, self.mesh)
         self.step = parallel.launch(task.system.step, config.parallel, self.mesh)
         self.predict = parallel.make_predict(task.system, self.mesh)
         self._init: parallel.Init | None = None
@@ -75,4 +80,14 @@ class Programs:
         self._init = self._init or parallel.make_init(self._system, batch, self.mesh, mode)
         return parallel.init_state(
             task.system, task.config.seed, batch, self.mesh, mode, self._init
+        )
+
+
+def check_kernels(implementation: str | None, mode: str, mesh: Mesh) -> None:
+    """InputError where the compiler would have to split kernels over devices, which it cannot."""
+    if mode in ("jit", "fsdp") and mesh.size > 1 and dispatch.is_compiled_kernel(implementation):
+        raise InputError(
+            f"ops.implementation={implementation!r} does not go with parallel={mode!r} on "
+            f"{mesh.size} devices, since kernels cannot be split: set parallel to 'shard_map', or "
+            "ops.implementation to 'reference'"
         )

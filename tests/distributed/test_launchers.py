@@ -1,4 +1,4 @@
-"""The same step launched three ways, on 1, 2 and 8 devices: every registered system."""
+"""The same step launched four ways, on 1, 2 and 8 devices: every registered system."""
 
 import functools
 
@@ -10,6 +10,7 @@ from support.system_cases import NAMES, tiny_batch, tiny_system
 
 from jaxharm.errors import InputError
 from jaxharm.training import parallel, sharding
+from jaxharm.training.task import check_kernels
 
 STEPS, FEW = 10, 3
 # Compiling five programs of every system takes many minutes: only the toy's are compared each time.
@@ -147,6 +148,15 @@ def test_prediction_of_any_batch_length(count):
 def test_batches_that_do_not_fit_are_refused(batch_size, accumulate):
     with pytest.raises(InputError, match=f"batch_size={batch_size} cannot be split evenly over 8"):
         parallel.check_batch_size(batch_size, accumulate, parallel.make_mesh())
+
+
+def test_kernels_are_refused_where_they_would_have_to_be_split():
+    mesh, alone = parallel.make_mesh(), parallel.make_mesh(jax.devices()[:1])
+    check_kernels("pallas_tpu", "shard_map", mesh)
+    check_kernels("pallas_tpu", "fsdp", alone)
+    check_kernels("pallas_interpret", "jit", mesh)
+    with pytest.raises(InputError, match="'pallas_tpu' does not go with parallel='fsdp' on 8 dev"):
+        check_kernels("pallas_tpu", "fsdp", mesh)
 
 
 @pytest.mark.parametrize(
