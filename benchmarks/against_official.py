@@ -116,6 +116,7 @@ def measure(case: OfficialCase, arguments: argparse.Namespace) -> dict[str, Any]
         print(f"  {name:8s} " + _shown(row[name], "s", 3), flush=True)
     del ours, peer
     jax.clear_caches()
+    _give_memory_back()  # or the processes that are measured next would not fit beside this one
     row["memory"] = memory(case, arguments, with_official="commit" in row)
     print("  memory   " + _shown(row["memory"], "MiB", 0), flush=True)
     return row
@@ -194,14 +195,19 @@ def peak_memory(case: OfficialCase, side: str, repos: Path | None) -> float:
             raise InputError(f"{case.name} has no official side here")
         run = peer.step
     run(batch)
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # gives back what is not in use (Linux with glibc)
+    _give_memory_back()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (Linux)
     run(batch)
     run(batch)
     status = Path("/proc/self/status").read_text()
     (peak,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
     return int(peak) / 1024
+
+
+def _give_memory_back() -> None:
+    """Returns what is not in use to the system (Linux with glibc)."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def _commit(case: OfficialCase, repos: Path | None) -> str:
