@@ -31,6 +31,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -205,9 +206,12 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
         raise InputError(f"cannot write {arguments.output}: its folder does not exist")
     if arguments.output.suffix.lower() in (".jpg", ".jpeg"):
         warnings.warn("JPEG is lossy: the background changes slightly; use .png", stacklevel=2)
-    loaded = load_files(
-        watch, arguments.composite, arguments.mask, arguments.background, _choice(arguments)
-    )
+    with ThreadPoolExecutor(1) as pool:
+        # Python's work, done while the decoders do theirs outside of it.
+        loading = pool.submit(job_of, arguments, watch)
+        loaded = load_files(
+            watch, arguments.composite, arguments.mask, arguments.background, _choice(arguments)
+        )
     inputs = loaded.inputs
     channels = 3 if inputs.alpha is None else 4
     check_output(
@@ -216,7 +220,7 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
         channels=channels,
         size=inputs.mask.shape,
     )
-    results = job_of(arguments, watch).run(arguments.output.stem, inputs)
+    results = loading.result().run(arguments.output.stem, inputs)
     watch.count(inputs)
     tags = loaded.tags
     del loaded, inputs  # encoding needs memory of its own
