@@ -30,7 +30,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from official_sides import (
     Ours,
@@ -71,16 +70,22 @@ def main() -> None:
 
 
 def _measure_all(arguments: argparse.Namespace) -> None:
-    """Every case, or the memory of one side of one."""
+    """Every case; or, in a process of its own, the times or the memory of one."""
     if arguments.worker:
         (case,) = chosen_cases(arguments.models)
-        print(peak_memory(case, arguments.worker, arguments.repos))
+        if arguments.worker == "times":
+            arguments.out.write_text(json.dumps(measure(case, arguments)))
+        else:
+            print(peak_memory(case, arguments.worker, arguments.repos))
         return
     given = conditions(arguments.threads) | {"repeats": arguments.repeats}
     found: dict[str, Any] = {"conditions": given, "cases": []}
     print(json.dumps(found["conditions"]))
     for case in chosen_cases(arguments.models):
-        found["cases"].append(measure(case, arguments))
+        row = times(case, arguments)
+        row["memory"] = memory(case, arguments, with_official="commit" in row)
+        print("  memory   " + _shown(row["memory"], "MiB", 0), flush=True)
+        found["cases"].append(row)
         if arguments.out:
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             arguments.out.write_text(json.dumps(found, indent=1) + "\n")
@@ -88,7 +93,7 @@ def _measure_all(arguments: argparse.Namespace) -> None:
 
 
 def measure(case: OfficialCase, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One row of the results: seconds and peak memory of both sides."""
+    """One row of the results, but for the memory."""
     size, count = case.size, case.batch
     config, batch, one = case.config(), pictures(count, size), pictures(1, size)
     print(
@@ -114,11 +119,6 @@ def measure(case: OfficialCase, arguments: argparse.Namespace) -> dict[str, Any]
             sides["official"] = getattr(peer, name)
         row[name] = in_turns(sides, data, repeats)
         print(f"  {name:8s} " + _shown(row[name], "s", 3), flush=True)
-    del ours, peer
-    jax.clear_caches()
-    _give_memory_back()  # or the processes that are measured next would not fit beside this one
-    row["memory"] = memory(case, arguments, with_official="commit" in row)
-    print("  memory   " + _shown(row["memory"], "MiB", 0), flush=True)
     return row
 
 
@@ -166,19 +166,36 @@ def in_turns(
     return {name: statistics.median(found) for name, found in times.items()}
 
 
+def times(case: OfficialCase, arguments: argparse.Namespace) -> dict[str, Any]:
+    """`measure` in a process of its own, so that all of its memory is free again afterwards."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        done = subprocess.run(_worker(case, arguments, "times", "--out", file.name), check=False)
+        if done.returncode:
+            raise InputError(f"{case.name} ended with status {done.returncode}; see above")
+        row: dict[str, Any] = json.loads(Path(file.name).read_text())
+    return row
+
+
+def _worker(case: OfficialCase, arguments: argparse.Namespace, what: str, *more: str) -> list[str]:
+    """The command that measures one thing of a case."""
+    command = [sys.executable, str(_HERE), "--worker", what, "--models", case.name, *more]
+    command += ["--threads", str(arguments.threads), "--repeats", str(arguments.repeats)]
+    return command + (["--repos", str(arguments.repos)] if arguments.repos else [])
+
+
 def memory(
     case: OfficialCase, arguments: argparse.Namespace, *, with_official: bool
 ) -> dict[str, float]:
     """Peak MiB of a process for each side."""
     found = {}
     for side in ("ours", "official") if with_official else ("ours",):
-        command = [sys.executable, str(_HERE), "--worker", side, "--models", case.name]
-        command += ["--threads", str(arguments.threads)]
-        command += ["--repos", str(arguments.repos)] if arguments.repos else []
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            _worker(case, arguments, side), capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise InputError(
-                f"{case.name}, memory of {side}: {done.stderr.strip().splitlines()[-1]}"
+                f"{case.name}, memory of {side}: status {done.returncode} "
+                f"{done.stderr.strip().splitlines()[-1:]}"
             )
         found[side] = float(done.stdout.split()[-1])
     return found
@@ -195,19 +212,14 @@ def peak_memory(case: OfficialCase, side: str, repos: Path | None) -> float:
             raise InputError(f"{case.name} has no official side here")
         run = peer.step
     run(batch)
-    _give_memory_back()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # gives back what is not in use (Linux with glibc)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew (Linux)
     run(batch)
     run(batch)
     status = Path("/proc/self/status").read_text()
     (peak,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
     return int(peak) / 1024
-
-
-def _give_memory_back() -> None:
-    """Returns what is not in use to the system (Linux with glibc)."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
 
 
 def _commit(case: OfficialCase, repos: Path | None) -> str:
@@ -236,7 +248,7 @@ def _parse() -> argparse.Namespace:
         "--tables", type=Path, nargs="+", default=[], help="Markdown files whose table is renewed"
     )
     parser.add_argument("--from-json", type=Path, help="measures nothing: renews tables from it")
-    parser.add_argument("--worker", choices=["ours", "official"], help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=["times", "ours", "official"], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
