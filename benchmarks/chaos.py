@@ -100,20 +100,21 @@ def result(workdir: Path) -> str:
     return json.dumps([weights, [{k: v for k, v in r.items() if k not in clock} for r in rows]])
 
 
-def kill(campaign: Campaign, kind: str, workdir: Path, longest: float) -> bool:
-    """Disturbs one session of a run; returns whether the run is finished."""
+def kill(campaign: Campaign, kind: str, workdir: Path, longest: float) -> tuple[bool, bool]:
+    """Disturbs one session of a run; returns whether the run is finished, and was disturbed at all."""
     two = kind == "one of two"
     more = ("--set", "data.num_workers=1") if kind == "worker" else ()
     processes = campaign.pair(workdir) if two else [campaign.start(workdir, *more)]
     time.sleep(campaign.random.uniform(1, longest))
     victim = campaign.random.choice(processes)
-    if kind == "worker":
+    disturbed = victim.poll() is None
+    if disturbed and kind == "worker":
         workers = [child for child in _children(victim.pid) if "spawn_main" in _command(child)]
         if workers:
             os.kill(campaign.random.choice(workers), signal.SIGKILL)
         else:
             victim.kill()
-    elif victim.poll() is None:
+    elif disturbed:
         victim.send_signal(signal.SIGTERM if kind == "SIGTERM" else signal.SIGKILL)
     start, told = time.monotonic(), ""
     for process in processes:
@@ -129,7 +130,7 @@ def kill(campaign: Campaign, kind: str, workdir: Path, longest: float) -> bool:
         campaign.note(kind, "a traceback", good=False, told=told)
     if kind == "SIGTERM" and processes[0].returncode not in (0, -signal.SIGTERM):
         campaign.note(kind, f"status {processes[0].returncode}", good=False, told=told)
-    return "finished" in told
+    return "finished" in told, disturbed
 
 
 def _children(process: int) -> list[int]:
@@ -149,8 +150,8 @@ def chains(campaign: Campaign, kind: str, count: int, expected: str, longest: fl
         workdir = campaign.folder / f"{kind.replace(' ', '_')}-{number}"
         finished, own = False, 0
         while not finished and kills < count and own < 8:
-            finished = kill(campaign, kind, workdir, longest)
-            kills, own = kills + 1, own + 1
+            finished, disturbed = kill(campaign, kind, workdir, longest)
+            kills, own = kills + disturbed, own + disturbed
         told = ""
         if not finished:
             for process in (
