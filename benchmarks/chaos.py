@@ -26,7 +26,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 STEPS, HALF = 30, 15
-SETTINGS = {"steps": STEPS, "checkpoint.every": 5, "eval.every": 10, "log.every": 1}
+SETTINGS = {
+    "steps": STEPS,
+    "checkpoint.every": 5,
+    "eval.every": 10,
+    "eval.protocol": "default_64",  # the size that the overlay smoke trains at: quick
+    "log.every": 1,
+}
 KINDS = ("SIGKILL", "SIGTERM", "worker", "one of two")
 DAMAGED = (
     *("last/*/state/d/*", "last/*/state/manifest.ocdbt", "last/*/state/_METADATA"),

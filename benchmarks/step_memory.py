@@ -36,7 +36,7 @@ def devices(topology: str) -> list[jax.Device]:
     if kind == "cpu":
         jax.config.update("jax_num_cpu_devices", int(count))
         return jax.devices()
-    return list(topologies.get_topology_desc("tpu", topology_name=topology).devices)
+    return list(topologies.get_topology_desc(platform="tpu", topology_name=topology).devices)
 
 
 def main() -> int:
