@@ -140,8 +140,9 @@ def kill(campaign: Campaign, kind: str, workdir: Path, longest: float) -> tuple[
 
 
 def _children(process: int) -> list[int]:
-    found = Path(f"/proc/{process}/task/{process}/children")
-    return [int(child) for child in found.read_text().split()] if found.is_file() else []
+    """Of all its threads."""
+    found = [file.read_text() for file in Path(f"/proc/{process}/task").glob("*/children")]
+    return [int(child) for child in " ".join(found).split()]
 
 
 def _command(process: int) -> str:
@@ -267,6 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", required=True, help="a run on the demo data")
     parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="of kills")
     parser.add_argument("--damages", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
@@ -283,8 +285,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (folder / "pair" / "weights").is_dir():
             raise SystemExit("\n".join(["the undisturbed run of two processes failed:", *told]))
         two = result(folder / "pair")
-    share = -(-arguments.kills // len(KINDS))
-    for kind in KINDS:
+    share = -(-arguments.kills // len(arguments.kinds))
+    for kind in arguments.kinds:
         chains(campaign, kind, share, two if kind == "one of two" else expected, longest)
     half = folder / "half"
     process = campaign.start(half)

@@ -1,6 +1,9 @@
 """Reads samples with threads or worker processes and stacks them to batches."""
 
+import multiprocessing
+import os
 import sys
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -110,7 +113,23 @@ def _start(samples: Samples, rows: int, workers: int, threads: int) -> _Reader:
     # and with it the resumed stream, is the same for any number of workers.
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
     processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
-    return iter(dataset.to_iter_dataset(options).mp_prefetch(processes))
+    return iter(dataset.to_iter_dataset(options).mp_prefetch(processes, _end_with_parent))
+
+
+def _end_with_parent(worker: int, workers: int) -> None:
+    """Ends this worker when the process that it reads for dies, even by SIGKILL.
+
+    It would wait for ever for room in the queue, and keep its memory.
+    """
+    del worker, workers
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, name="follow-parent", daemon=True).start()
 
 
 def _as_batch(arrays: Mapping[str, HostArray]) -> HostBatch:

@@ -3,8 +3,11 @@
 import dataclasses
 import itertools
 import multiprocessing
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -107,6 +110,34 @@ def test_worker_process_that_is_killed_ends_the_stream_with_one_sentence() -> No
         worker.kill()
         with pytest.raises(InputError, match=r"was killed from outside \(exit code -9\)"):
             list(itertools.islice(batches, 100))  # what was read before is given
+
+
+def test_worker_process_ends_when_its_reader_is_killed() -> None:
+    script = (
+        "import multiprocessing, sys, time\n"
+        "from support.memory_source import MemorySource\n"
+        "from data_pipelines import loader\n"
+        "from jaxharm.config import DataConfig\n"
+        "if __name__ == '__main__':\n"
+        "    data = DataConfig(batch_size=2, image_size=16, num_workers=1)\n"
+        "    batches = loader.train_batches_from([MemorySource()], data, seed=0)\n"
+        "    next(batches)\n"
+        "    print(multiprocessing.active_children()[0].pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as reader:
+        worker = int(reader.stdout.readline())
+        os.kill(worker, 0)
+        reader.kill()
+    deadline = time.monotonic() + 30
+    while _runs(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _runs(worker)
+
+
+def _runs(process: int) -> bool:
+    status = Path(f"/proc/{process}/stat")
+    return status.is_file() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("count", [2, 4])
