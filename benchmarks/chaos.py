@@ -34,10 +34,11 @@ SETTINGS = {
     "log.every": 1,
 }
 KINDS = ("SIGKILL", "SIGTERM", "worker", "one of two")
+_LOG = "metrics.jsonl"  # rows of text, without a digest
 DAMAGED = (
     *("last/*/state/d/*", "last/*/state/manifest.ocdbt", "last/*/state/_METADATA"),
     *("last/*/state/ocdbt.process_0/d/*", "last/*/record/metadata", "last/*/_CHECKPOINT_METADATA"),
-    *("best/*/state/d/*", "best/*/record/metadata", "weights/*", "run.json", "metrics.jsonl"),
+    *("best/*/state/d/*", "best/*/record/metadata", "weights/*", "run.json", _LOG),
     *("data/demo/*/*train*", "data/demo/*/dataset_info.json", "data/demo/*/features.json"),
 )
 
@@ -87,7 +88,8 @@ class Campaign:
         with socket.socket() as probe:
             probe.bind(("localhost", 0))
             address = f"localhost:{probe.getsockname()[1]}"
-        joined = ("--coordinator", address, "--num-processes", "2", "--process-id")
+        joined = ("--coordinator", address, "--num-processes", "2", "--start-limit", "45")
+        joined = (*joined, "--process-id")
         return [self.start(workdir, *joined, str(number), *more) for number in range(2)]
 
     def note(self, fault: str, outcome: str, *, good: bool, told: str = "") -> None:
@@ -104,6 +106,11 @@ def result(workdir: Path) -> str:
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     clock = ("images_per_second", "data_wait")
     return json.dumps([weights, [{k: v for k, v in r.items() if k not in clock} for r in rows]])
+
+
+def weights(found: str) -> str:
+    """Of a `result`, the hash of the weights."""
+    return str(json.loads(found)[0])
 
 
 def kill(campaign: Campaign, kind: str, workdir: Path, longest: float) -> tuple[bool, bool]:
@@ -193,6 +200,8 @@ def damage(campaign: Campaign, pattern: str, half: Path, expected: str) -> None:
         campaign.note(pattern, "one sentence", good=True)
     elif process.returncode == 0 and result(workdir) == expected:
         campaign.note(pattern, "the same bits", good=True)
+    elif pattern == _LOG and weights(result(workdir)) == weights(expected):
+        campaign.note(pattern, "the same weights; a row of the log is lost or changed", good=True)
     else:
         campaign.note(pattern, f"status {process.returncode}", good=False, told=f"{file} {told}")
     shutil.rmtree(workdir)

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -266,11 +267,16 @@ def _drop_rows_after(file: Path, step: int) -> None:
     if not file.is_file():
         return
     kept = []
-    for line in file.read_text(errors="replace").splitlines():
+    lines = file.read_text(errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
         try:
             keep = json.loads(line)["step"] <= step
         except (ValueError, LookupError, TypeError, RecursionError):
-            continue  # the line that a killed run was writing, or none of ours
+            if number < len(lines):  # the last one is what a killed run was writing
+                warnings.warn(
+                    f"line {number} of {file} is damaged and left out of it", stacklevel=2
+                )
+            continue
         if keep:
             kept.append(line + "\n")
     partial = file.with_suffix(".partial")

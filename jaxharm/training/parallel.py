@@ -97,7 +97,13 @@ def initialize_distributed(
                 f"below it (JAX_NUM_PROCESSES, JAX_PROCESS_ID), not {count} and {rank}"
             )
         call_roll(coordinator, count, rank, start_limit)
-        jax.distributed.initialize(coordinator, count, rank, heartbeat_timeout_seconds=_HEARTBEAT)
+        jax.distributed.initialize(
+            coordinator,
+            count,
+            rank,
+            initialization_timeout=max(1, round(start_limit)),
+            heartbeat_timeout_seconds=_HEARTBEAT,
+        )
     elif _several_slurm_tasks() or _on_tpu():
         jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT)
 

@@ -213,7 +213,8 @@ def test_damaged_records_of_a_run_do_not_end_it(finished, tmp_path, capsys):
     with (workdir / "metrics.jsonl").open("ab") as file:
         file.write(b'\xff\xfe\n[1]\n{"kind": "train"}\n' + b"[" * 10**5 + b'\n{"step')
     (workdir / "run.json").write_text('{"config": {"see')
-    run(run_config(), workdir)
+    with pytest.warns(UserWarning, match=r"line 10 of .*metrics.jsonl is damaged and left out"):
+        run(run_config(), workdir)
     assert "is finished" in capsys.readouterr().out
     assert (workdir / "metrics.jsonl").read_bytes() == whole
 
