@@ -1,8 +1,8 @@
 """Processes, devices, and the four ways to launch one step over them.
 
 The step is written once for one device's shard (interfaces.py). State is replicated over a
-one-axis mesh (with "fsdp" it is split: sharding.py), batches are split over it. Nothing else in the package knows how many devices or
-hosts there are.
+one-axis mesh (with "fsdp" it is split: sharding.py), batches are split over it. Nothing else in
+the package knows how many devices or hosts there are.
 """
 
 import functools

@@ -31,14 +31,9 @@ def shardings(tree: PyTree, mesh: Mesh, mode: Launcher) -> PyTree:
     return jax.tree.map(lambda leaf: NamedSharding(mesh, _split(leaf, mesh)), tree)
 
 
-def is_whole(tree: PyTree) -> bool:
-    """Whether every device of an array's mesh has all of it."""
-    return all(leaf.is_fully_replicated for leaf in jax.tree.leaves(tree))
-
-
 def collected(tree: TreeT, mesh: Mesh) -> TreeT:
     """The same arrays, whole on every device; every process calls it. Whole ones are not copied."""
-    if is_whole(tree):
+    if all(leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
         return tree
     found: TreeT = _collect(mesh)(tree)
     return found

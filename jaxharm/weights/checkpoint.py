@@ -319,4 +319,8 @@ def _on_host(leaf: jax.Array) -> np.ndarray:
 
 def _manager(folder: Path, keep: int) -> ocp.CheckpointManager:
     folder.mkdir(parents=True, exist_ok=True)
+    # What a killed session was writing. Orbax would remove it in a thread that outlives a short run,
+    # and fails loudly then.
+    for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     return ocp.CheckpointManager(folder, options=manager_options(keep), item_names=_ITEMS)

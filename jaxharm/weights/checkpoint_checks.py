@@ -114,7 +114,6 @@ def manager_options(keep: int | None, *, read_only: bool = False) -> ocp.Checkpo
     return ocp.CheckpointManagerOptions(
         max_to_keep=keep,
         create=False,
-        cleanup_tmp_directories=not read_only,
         read_only=read_only,
         multiprocessing_options=alone(),
     )

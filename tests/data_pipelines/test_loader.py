@@ -37,6 +37,16 @@ PLAIN = dataclasses.replace(
     SMALL, augment=AugmentConfig(flip=0.0), synthesis=SynthesisConfig(probability=0.0)
 )
 
+# The start of a program that reads batches by a worker process.
+ONE_WORKER = """
+from support.memory_source import MemorySource
+from data_pipelines import loader
+from jaxharm.config import DataConfig
+if __name__ == "__main__":
+    data = DataConfig(batch_size=2, image_size=16, num_workers=1)
+    batches = loader.train_batches_from([MemorySource()], data, seed=0)
+"""
+
 
 def take(sources, data: DataConfig, count: int, **options) -> list[HostBatch]:
     options = {"seed": 7, **options}
@@ -114,13 +124,7 @@ def test_worker_process_that_is_killed_ends_the_stream_with_one_sentence() -> No
 
 def test_worker_process_ends_when_its_reader_is_killed() -> None:
     script = (
-        "import multiprocessing, sys, time\n"
-        "from support.memory_source import MemorySource\n"
-        "from data_pipelines import loader\n"
-        "from jaxharm.config import DataConfig\n"
-        "if __name__ == '__main__':\n"
-        "    data = DataConfig(batch_size=2, image_size=16, num_workers=1)\n"
-        "    batches = loader.train_batches_from([MemorySource()], data, seed=0)\n"
+        f"{ONE_WORKER}    import multiprocessing, time\n"
         "    next(batches)\n"
         "    print(multiprocessing.active_children()[0].pid, flush=True)\n"
         "    time.sleep(60)\n"
@@ -265,15 +269,7 @@ def test_steps_per_epoch_drops_the_rest(monkeypatch) -> None:
 
 def test_a_program_that_forgets_to_close_ends_quietly(tmp_path) -> None:
     program = tmp_path / "forgetful.py"
-    program.write_text(
-        "from support.memory_source import MemorySource\n"
-        "from data_pipelines import loader\n"
-        "from jaxharm.config import DataConfig\n"
-        "if __name__ == '__main__':\n"
-        "    data = DataConfig(batch_size=2, image_size=16, num_workers=1)\n"
-        "    batches = loader.train_batches_from([MemorySource()], data, seed=0)\n"
-        "    print(next(batches).index)\n"
-    )
+    program.write_text(f"{ONE_WORKER}    print(next(batches).index)\n")
     result = subprocess.run(
         [sys.executable, str(program)],
         capture_output=True,

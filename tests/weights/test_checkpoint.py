@@ -152,6 +152,15 @@ def test_damaged_weights_are_not_evaluated(finished, tmp_path, damage):
         load_for_eval(tmp_path / "best", system_of(config), toy_batch(0, 3))
 
 
+def test_what_a_killed_session_was_writing_is_removed(finished, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    left = workdir / "last" / "5.orbax-checkpoint-tmp" / "state"
+    left.mkdir(parents=True)
+    with Checkpoints(workdir, run_config()):
+        assert not left.parent.exists()
+
+
 def test_deleting_the_damaged_checkpoint_goes_on_from_the_one_before(finished, tmp_path, capsys):
     workdir, config, _ = finished
     shutil.copytree(workdir, tmp_path / "run")
