@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
-from safetensors.numpy import save as save_safetensors
 
 from jaxharm import registry
 from jaxharm.config import Json, ModelConfig, from_json, to_json
@@ -20,6 +19,7 @@ from jaxharm.errors import InputError
 from jaxharm.images import read_file
 from jaxharm.interfaces import Params
 from jaxharm.storage import local_copy
+from jaxharm.weights.tensor_file import tensor_bytes
 
 WEIGHTS_FILE = "weights.safetensors"
 MANIFEST_FILE = "manifest.json"
@@ -51,8 +51,8 @@ def save_weights(
         InputError: the folder cannot be written.
     """
     out_dir = Path(out_dir)
-    tensors = {key: np.ascontiguousarray(value) for key, value in _flatten(variables).items()}
-    data = save_safetensors(tensors)
+    tensors = _flatten(variables)
+    data = tensor_bytes(tensors)
     manifest = {
         "format": _FORMAT,
         "model": name,

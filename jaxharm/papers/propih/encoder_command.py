@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
 from jaxharm.errors import InputError
 from jaxharm.images import read_image, write_whole
 from jaxharm.images.codec import READ_SUFFIXES
 from jaxharm.images.resize import shrink
 from jaxharm.papers.propih.encoder import normalized_encoder
+from jaxharm.weights.tensor_file import tensor_bytes
 from jaxharm.weights.torch_file import check_file, describe_file, read_torch_file
 
 FILE = "vgg_normalised.safetensors"
@@ -31,7 +31,7 @@ def write_encoder(arguments: argparse.Namespace) -> int:
         preprocessing=preprocessing,
         source=str(arguments.checkpoint),
     )
-    data = save(state)
+    data = tensor_bytes(state)
     manifest = {
         "encoder": "VGG-19 to conv4_1, normalized",
         "file": FILE,

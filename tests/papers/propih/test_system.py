@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 from support.contexts import context
 from support.system_cases import tiny_batch, tiny_config
 
@@ -22,6 +21,7 @@ from jaxharm.registry import make_system
 from jaxharm.training.optim import make_schedule
 from jaxharm.training.supervised import NETWORK
 from jaxharm.weights.portable import save_weights
+from jaxharm.weights.tensor_file import tensor_bytes
 
 # (index, channels in, channels out, side) of the flat VGG-19 at the width of the tiny model.
 LAYERS = (
@@ -172,7 +172,7 @@ def flat_vgg(layers=LAYERS):
 def test_torch_and_safetensors_hold_the_same_encoder(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is an optional extra")
     state = flat_vgg()
-    save_file(state, tmp_path / "vgg.safetensors")
+    (tmp_path / "vgg.safetensors").write_bytes(tensor_bytes(state))
     torch.save({k: torch.from_numpy(v) for k, v in state.items()}, tmp_path / "vgg.pth")
     encoders = [load_encoder(tmp_path / f"vgg.{kind}", 8) for kind in ("pth", "safetensors")]
     jax.tree.map(np.testing.assert_array_equal, *encoders)
@@ -180,7 +180,7 @@ def test_torch_and_safetensors_hold_the_same_encoder(tmp_path):
 
 def test_training_starts_with_the_encoder_of_the_file(tmp_path):
     state = flat_vgg()
-    save_file(state, tmp_path / "vgg.safetensors")
+    (tmp_path / "vgg.safetensors").write_bytes(tensor_bytes(state))
     run = config(random_encoder=False, encoder=str(tmp_path / "vgg.safetensors"))
     system = make_system(run, total_steps=10)
     encoder = system.with_pretrained(first_state()).collections[NETWORK][COLLECTION]
@@ -198,7 +198,7 @@ def test_training_starts_with_the_encoder_of_the_file(tmp_path):
     ],
 )
 def test_files_of_other_networks_are_refused(tmp_path, layers, message):
-    save_file(flat_vgg(layers), tmp_path / "vgg.safetensors")
+    (tmp_path / "vgg.safetensors").write_bytes(tensor_bytes(flat_vgg(layers)))
     with pytest.raises(InputError, match=message):
         load_encoder(tmp_path / "vgg.safetensors", 8)
 
@@ -215,7 +215,7 @@ def test_training_without_an_encoder_is_refused(tmp_path):
 
 
 def test_another_encoder_than_that_of_the_checkpoint_is_told(tmp_path):
-    save_file(flat_vgg(), tmp_path / "vgg.safetensors")
+    (tmp_path / "vgg.safetensors").write_bytes(tensor_bytes(flat_vgg()))
     plain = make_system(config(), total_steps=10)
     variables = jax.device_get(plain.variables(first_state()))
     save_weights(tmp_path / "weights", "propih", plain.config.model, variables)
