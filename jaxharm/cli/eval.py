@@ -30,6 +30,7 @@ from jaxharm.evaluation.images import ImageSaver, SampleSaver
 from jaxharm.evaluation.of_system import evaluate_system
 from jaxharm.evaluation.report import as_table, write_report
 from jaxharm.evaluation.result import Observer
+from jaxharm.inference.options import check_strength
 from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
 from jaxharm.ops.dispatch import override
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="small pictures of N images in kept/",
     )
     add("--maps", action="store_true", help="show what explains a prediction in gallery.html")
+    add("--strength", type=float, default=1.0, help="0 composite ... 1 result (default)")
     add("--lpips-weights", type=local_path, help="adds LPIPS; see metrics/lpips.py")
     add_process_arguments(parser)
 
@@ -74,6 +76,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
+    check_strength(arguments.strength)
     enable_compilation_cache()
     join_processes(arguments)
     protocol = get_protocol(config.eval.protocol)
@@ -110,8 +113,9 @@ def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
         if arguments.maps
         else None,
         lpips=lpips,
+        strength=arguments.strength,
     )
-    about = _about(config, arguments.weights)
+    about = _about(config, arguments)
     write_report(result, arguments.out, about=about)
     gallery.write(result, arguments.out / "gallery.html", about=about)
     sample.write(result)
@@ -119,9 +123,10 @@ def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
         print(as_table(result, about))
 
 
-def _about(config: RunConfig, weights: str) -> dict[str, str]:
+def _about(config: RunConfig, arguments: argparse.Namespace) -> dict[str, str]:
     """What the results are of, for their heads."""
-    about = {"model": config.system, "weights": weights}
+    about = {"model": config.system, "weights": arguments.weights}
+    about["strength"] = f"{arguments.strength:g}"
     about["data"] = f"{config.eval.data} {config.eval.split}"
     notes = dataset_info(config.eval.data, config.data.data_dir).metadata
     return about | ({"held out": notes["held_out"]} if notes.get("held_out") else {})

@@ -18,7 +18,7 @@ from PIL import Image
 from jaxharm.evaluation.columns import REFERENCE
 from jaxharm.evaluation.gather import gather
 from jaxharm.evaluation.images import sample_rank
-from jaxharm.evaluation.report import describe
+from jaxharm.evaluation.report import SHARES, describe
 from jaxharm.evaluation.result import Evaluation, Item, Row
 from jaxharm.evaluation.summary import ALL
 from jaxharm.images.bit_depth import from_unit
@@ -196,7 +196,7 @@ def _page(evaluation: Evaluation, cards: list[_Card], about: Mapping[str, str]) 
             (measures.columns[name].title, _change(baseline, summary, measures, name))
             for name in measures.headlines
         ),
-        ("improved", _number(100 * summary["improved"], 1) + " %"),
+        *((title, _number(100 * summary[key], 1) + " %") for key, title in SHARES.items()),
     ]
     names = ["worst", "best", "sample"]
     counts = {name: sum(card["group"] == name for card in cards) for name in names}

@@ -19,6 +19,8 @@ from jaxharm.metrics.protocols import statement
 
 # Of a protocol: how images are brought to size.
 _SIZING = ("name", "size", "resolution", "image_resize", "mask_resize", "note", "blend")
+# Of the images of a row, which shares are shown: key -> heading.
+SHARES = {"improved": "improved", "made_worse": "made worse by more than 10 %"}
 _PACKAGES = ("jaxharm", "jax", "flax", "numpy", "opencv-python-headless", "pillow")
 
 
@@ -79,7 +81,7 @@ def as_table(evaluation: Evaluation, about: Mapping[str, str]) -> str:
     """Makes the content of table.md: the model beside the untouched composite, and other methods."""
     measures, methods = evaluation.measures, evaluation.methods
     columns = _shown(evaluation)
-    heads = ["subset", "images", "method", *(c.title for c in columns.values()), "improved"]
+    heads = ["subset", "images", "method", *(c.title for c in columns.values()), *SHARES.values()]
     lines = ["# Evaluation", "", *(f"- {key}: {value}" for key, value in about.items())]
     lines += [f"- {line}" for line in describe(evaluation)]
     lines += [
@@ -96,10 +98,15 @@ def as_table(evaluation: Evaluation, about: Mapping[str, str]) -> str:
             title = f"**{subset}**" if every else subset
             first = f"{title} | {row['count']}" if number == 0 else "|"
             cells = " | ".join(_number(row.get(n), c.decimals) for n, c in columns.items())
-            share = f" {_percent(row['improved'])} " if "improved" in row else " "
-            lines.append(f"| {first} | {_method(evaluation, method)} | {cells} |{share}|")
+            shares = " | ".join(_percent(row[key]) if key in row else "" for key in SHARES)
+            lines.append(f"| {first} | {_method(evaluation, method)} | {cells} | {shares} |")
     decides = measures.columns[measures.decides].title
-    lines += ["", f"improved: share of images with a {decides} below the composite's.", ""]
+    lines += [
+        "",
+        f"improved: share of images with a {decides} below the composite's. made worse by more than "
+        f"10 %: share of images with a {decides} more than 10 % above the composite's.",
+        "",
+    ]
     return "\n".join([*lines, *_bins_table(evaluation)]) + "\n"
 
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeAlias
 
 from jaxharm.errors import InputError
 from jaxharm.measures import Measures, Values
-from jaxharm.metrics.accumulate import improvement_share, mean_of
+from jaxharm.metrics.accumulate import harm_share, improvement_share, mean_of
 from jaxharm.metrics.bins import NAMES, bin_name
 
 ALL = "All"
@@ -41,8 +41,8 @@ def summarize(rows: Sequence[Measured], method: str, measures: Measures) -> Mean
 
     Returns:
         sub-dataset or "All" -> {metric: mean, ..., "count": images, "improved": share of images
-        that are better than the composite by the metric that decides (not of the composite),
-        "undefined": {metric: left-out values}, "bins": {bin: {"count", and the metrics that sum a
+        that are better than the composite by the metric that decides, "made_worse": share of those
+        that are more than 10 % worse (both not of the composite), "undefined": {metric: left-out values}, "bins": {bin: {"count", and the metrics that sum a
         result up}}}. A mean of nothing is NaN.
     """
     subsets = sorted({row.subset for row in rows})
@@ -64,6 +64,7 @@ def _group(rows: Sequence[Measured], method: str, measures: Measures) -> Means:
         errors = [of[measures.decides] for of in values]
         before = [row.baseline[measures.decides] for row in rows]
         result["improved"] = improvement_share(errors, before).value
+        result["made_worse"] = harm_share(errors, before).value
     result["undefined"] = {name: mean.undefined for name, mean in means.items() if mean.undefined}
     result["bins"] = {name: _bin(rows, values, name, measures.headlines) for name in NAMES}
     return result

@@ -1,10 +1,13 @@
 """Exact means over many images, from sums and counts."""
 
 import math
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from jaxharm.errors import InputError
+
+HARM = 0.1  # relative growth of an error beyond which an image was made worse
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,23 @@ def mean_of(values: Iterable[float], valid: Sequence[float] | None = None) -> Me
 
 def improvement_share(errors: Iterable[float], baseline: Iterable[float]) -> Mean:
     """Share of images whose error is below that of the unchanged composite."""
+    return _share(operator.lt, errors, baseline)
+
+
+def harm_share(errors: Iterable[float], baseline: Iterable[float]) -> Mean:
+    """Share of images whose error is more than `HARM` above that of the unchanged composite.
+
+    Errors are not negative; where the composite is without error, any error is harm.
+    """
+    return _share(lambda error, before: error > (1 + HARM) * before, errors, baseline)
+
+
+def _share(
+    holds: Callable[[float, float], bool], errors: Iterable[float], baseline: Iterable[float]
+) -> Mean:
     # Where one of both is NaN the pair is undefined and does not count.
     pairs = zip(errors, baseline, strict=True)
-    return mean_of(math.nan if math.isnan(a + b) else float(a < b) for a, b in pairs)
+    return mean_of(math.nan if math.isnan(a + b) else float(holds(a, b)) for a, b in pairs)
 
 
 def require_finite(finite: bool, image: str) -> None:

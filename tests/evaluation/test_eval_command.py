@@ -54,6 +54,7 @@ def test_writes_every_result_file(run_dir, capsys, protocol):
     assert values["All"]["count"] == 3
     assert values["baseline"]["All"]["fmse"] > 0
     assert values["protocol"] == protocol
+    assert values["statement"]["evaluated"]["strength"] == "1"
     for name in ("table.md", "per_image.csv", "gallery.html"):
         assert (run_dir / "out" / name).stat().st_size > 100
     assert {p.stem for p in (run_dir / "out" / "images").rglob("*.png")} == {
@@ -61,9 +62,23 @@ def test_writes_every_result_file(run_dir, capsys, protocol):
     }  # fmt: skip
 
 
+def test_strength_goes_from_the_composite_to_the_result(run_dir, capsys):
+    errors = {}
+    for strength in ("0", "0.5", "1"):
+        told = "--strength", strength, "--set", "eval.protocol=default_native"
+        assert _run(run_dir, "--checkpoint", str(run_dir / "weights"), *told) == 0
+        assert f"- strength: {strength}\n" in capsys.readouterr().out
+        values = json.loads((run_dir / "out" / "metrics.json").read_text())
+        errors[strength] = values["All"]["mse"]
+        assert values["statement"]["evaluated"]["strength"] == strength
+    assert errors["0"] == pytest.approx(values["baseline"]["All"]["mse"], rel=1e-6)
+    assert len(set(errors.values())) == 3
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
+        (["--checkpoint", "{root}/weights", "--strength", "2"], "strength 2.0 is not between"),
         (["--checkpoint", "{root}/absent"], "absent"),
         (["--checkpoint", "{root}/weights", "--set", "eval.data=nothing"], "nothing"),
         (["--checkpoint", "{root}/weights", "--set", "eval.protocol=none"], "protocol 'none'"),

@@ -53,7 +53,21 @@ def test_rows_are_those_of_the_single_images_and_all_weights_by_size():
         assert summary["All"][metric] == pytest.approx(weighted, rel=1e-12)
     assert sum(b["count"] for b in summary["All"]["bins"].values()) == 8
     assert summary["All"]["fmse"] == pytest.approx(result.baseline["All"]["fmse"] / 16, rel=1e-4)
-    assert summary["All"]["improved"] == 1
+    assert (summary["All"]["improved"], summary["All"]["made_worse"]) == (1, 0)
+
+
+def test_images_that_get_worse_are_counted():
+    def predict(batch):
+        """The error of image0 becomes four times as large, that of image1 2 % larger."""
+        factor = np.array([{"image0": 2, "image1": 1.01}.get(i, 0) for i in batch.composite_id])
+        composite, target = (x / np.float32(255) for x in (batch.composite, batch.target))
+        return Output(target + factor[:, None, None, None] * (composite - target))
+
+    result = evaluate(predict, batches(images(8), 3), "default_256")
+    whole = result.summary["All"]
+    assert (whole["improved"], whole["made_worse"]) == (6 / 8, 1 / 8)
+    assert "made_worse" not in result.baseline["All"]
+    assert sum(result.summary[s]["count"] * result.summary[s]["made_worse"] for s in "ab") == 1
 
 
 def test_an_empty_mask_is_left_out_and_counted():

@@ -73,6 +73,8 @@ def test_the_page_is_self_contained_and_safe(tmp_path):
     assert all(len(card["images"]) == 5 for card in cards)
     assert "Protocol default_256" in text
     assert "Shown: 5 of 5 images" in text
+    for title in ("improved", "made worse by more than 10 %"):
+        assert f"<dt>{title}</dt>" in text
 
 
 def test_large_images_are_shrunk(tmp_path):

@@ -97,7 +97,10 @@ def test_the_files_say_what_was_measured(tmp_path):
     )
     table = (tmp_path / "table.md").read_text()
     assert table == as_table(result, {"model": "toy"})
-    assert "| subset | images | method | D | share | spread | improved |" in table
+    assert (
+        "| subset | images | method | D | share | spread | improved | made worse by more than 10 % |"
+        in table
+    )
     assert f"| | | halved | {result.methods['halved']['All']['darkness']:.3f} |" in table
     assert table.count("| halved |") == 1  # the whole set alone has every method
     assert "| | | **inverted** |" in table

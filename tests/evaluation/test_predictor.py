@@ -64,17 +64,29 @@ def trained(name):
     def predict(batch):
         return Output(image=np.asarray(run(batch.for_devices())))
 
-    return Predictor(system, variables, predict), jaxharm.Harmonizer(model, variables=variables)
+    predictor = functools.partial(Predictor, system, variables, predict)
+    return predictor, jaxharm.Harmonizer(model, variables=variables)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("name", NAMES)
 def test_evaluated_is_harmonized(name, size):
-    predict, harmonize = trained(name)
+    _evaluated_is_harmonized(name, size, strength=1.0)
+
+
+@pytest.mark.parametrize("name", first_is_quick(NAMES))
+def test_a_weaker_change_is_measured_as_it_is_made(name):
+    _evaluated_is_harmonized(name, (96, 72), strength=0.5)
+
+
+def _evaluated_is_harmonized(name, size, strength):
+    predictor, harmonize = trained(name)
     batch = record(name, *size)
-    evaluated = predict(batch).image[0]
+    evaluated = predictor(strength=strength)(batch).image[0]
     plate = None if batch.background is None else batch.background[0]
-    harmonized = harmonize(batch.composite[0], batch.mask[0, ..., 0], background=plate)
+    harmonized = harmonize(
+        batch.composite[0], batch.mask[0, ..., 0], background=plate, strength=strength
+    )
     # Half a level for the rounding of the file, and the network's own rounding.
     np.testing.assert_allclose(evaluated, harmonized / 255.0, atol=0.5 / 255 + 1e-4)
     of = (batch.target, batch.mask)
@@ -88,7 +100,7 @@ def test_evaluated_is_harmonized(name, size):
 
 @pytest.mark.parametrize("name", first_is_quick(NAMES))
 def test_a_batch_gives_what_its_images_give(name):
-    predict, _ = trained(name)
+    predict = trained(name)[0]()
     batch = record(name, 96, 72, count=3)
     together = predict(batch).image
     for i in range(3):
@@ -99,7 +111,7 @@ def test_a_batch_gives_what_its_images_give(name):
 @pytest.mark.parametrize("name", PARAMETRIC)
 def test_the_network_sees_the_object_once(name):
     """At a size that the network cannot take, nothing is mirrored: it looks at its own size."""
-    predict, _ = trained(name)
+    predict = trained(name)[0]()
     batch = record(name, 40, 50)
     inputs = Inputs(batch.composite[0], None, batch.mask[0, ..., 0], batch.background[0])
     seen = predict._runner.prepare(inputs, predict._options)
@@ -109,7 +121,7 @@ def test_the_network_sees_the_object_once(name):
 
 
 def test_an_empty_mask_leaves_the_composite():
-    predict, _ = trained(PARAMETRIC[0])
+    predict = trained(PARAMETRIC[0])[0]()
     batch = record(PARAMETRIC[0], 40, 40)
     image = predict(batch.replace(mask=np.zeros_like(batch.mask))).image
     np.testing.assert_array_equal(image, batch.composite / np.float32(255))
@@ -117,6 +129,6 @@ def test_an_empty_mask_leaves_the_composite():
 
 def test_the_bad_image_is_named():
     name = next(n for n in NAMES if n not in PARAMETRIC and tiny(n)[0].config.min_size > 16)
-    predict, _ = trained(name)
+    predict = trained(name)[0]()
     with pytest.raises(InputError, match=r"^r0: the image is 16x16 pixels"):
         predict(record(name, 16, 16))

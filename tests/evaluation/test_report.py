@@ -28,6 +28,7 @@ def test_metrics_file(result, tmp_path):
     for row in (values["a"], values["All"], values["baseline"]["b"], values["baseline"]["All"]):
         assert {"mse", "fmse", "psnr", "fpsnr", "ssim", "fssim", "count", "bins"} <= set(row)
         assert set(row["bins"]) == {"0-5", "5-15", "15-100"}
+    assert {"improved", "made_worse"} <= set(values["a"])
     assert values["All"]["mse"] == result.summary["All"]["mse"]
     statement = values["statement"]
     assert statement["resolution"] == "256x256"
@@ -44,8 +45,13 @@ def test_table_shows_the_model_beside_the_composite_and_names_the_protocol(resul
     assert "PSNR peak real_max" in table
     assert f"| **All** | 5 | composite | {result.baseline['All']['fmse']:.2f} |" in table
     assert f"| | | **model** | {result.summary['All']['fmse']:.2f} |" in table
+    assert f"| {_percent(result, 'improved')} | {_percent(result, 'made_worse')} |" in table
     widths = {line.count("|") for line in table.split("## By")[0].splitlines() if line[:1] == "|"}
     assert len(widths) == 1
+
+
+def _percent(result, key):
+    return f"{100 * result.summary['All'][key]:.1f} %"
 
 
 def test_undefined_metrics_are_null_and_absent_from_the_table(tmp_path):

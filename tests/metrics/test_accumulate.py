@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jaxharm.metrics.accumulate import improvement_share, mean_of, require_finite
+from jaxharm.metrics.accumulate import harm_share, improvement_share, mean_of, require_finite
 from jaxharm.metrics.bins import bin_name, foreground_ratio
 
 
@@ -25,6 +25,13 @@ def test_improvement_share_counts_strict_improvements_of_defined_pairs():
     share = improvement_share([1.0, 2.0, 3.0, math.nan], [2.0, 2.0, 4.0, 1.0])
     assert (share.count, share.undefined) == (3, 1)
     assert share.value == pytest.approx(2 / 3)
+
+
+def test_harm_share_counts_what_is_more_than_a_tenth_worse():
+    errors, before = [1.0, 10.9, 11.1, 0.0, 0.1, math.nan], [2.0, 10.0, 10.0, 0.0, 0.0, 1.0]
+    share = harm_share(errors, before)
+    assert (share.count, share.undefined) == (5, 1)
+    assert share.value == pytest.approx(2 / 5)
 
 
 @pytest.mark.parametrize(
