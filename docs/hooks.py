@@ -21,6 +21,7 @@ _TABLES = {
     "run fields": reference.run_fields,
     "all model fields": reference.all_model_fields,
     "models": reference.models_table,
+    "official files": reference.official_files_table,
     "protocols": reference.protocols_table,
 }
 

@@ -82,7 +82,7 @@ def registry_names() -> list[str]:
 
 def models_table() -> str:
     """What `jaxharm models` prints, as a table."""
-    rows = ["| model | parameters | memory | side | paper | weights, license |"]
+    rows = ["| model | parameters | memory | side | paper | license of the code |"]
     rows.append("|---|---:|---:|---:|---|---|")
     for name in registry.list_models():
         entry = registry.get(name)
@@ -90,8 +90,24 @@ def models_table() -> str:
         memory = f"{entry.memory_mib} MiB" if entry.memory_mib else "not measured"
         rows.append(
             f"| `{name}` | {entry.parameters:,} | {memory} | {size} | {_cell(entry.paper)} "
-            f"| {_cell(entry.weights)}; {_cell(entry.license)} |"
+            f"| {_cell(entry.license)} |"
         )
+    return "\n".join(rows)
+
+
+def official_files_table() -> str:
+    """Where official weights are, as `jaxharm models` prints it."""
+    rows = ["| model | file | trained on | license of the weights | sha256 | how to use it |"]
+    rows.append("|---|---|---|---|---|---|")
+    for name in registry.list_models():
+        entry = registry.get(name)
+        if entry.weights:
+            rows.append(f"| `{name}` | {_cell(entry.weights)} | | | | |")
+        rows += [
+            f"| `{name}` | [{f.file}]({f.page}) | {_cell(f.contents)} | {_cell(f.license)} "
+            f"| {f.sha256 or 'not known'} | `{f.use}` |"
+            for f in entry.official_files
+        ]
     return "\n".join(rows)
 
 

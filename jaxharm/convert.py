@@ -1,5 +1,5 @@
 """Official checkpoints -> our variables, and back."""
 
-from jaxharm.weights.name_map import from_torch, to_torch
+from jaxharm.weights.name_map import from_torch, recognized, to_torch
 
-__all__ = ["from_torch", "to_torch"]
+__all__ = ["from_torch", "recognized", "to_torch"]

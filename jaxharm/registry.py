@@ -22,6 +22,26 @@ if TYPE_CHECKING:  # flax and the systems are slow to import and only name types
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+class OfficialFile(NamedTuple):
+    """A file of weights that a project offers on a page of its own; nothing here fetches it.
+
+    Attributes:
+        file: its name, as it is downloaded.
+        page: address of the page that links to it. Links to the file itself change more often.
+        contents: what the weights were trained on, and at which size.
+        license: of the weights, as that page and its repository state it.
+        use: the command that makes it usable, to be typed beside the file.
+        sha256: of the file; None where nobody of this project has had it in hand.
+    """
+
+    file: str
+    page: str
+    contents: str
+    license: str
+    use: str
+    sha256: str | None = None
+
+
 class Entry(NamedTuple):  # light to import, as a dataclass is not
     """One registered model with its system.
 
@@ -41,7 +61,10 @@ class Entry(NamedTuple):  # light to import, as a dataclass is not
             give pixels (`jaxharm.inference.loading.runner_class`).
         memory_mib: weights and buffers of the network at the size it predicts at (batch 1, float32),
             as XLA reports them for CPU; 0 where nobody measured.
-        paper, weights, license: shown by `jaxharm models`.
+        paper: shown by `jaxharm models`.
+        weights: where weights come from if `official_files` has none of this very model.
+        license: of the code.
+        official_files: weights of this model, or for training it, that its project offers.
         listed: False for a network that only serves the training of another one, or an ablation.
         flags: what its paper adds to `jaxharm harmonize`.
         exports: public names that `jaxharm` offers for its paper.
@@ -56,8 +79,9 @@ class Entry(NamedTuple):  # light to import, as a dataclass is not
     system: Callable[[], "type[System]"]
     parameters: int
     paper: str
-    weights: str
     license: str
+    weights: str = ""
+    official_files: tuple[OfficialFile, ...] = ()
     torch_names: "Callable[[], TorchNames] | None" = None
     preset: Mapping[str, object] = _NOTHING
     official: Mapping[str, object] = _NOTHING

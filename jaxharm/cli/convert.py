@@ -1,8 +1,9 @@
 """Convert an official PyTorch checkpoint to a weights folder.
 
 Writes OUT_DIR/weights.safetensors and OUT_DIR/manifest.json and prints the manifest. The file is
-read without running any code in it (weights_only), which needs the extra `torch`. Options of the
-released weights that the file does not hold are filled in; --set overrides.
+read without running any code in it (weights_only), which needs the extra `torch`. Which model it is
+of is seen by its tensors where NAME is left out; `jaxharm models` says where official files are.
+Options of the released weights that the file does not hold are filled in; --set overrides.
 """
 
 import argparse
@@ -15,6 +16,8 @@ from jaxharm.cli.command import local_path
 from jaxharm.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from jaxharm.commands import HelperNetwork
 
 
@@ -22,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the command."""
     helpers = _helpers()
     parser.add_argument(
-        "name", help=", or ".join(["registered model, as listed by `models`", *helpers])
+        "name",
+        nargs="?",
+        help=", or ".join(["registered model, as listed by `models`", *helpers]),
     )
     parser.add_argument("checkpoint", type=local_path, help="official .pth file")
     parser.add_argument("out_dir", type=local_path, help="weights folder to write")
@@ -48,13 +53,19 @@ def execute(arguments: argparse.Namespace) -> int:
             raise InputError(f"--{option} goes with {name}, not with {arguments.name}")
     if arguments.name in helpers:
         return helpers[arguments.name].execute(arguments)
-    entry = registry.get(arguments.name)
+    if arguments.name is None and str(arguments.checkpoint) in {*registry.list_models(), *helpers}:
+        raise InputError(
+            f"OUT_DIR is missing: python -m jaxharm convert {arguments.checkpoint} "
+            f"{arguments.out_dir} OUT_DIR"
+        )
+    if arguments.name is not None:
+        registry.get(arguments.name)
     check_file(arguments.checkpoint)
-    print(json.dumps(_convert(entry, arguments), indent=1))
+    print(json.dumps(_convert(arguments), indent=1))
     return 0
 
 
-def _convert(entry: registry.Entry, arguments: argparse.Namespace) -> Mapping[str, object]:
+def _convert(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Writes the weights folder; returns its manifest."""
     import dataclasses
 
@@ -63,12 +74,51 @@ def _convert(entry: registry.Entry, arguments: argparse.Namespace) -> Mapping[st
     from jaxharm.weights.portable import save_weights
     from jaxharm.weights.torch_file import describe_file, read_torch_file
 
+    state = read_torch_file(arguments.checkpoint)
+    entry = registry.get(arguments.name or _name_of(state, arguments))
     config = registry.model_config(entry.name, **entry.official)
     config = apply_overrides(config, arguments.set)
     overrides = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    variables = from_torch(entry.name, read_torch_file(arguments.checkpoint), **overrides)
+    try:
+        variables = from_torch(entry.name, state, **overrides)
+    except InputError:
+        _refuse_wrong_name(entry.name, state, arguments)
+        raise
     source = describe_file(arguments.checkpoint)
-    return save_weights(arguments.out_dir, entry.name, config, variables, {"source": source})
+    # A file that others trained has the same tensors: only its name tells an official one.
+    official = next((f for f in entry.official_files if f.file == source["file"]), None)
+    extra: dict[str, object] = {"license": official.license if official else "not known"}
+    extra["source"] = source | ({"page": official.page} if official else {})
+    return save_weights(arguments.out_dir, entry.name, config, variables, extra)
+
+
+def _name_of(state: "Mapping[str, np.ndarray]", arguments: argparse.Namespace) -> str:
+    """The model that a file without NAME is of."""
+    from jaxharm.convert import recognized
+
+    found = recognized(state)
+    if len(found) == 1:
+        return found[0]
+    known = f"it may be of {' or '.join(found)}" if found else "its tensors are of no known model"
+    raise InputError(
+        f"{arguments.checkpoint} does not say what it is: {known}; give its NAME: "
+        f"python -m jaxharm convert NAME {arguments.checkpoint} {arguments.out_dir}, where NAME is "
+        f"one of {', '.join([*registry.list_models(), *_helpers()])}"
+    )
+
+
+def _refuse_wrong_name(
+    name: str, state: "Mapping[str, np.ndarray]", arguments: argparse.Namespace
+) -> None:
+    """InputError with the right name where the file is of another model."""
+    from jaxharm.convert import recognized
+
+    found = recognized(state)
+    if found and name not in found:
+        raise InputError(
+            f"{arguments.checkpoint} is of {found[0]}, not of {name}: python -m jaxharm convert "
+            f"{found[0]} {arguments.checkpoint} {arguments.out_dir}"
+        ) from None
 
 
 def _helpers() -> "dict[str, HelperNetwork]":

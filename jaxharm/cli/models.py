@@ -1,4 +1,8 @@
-"""List the models: parameters, input sizes, memory, weights, license."""
+"""List the models: parameters, input sizes, memory, weights, license.
+
+Weights are those of the papers' authors. Each stands with the page that offers it, its license, its
+hash where it is known, and the command that makes it usable. Nothing is downloaded.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -26,9 +30,20 @@ def execute(arguments: argparse.Namespace) -> int:
     print("\nmemory: weights and buffers at the size it predicts at, batch 1, float32, CPU")
     for name in names:
         entry = registry.get(name)
-        print(f"\n{name}\n  paper    {entry.paper}\n  weights  {entry.weights}")
-        print(f"  license  {entry.license}")
+        print(f"\n{name}\n  paper    {entry.paper}\n  code     {entry.license}")
+        if entry.weights:
+            print(f"  weights  {entry.weights}")
+        for official in entry.official_files:
+            _print_file(official)
     return 0
+
+
+def _print_file(official: registry.OfficialFile) -> None:
+    print(f"  weights  {official.file} ({official.contents})")
+    print(f"    page     {official.page}")
+    print(f"    license  {official.license}")
+    print(f"    sha256   {official.sha256 or 'not known'}")
+    print(f"    use      {official.use}")
 
 
 def _row(entry: registry.Entry) -> Sequence[str]:

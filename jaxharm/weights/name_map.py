@@ -68,6 +68,34 @@ def from_torch(name: str, state_dict: Mapping[str, np.ndarray], **overrides: obj
     return variables
 
 
+def recognized(state_dict: Mapping[str, np.ndarray]) -> list[str]:
+    """The models that an official checkpoint may be of, by its names, and shapes where those leave
+    several.
+
+    Args:
+        state_dict: official tensor name -> array, as `read_torch_file` gives it.
+    """
+    given, found = set(state_dict), []
+    for model in registry.list_models():
+        entry = registry.get(model)
+        if entry.torch_names is None:
+            continue
+        known = entry.torch_names()(registry.model_config(model, **entry.official))
+        wanted = {rule.torch_name for rule in known.rules}
+        if wanted <= given <= wanted | set(known.dropped):
+            found.append(model)
+    # Building a network to learn its shapes takes a second: only where it decides.
+    return [name for name in found if len(found) == 1 or _fits(name, state_dict)]
+
+
+def _fits(name: str, state_dict: Mapping[str, np.ndarray]) -> bool:
+    try:
+        from_torch(name, state_dict, **registry.get(name).official)
+    except InputError:
+        return False
+    return True
+
+
 def to_torch(
     name: str, variables: Params, template: Mapping[str, np.ndarray], **overrides: object
 ) -> dict[str, np.ndarray]:

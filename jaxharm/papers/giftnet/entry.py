@@ -85,7 +85,7 @@ ENTRIES = (
         paper="Deep Image Harmonization with Globally Guided Feature Transformation and Relation "
         "Distillation, ICCV 2023, arXiv 2308.00356",
         weights="none were released: train it, or convert arrays in the layout of docs/papers/giftnet.md",
-        license="code Apache-2.0",
+        license="Apache-2.0",
     ),
     Entry(
         name="giftnet_teacher",
@@ -97,7 +97,7 @@ ENTRIES = (
         parameters=2_185_307,
         paper="the reconstruction network of GiftNet, arXiv 2308.00356",
         weights="none were released: train it with configs/giftnet/teacher.py",
-        license="code Apache-2.0",
+        license="Apache-2.0",
         listed=False,
     ),
 )

@@ -54,6 +54,6 @@ ENTRIES = (
         paper="Learning Global-aware Kernel for Image Harmonization, ICCV 2023, arXiv 2305.11676 "
         "(reconstruction: internals and weights were not available)",
         weights="none were released: train it, or convert arrays in the layout of docs/papers/gknet.md",
-        license="code Apache-2.0",
+        license="Apache-2.0",
     ),
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from jaxharm.registry import Entry
+from jaxharm.registry import Entry, OfficialFile
 
 if TYPE_CHECKING:  # for the types that the functions below return
     from jaxharm.interfaces import TorchNames
@@ -51,7 +51,15 @@ ENTRIES = (
         parameters=2_185_340,
         memory_mib=53,
         paper="Foreground-aware Semantic Representations for Image Harmonization, arXiv 2006.00809",
-        weights="official checkpoints convert (jaxharm convert); none shipped",
-        license="code Apache-2.0; official weights: see the SamsungLabs/image_harmonization repository",
+        license="Apache-2.0",
+        official_files=(
+            OfficialFile(
+                "issam256.pth",
+                "https://github.com/SamsungLabs/image_harmonization#results",
+                "iHarmony4 at 256x256",
+                "MPL-2.0, that of the repository",
+                "python -m jaxharm convert issam issam256.pth weights/issam",
+            ),
+        ),
     ),
 )

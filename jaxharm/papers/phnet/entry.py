@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from jaxharm.registry import Entry
+from jaxharm.registry import Entry, OfficialFile
 
 if TYPE_CHECKING:  # for the types that the functions below return
     from jaxharm.interfaces import TorchNames
@@ -41,8 +41,19 @@ def _torch_names() -> "TorchNames":
 
 
 _PAPER = "PHNet: Patch-based Normalization for Portrait Harmonization, arXiv 2402.17561"
-_WEIGHTS = "official checkpoints convert (jaxharm convert); none shipped"
-_LICENSE = "code Apache-2.0; official weights: see the PHNet repository"
+_LICENSE = "Apache-2.0"
+
+
+def _file(name: str, kept: str, data: str, side: int, more: str = "") -> OfficialFile:
+    """A file of the project's table; `kept` is the folder that the command writes."""
+    return OfficialFile(
+        name,
+        "https://github.com/befozg/PHNet#model-zoo",
+        f"{data} at {side}x{side}",
+        "a variant of CC BY-SA 4.0, that of the repository (license/en_us.pdf there)",
+        f"python -m jaxharm convert phnet_{data.lower()} {name} weights/{kept}{more}",
+    )
+
 
 ENTRIES = (
     Entry(
@@ -55,8 +66,14 @@ ENTRIES = (
         parameters=39_921_456,
         memory_mib=287,
         paper=_PAPER,
-        weights=_WEIGHTS,
         license=_LICENSE,
+        official_files=(
+            _file("best_ffhqh256.pth", "phnet_ffhqh_256", "FFHQH", 256),
+            _file("best_ffhqh512.pth", "phnet_ffhqh_512", "FFHQH", 512, " --set trained_size=512"),
+            _file(
+                "best_ffhqh1024.pth", "phnet_ffhqh_1024", "FFHQH", 1024, " --set trained_size=1024"
+            ),
+        ),
     ),
     Entry(
         name="phnet_iharmony4",
@@ -73,7 +90,7 @@ ENTRIES = (
         parameters=9_994_110,
         memory_mib=141,
         paper=_PAPER,
-        weights=_WEIGHTS,
         license=_LICENSE,
+        official_files=(_file("best_iharmony.pth", "phnet_iharmony4", "iHarmony4", 512),),
     ),
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from jaxharm.registry import Entry
+from jaxharm.registry import Entry, OfficialFile
 
 if TYPE_CHECKING:  # for the types that the functions below return
     from jaxharm.commands import Command
@@ -99,8 +99,7 @@ def _render() -> object:
 
 
 _PAPER = "Semi-supervised Parametric Real-world Image Harmonization, CVPR 2023, arXiv 2303.00157"
-_WEIGHTS = "official checkpoints convert (jaxharm convert); none shipped"
-_LICENSE = "code Apache-2.0; official weights: see the PIH repository"
+_LICENSE = "Apache-2.0"
 
 ENTRIES = (
     Entry(
@@ -119,8 +118,16 @@ ENTRIES = (
         commands={"plot-curves": _plot_curves},
         official={"mask_offset": 0.6},  # in training 0.5: docs/papers/pih.md, "Checkpoints"
         paper=_PAPER,
-        weights=_WEIGHTS,
         license=_LICENSE,
+        official_files=(
+            OfficialFile(
+                "ckpt_g39.pth",
+                "https://github.com/adobe/PIH#pretrained-models",
+                "Artist Retouched Dataset at 512x512",
+                "none of their own; the repository is under Apache-2.0",
+                "python -m jaxharm convert pih ckpt_g39.pth weights/pih",
+            ),
+        ),
     ),
     Entry(
         name="pih_light",
@@ -137,7 +144,7 @@ ENTRIES = (
         flags=_flags,
         official={"mask_offset": 0.6},  # in training 0.5: docs/papers/pih.md, "Checkpoints"
         paper=_PAPER,
-        weights=_WEIGHTS,
+        weights="the project's page offers none; checkpoints of its light network convert",
         license=_LICENSE,
     ),
     Entry(
@@ -150,6 +157,6 @@ ENTRIES = (
         listed=False,
         paper=_PAPER,
         weights="train your own (for an ablation; never released)",
-        license="code Apache-2.0",
+        license="Apache-2.0",
     ),
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from jaxharm.registry import Entry
+from jaxharm.registry import Entry, OfficialFile
 
 if TYPE_CHECKING:  # for the types that the functions below return
     from jaxharm.interfaces import TorchNames
@@ -79,6 +79,8 @@ def _restyle() -> object:
     return Restyle
 
 
+_PAGE = "https://github.com/bcmi/ProPIH-Painterly-Image-Harmonization"
+
 ENTRIES = (
     Entry(
         name="propih",
@@ -91,9 +93,31 @@ ENTRIES = (
         memory_mib=155,
         paper="Progressive Painterly Image Harmonization from Low-level Styles to High-level Styles, "
         "AAAI 2024, arXiv 2312.10264",
-        weights="official checkpoints convert (jaxharm convert); none shipped",
-        license="code Apache-2.0; official weights: see the bcmi/ProPIH repository; WikiArt is for "
-        "non-commercial research only",
+        license="Apache-2.0",
+        official_files=(
+            OfficialFile(
+                "latest_net_G.pth",
+                f"{_PAGE}#propih-traintest",
+                "COCO and WikiArt at 256x256",
+                "none stated; WikiArt is for non-commercial research only",
+                "python -m jaxharm convert propih latest_net_G.pth weights/propih",
+            ),
+            OfficialFile(
+                "vgg_normalised.pth",
+                f"{_PAGE}#installation",
+                "the encoder, for training only: ImageNet",
+                "none stated",
+                "python -m jaxharm train --config propih/coco_wikiart --workdir runs/propih "
+                "--set objective.encoder=vgg_normalised.pth",
+            ),
+            OfficialFile(
+                "vgg19-dcbb9e9d.pth",
+                "https://pytorch.org/vision/stable/models/generated/torchvision.models.vgg19.html",
+                "the encoder instead, for training only: ImageNet",
+                "BSD-3-Clause, that of torchvision",
+                "python -m jaxharm convert vgg19 vgg19-dcbb9e9d.pth weights/vgg19 --images IMAGES",
+            ),
+        ),
         needs_background=True,
         runner=_runner,
         flags=_flags,
@@ -110,7 +134,7 @@ ENTRIES = (
         parameters=33_153,
         paper="the exit head of ProPIH, arXiv 2312.10264; the recipe is ours",
         weights="none were released: train it with configs/propih/exit_head.py",
-        license="code Apache-2.0",
+        license="Apache-2.0",
         needs_background=True,
         runner=_runner,
         listed=False,

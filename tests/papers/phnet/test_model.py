@@ -14,7 +14,7 @@ from support.round_trip import assert_comes_back
 from jaxharm import metrics, registry
 from jaxharm.errors import InputError
 from jaxharm.papers.phnet.model import PHNet, PHNetConfig
-from jaxharm.weights.name_map import from_torch
+from jaxharm.weights.name_map import from_torch, recognized
 
 GOLDENS = {"phnet_ffhqh": "model_ffhqh", "phnet_iharmony4": "model_iharmony"}
 
@@ -113,6 +113,15 @@ def test_conversion_is_strict(layouts):
     del state["encoder.3.0.bias"]
     with pytest.raises(InputError, match=r"1 missing \(encoder.3.0.bias\)"):
         from_torch("phnet_iharmony4", state)
+
+
+def test_an_official_file_tells_its_size(layouts):
+    """Both sizes have the same tensors by name, but for some that are dropped."""
+    for name in ("phnet_ffhqh", "phnet_iharmony4"):
+        listing = layouts[name]["state_dict"]
+        assert recognized({key: np.zeros(shape, np.float32) for key, shape, *_ in listing}) == [
+            name
+        ]
 
 
 @pytest.mark.parametrize("name", GOLDENS)

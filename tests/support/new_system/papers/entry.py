@@ -43,6 +43,6 @@ ENTRIES = (
         parameters=12,
         paper="none: it stands for a system that somebody adds",
         weights="none: train it",
-        license="code Apache-2.0",
+        license="Apache-2.0",
     ),
 )
