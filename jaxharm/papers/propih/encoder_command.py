@@ -1,18 +1,16 @@
 """Writes the frozen encoder that training needs, made from any ImageNet VGG-19, to a folder."""
 
 import argparse
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.images import read_image, write_whole
+from jaxharm.images import read_image
 from jaxharm.images.codec import READ_SUFFIXES
 from jaxharm.images.resize import shrink
 from jaxharm.papers.propih.encoder import normalized_encoder
-from jaxharm.weights.tensor_file import tensor_bytes
+from jaxharm.weights.tensor_file import write_network
 from jaxharm.weights.torch_file import check_file, describe_file, read_torch_file
 
 FILE = "vgg_normalised.safetensors"
@@ -31,25 +29,14 @@ def write_encoder(arguments: argparse.Namespace) -> int:
         preprocessing=preprocessing,
         source=str(arguments.checkpoint),
     )
-    data = tensor_bytes(state)
-    manifest = {
+    about = {
         "encoder": "VGG-19 to conv4_1, normalized",
-        "file": FILE,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "parameters": sum(array.size for array in state.values()),
         "source": describe_file(arguments.checkpoint),
         "preprocessing": preprocessing,
         "images": len(files),
         "long_side": _LONG_SIDE,
     }
-    try:
-        arguments.out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {arguments.out_dir}: {error.strerror}") from None
-    text = json.dumps(manifest, indent=1)
-    write_whole(arguments.out_dir / FILE, data)
-    write_whole(arguments.out_dir / "manifest.json", f"{text}\n".encode())
-    print(text)
+    print(write_network(arguments.out_dir, FILE, state, about))
     print(f"next: train ProPIH with --set objective.encoder={arguments.out_dir / FILE}")
     return 0
 
