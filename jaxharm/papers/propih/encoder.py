@@ -1,14 +1,17 @@
-"""Makes the normalized encoder from the weights of any ImageNet VGG-19.
+"""Makes the normalized encoder from the weights of any ImageNet VGG-19 or VGG-16.
 
 Its preprocessing becomes a 1x1 convolution, and every filter is divided by its mean activation over
 a set of images, which the next layer's filters take back. ReLU and max pooling let a positive factor
 through, so that only the scale of the features changes: every channel then has the mean 1, which
-the weights of ProPIH's losses assume. Ours: docs/papers/propih.md, "What we decided".
+the weights of ProPIH's losses assume. Of the layers up to conv4_1, VGG-16 lacks conv3_4 alone. That
+becomes the identity: its input, which a ReLU gave, passes unchanged, and relu4_1 is VGG-16's own.
+Ours: docs/papers/propih.md, "What we decided".
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +32,8 @@ PREPROCESSING = {
 _SILENT = 1e-8  # a channel with less than this mean activation keeps its scale
 _BATCH_NORM_EPS = 1e-5
 LAYERS = tuple(name for piece in PIECES for name, _ in piece)
+Network = Literal["vgg19", "vgg16"]
+ABSENT: Mapping[Network, tuple[str, ...]] = {"vgg19": (), "vgg16": ("conv3_4",)}
 Layers = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> weight OIHW, bias
 
 
@@ -36,16 +41,18 @@ def normalized_encoder(
     state_dict: Mapping[str, np.ndarray],
     images: Iterable[np.ndarray],
     *,
+    network: Network = "vgg19",
     preprocessing: str = "torchvision",
     source: str = "the state dict",
 ) -> dict[str, np.ndarray]:
-    """The state dict of a normalized VGG-19, in the layout of `vgg_normalised.pth` up to conv4_1.
+    """The state dict of a normalized VGG, in the layout of `vgg_normalised.pth` up to conv4_1.
 
     Args:
-        state_dict: of a VGG-19 with or without batch norm (which is folded into the filters), its
+        state_dict: of a VGG with or without batch norm (which is folded into the filters), its
             layers numbered as in torchvision or named conv1_1 ...; others than convolutions and
             batch norms, and those after conv4_1, are not read.
         images: f32[h,w,3] in [0,1], RGB, at least 16 pixels a side.
+        network: which VGG it is.
         preprocessing: one of `PREPROCESSING`: what the weights were trained with.
         source: named in messages.
 
@@ -53,12 +60,15 @@ def normalized_encoder(
         "0.weight" [3,3,1,1], "0.bias", "2.weight" ... "29.bias", float32.
 
     Raises:
-        InputError: no VGG-19, no image, or unknown preprocessing.
+        InputError: another network, no image, or unknown preprocessing.
     """
     if preprocessing not in PREPROCESSING:
         raise InputError(f"preprocessing {preprocessing!r}: choose {', '.join(PREPROCESSING)}")
     weight, bias = PREPROCESSING[preprocessing]
-    layers: Layers = {"pre": (weight[:, :, None, None], bias), **_layers(state_dict, source)}
+    layers: Layers = {
+        "pre": (weight[:, :, None, None], bias),
+        **_layers(state_dict, network, source),
+    }
     means = mean_activations(layers, images)
     before = np.ones(3)
     state: dict[str, np.ndarray] = {}
@@ -75,7 +85,8 @@ def normalized_encoder(
 def mean_activations(layers: Layers, images: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Layer -> f64[c], the mean of every channel after ReLU over all positions of all images.
 
-    Channels that never respond count as 1. InputError where there is no image.
+    Channels that never respond count as 1. InputError where there is no image. Pooling needs sides
+    that are multiples of 8; they are cut to multiples of 64, since every size is compiled.
     """
     width = layers["conv1_1"][0].shape[0]
     variables = {number: _variables(layers, number) for number in range(1, len(PIECES) + 1)}
@@ -83,7 +94,8 @@ def mean_activations(layers: Layers, images: Iterable[np.ndarray]) -> dict[str, 
     sums = {name: np.zeros(len(layers[name][1])) for name in LAYERS}
     counts = dict.fromkeys(LAYERS, 0)
     for image in images:
-        x = jnp.asarray(image, jnp.float32)[None]
+        rows, columns = (side - side % (64 if side >= 64 else 8) for side in image.shape[:2])
+        x = jnp.asarray(image[:rows, :columns], jnp.float32)[None]
         for number, encoder in variables.items():
             x, found = _run_piece(number, width, encoder, x)
             for name, (total, count) in found.items():
@@ -125,7 +137,7 @@ def _variables(layers: Layers, number: int) -> Params:
     }
 
 
-def _layers(state_dict: Mapping[str, np.ndarray], source: str) -> Layers:
+def _layers(state_dict: Mapping[str, np.ndarray], network: Network, source: str) -> Layers:
     """The convolutions conv1_1 to conv4_1 in order, float64, batch norms folded into them."""
     stems = sorted({name.rpartition(".")[0] for name in state_dict}, key=_natural)
     found: list[tuple[np.ndarray, np.ndarray]] = []
@@ -145,19 +157,29 @@ def _layers(state_dict: Mapping[str, np.ndarray], source: str) -> Layers:
             f"{source} begins with a 1x1 convolution: it is a normalized encoder already; use it "
             "as objective.encoder"
         )
+    return _named(found, network, source)
+
+
+def _named(found: Sequence[tuple[np.ndarray, np.ndarray]], network: Network, source: str) -> Layers:
+    """The convolutions of `found` by name, with the identity for those that `network` lacks."""
     layers: Layers = {}
-    channels = 3
+    channels, used = 3, 0
     base = len(found[0][0]) if found else 64
-    multiples = [multiple for piece in PIECES for _, multiple in piece]
-    for i, (name, multiple) in enumerate(zip(LAYERS, multiples, strict=True)):
+    for name, multiple in (layer for piece in PIECES for layer in piece):
+        if name in ABSENT[network]:
+            center = np.pad(np.eye(channels)[:, :, None, None], ((0, 0), (0, 0), (1, 1), (1, 1)))
+            layers[name] = (center, np.zeros(channels))
+            continue
         wanted = (base * multiple, channels, 3, 3)
-        shape = found[i][0].shape if i < len(found) else None
+        shape = found[used][0].shape if used < len(found) else None
+        used += 1
         if shape != wanted:
             there = f"is {list(shape)}" if shape else "is missing"
+            title = network.upper().replace("VGG", "VGG-")
             raise InputError(
-                f"{source} is no VGG-19: its convolution {i + 1} ({name}) {there}, not {list(wanted)}"
+                f"{source} is no {title}: its convolution {used} ({name}) {there}, not {list(wanted)}"
             )
-        layers[name] = found[i]
+        layers[name] = found[used - 1]
         channels = base * multiple
     return layers
 

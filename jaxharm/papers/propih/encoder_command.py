@@ -1,4 +1,4 @@
-"""Writes the frozen encoder that training needs, made from any ImageNet VGG-19, to a folder."""
+"""Writes the frozen encoder that training needs, made from any ImageNet VGG, to a folder."""
 
 import argparse
 from pathlib import Path
@@ -9,43 +9,60 @@ from jaxharm.errors import InputError
 from jaxharm.images import read_image
 from jaxharm.images.codec import READ_SUFFIXES
 from jaxharm.images.resize import shrink
-from jaxharm.papers.propih.encoder import normalized_encoder
+from jaxharm.papers.propih.encoder import Network, normalized_encoder
+from jaxharm.weights.lpips_package import read_lpips_package
 from jaxharm.weights.tensor_file import write_network
 from jaxharm.weights.torch_file import check_file, describe_file, read_torch_file
 
 FILE = "vgg_normalised.safetensors"
-_LONG_SIDE = 512  # of the images that activations are measured on, in pixels
+_TORCH_SUFFIXES = (".pth", ".pt")
+_ABOUT: dict[Network, str] = {
+    "vgg19": "VGG-19 to conv4_1, normalized",
+    "vgg16": "VGG-16 to conv4_1, normalized; conv3_4, which VGG-16 lacks, is the identity",
+}
+_PACKAGE_LICENSE = (
+    "VGG-16: torchvision, BSD-3-Clause, trained on the photographs of ImageNet, which are for "
+    "non-commercial research"
+)
+_LONG_SIDE = 256  # of the images that activations are measured on: the size ProPIH is trained at
 _SHORT_SIDE = 16  # the encoder's smallest
 
 
 def write_encoder(arguments: argparse.Namespace) -> int:
-    """`jaxharm convert vgg19`: writes the encoder and its manifest; prints the latter."""
-    check_file(arguments.checkpoint)
-    files = _image_files(arguments.images)
+    """`jaxharm convert vgg19|vgg16`: writes the encoder and its manifest; prints the latter."""
+    path: Path = arguments.checkpoint
+    network: Network = arguments.name
+    from_package = network == "vgg16" and path.suffix not in _TORCH_SUFFIXES
+    if not from_package:
+        check_file(path)
+    files = _image_files(arguments.images, network)
     preprocessing = arguments.preprocessing or "torchvision"
     state = normalized_encoder(
-        read_torch_file(arguments.checkpoint),
+        read_lpips_package(path, network) if from_package else read_torch_file(path),
         map(_read, files),
+        network=network,
         preprocessing=preprocessing,
-        source=str(arguments.checkpoint),
+        source=str(path),
     )
     about = {
-        "encoder": "VGG-19 to conv4_1, normalized",
-        "source": describe_file(arguments.checkpoint),
+        "encoder": _ABOUT[network],
+        **({"license": _PACKAGE_LICENSE} if from_package else {}),
+        "source": describe_file(path) if path.is_file() else {"folder": path.name},
         "preprocessing": preprocessing,
         "images": len(files),
         "long_side": _LONG_SIDE,
     }
     print(write_network(arguments.out_dir, FILE, state, about))
-    print(f"next: train ProPIH with --set objective.encoder={arguments.out_dir / FILE}")
+    encoder = f"--set objective.encoder={arguments.out_dir / FILE}"
+    print(f"next: train ProPIH with {encoder} --set model.vgg_input_range=0_1")
     return 0
 
 
-def _image_files(folder: Path | None) -> list[Path]:
+def _image_files(folder: Path | None, network: Network) -> list[Path]:
     """The images of a folder, by name."""
     if folder is None:
         raise InputError(
-            "vgg19 is normalized on images: name a folder of some hundred various ones by --images"
+            f"{network} is normalized on images: name a folder of some hundred various ones by --images"
         )
     if not folder.is_dir():
         raise InputError(f"image folder {folder} does not exist")

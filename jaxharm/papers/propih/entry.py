@@ -6,7 +6,7 @@ from jaxharm.registry import Entry, OfficialFile
 
 if TYPE_CHECKING:  # for the types that the functions below return
     from jaxharm.interfaces import TorchNames
-    from jaxharm.papers.propih.commands import ProPIHFlags, Vgg19Command
+    from jaxharm.papers.propih.commands import EncoderCommand, ProPIHFlags
     from jaxharm.papers.propih.exit_system import ExitHeadObjective, ExitHeadSystem
     from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
     from jaxharm.papers.propih.runner import ProPIHRunner
@@ -67,10 +67,10 @@ def _flags() -> "ProPIHFlags":
     return ProPIHFlags()
 
 
-def _vgg19() -> "Vgg19Command":
-    from jaxharm.papers.propih.commands import Vgg19Command
+def _encoder() -> "EncoderCommand":
+    from jaxharm.papers.propih.commands import EncoderCommand
 
-    return Vgg19Command()
+    return EncoderCommand()
 
 
 def _restyle() -> object:
@@ -122,7 +122,7 @@ ENTRIES = (
         runner=_runner,
         flags=_flags,
         exports={"Restyle": _restyle},
-        helpers={"vgg19": _vgg19},
+        helpers={"vgg19": _encoder, "vgg16": _encoder},
     ),
     Entry(
         name="propih_exit",
