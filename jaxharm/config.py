@@ -157,6 +157,19 @@ class DataConfig:
                 f"data sets of name={self.name!r}"
             )
 
+    @property
+    def parts(self) -> tuple[tuple[str, str], ...]:
+        """The data sets that are trained on, and the split of each: (name, split)."""
+        sets = [(name.strip(), self.split) for name in self.name.split("+")]
+        if self.unpaired.enabled and self.unpaired.composites:
+            names = self.unpaired.composites.split("+")
+            sets += [(name.strip(), self.unpaired.composites_split) for name in names]
+        if self.paintings.name not in ("", "own"):
+            sets += [
+                (name.strip(), self.paintings.split) for name in self.paintings.name.split("+")
+            ]
+        return tuple(sets)
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -351,4 +364,8 @@ def _coerce(value: Any, hint: Any) -> Any:
         for option in (hint, *get_args(hint)):
             if dataclasses.is_dataclass(option):
                 return from_json(typing.cast("type[Objective]", option), value)
-    return tuple(_coerce(v, Any) for v in value) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    options = (hint, *get_args(hint))  # the tuple itself, or the one of an optional field
+    items = next((get_args(o) for o in options if typing.get_origin(o) is tuple), ())
+    return tuple(_coerce(v, items[0] if items else Any) for v in value)

@@ -41,7 +41,8 @@ ALLOWED = {
     "ops": _WORDS,
     "losses": {"interfaces"},
     "metrics": _WORDS | {"images"},
-    "weights": _WORDS | {"config", "images", "overrides", "registry", "schema", "storage"},
+    "weights": _WORDS
+    | {"config", "fields", "images", "overrides", "registry", "schema", "storage"},
     "training": _WORDS | {"config", "images", "measures", "ops", "schema", "storage", "weights"},
     "evaluation": _WORDS | {"images", "inference", "measures", "metrics", "registry", "schema"},
     "studies": {"config", "config_file", "csv_files", "errors", "evaluation", "images", "measures"}

@@ -60,6 +60,12 @@ def _convert() -> Command:
     return convert
 
 
+def _export() -> Command:
+    from jaxharm.cli import export
+
+    return export
+
+
 def _models() -> Command:
     from jaxharm.cli import models
 
@@ -82,6 +88,7 @@ _COMMANDS: Mapping[str, tuple[str, Load]] = {
     "study": ("Train and compare several runs over several seeds.", _study),
     "compare": ("Compare two runs: equal, or the first step and field that differ.", _compare),
     "convert": ("Convert an official PyTorch checkpoint.", _convert),
+    "export": ("Write the weights of a run as a folder to give away.", _export),
     "votes": ("Rank methods by the votes of a user study.", _votes),
 }
 

@@ -68,7 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", metavar="DIR", help="weights, or a run; a folder or its address"
     )
     parser.add_argument("--size", type=int, help="side in pixels that the network predicts at")
-    parser.add_argument("--strength", type=float, default=1.0, help="0 composite ... 1 result")
+    parser.add_argument(
+        "--strength",
+        type=float,
+        help="0 composite ... 1 result; default: what the weights recommend, else 1",
+    )
     parser.add_argument("--overwrite", action="store_true", help="folder: make all results again")
     parser.add_argument("--profile", action="store_true", help="print times and peak memory")
     for flags in _all_flags():
@@ -131,7 +135,7 @@ def _check(arguments: argparse.Namespace) -> None:
         if useless:
             raise InputError(f"{reason}: leave {useless[0]} out")
     _check_written(arguments)
-    if not 0 <= arguments.strength <= 1:
+    if arguments.strength is not None and not 0 <= arguments.strength <= 1:
         raise InputError(f"--strength {arguments.strength} is not between 0 and 1")
     told = [arguments.mask_channel != CHANNELS[0], arguments.label is not None]
     if arguments.folder is None and arguments.mask is None and any([*told, arguments.invert_mask]):
@@ -178,7 +182,7 @@ def job_of(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
     enable_compilation_cache()
     replacing = _replacing_flags(arguments)
     if replacing is not None:
-        return replacing[0].job(arguments, None, watch.time)
+        return replacing[0].job(_with_strength(arguments, 1.0), None, watch.time)
     with watch.time("load"):
         run = Harmonizer(
             arguments.model,
@@ -186,6 +190,9 @@ def job_of(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
             size=arguments.size,
             timer=watch.time,
         )
+    if arguments.strength is None and run.strength != 1:
+        print(f"strength {run.strength:g}, as these weights recommend; --strength 1 for all of it")
+    arguments = _with_strength(arguments, run.strength)
     own = registry.get(run.name).flags
     flags = own() if own else None
     for other in _all_flags():
@@ -195,6 +202,12 @@ def job_of(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
     if flags is None:
         return PlainJob(run.runner, arguments.strength)
     return flags.job(arguments, run.runner, watch.time)
+
+
+def _with_strength(arguments: argparse.Namespace, default: float) -> argparse.Namespace:
+    """The arguments with a strength, also where none was typed."""
+    strength = default if arguments.strength is None else arguments.strength
+    return argparse.Namespace(**{**vars(arguments), "strength": strength})
 
 
 def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
@@ -298,7 +311,7 @@ def _settings(arguments: argparse.Namespace, pairs: "Sequence[Pair]") -> "Settin
     """What the results of a folder depend on beside each one's own pictures."""
     from jaxharm.cli.record import Settings, describe, hash_path
 
-    values: dict[str, object] = {"strength": arguments.strength}
+    values: dict[str, object] = {"strength": _strength(arguments)}
     values |= {"model": arguments.model, "size": arguments.size}
     choice = vars(_choice(arguments))
     values |= {
@@ -322,6 +335,18 @@ def _settings(arguments: argparse.Namespace, pairs: "Sequence[Pair]") -> "Settin
             found = [describe(pair) for pair in pairs]
             values["frames"] = [{k: v["sha256"] for k, v in files.items()} for files in found]
     return Settings({k: v for k, v in values.items() if v is not None}, tuple(written))
+
+
+def _strength(arguments: argparse.Namespace) -> float | None:
+    """The strength that results will have; None where loading the weights will say what is wrong."""
+    from jaxharm.weights.card import recommended_strength
+
+    if arguments.strength is not None or arguments.checkpoint is None:
+        return 1.0 if arguments.strength is None else float(arguments.strength)
+    try:
+        return recommended_strength(arguments.checkpoint)
+    except InputError:
+        return None
 
 
 def _weights(checkpoint: str) -> list[object]:

@@ -28,7 +28,7 @@ def harmonize(
     variables: Params | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     size: int | None = None,
-    strength: float = 1.0,
+    strength: float | None = None,
     options: object | None = None,
     **fields: object,
 ) -> np.ndarray:
@@ -44,7 +44,8 @@ def harmonize(
         background: [h,w,3], the scene without the object, or the painting that it is pasted on;
             `python -m jaxharm models` says which models read one.
         model, variables, checkpoint, size: as for `Harmonizer`.
-        strength: 0 leaves the composite, 1 is the model's result.
+        strength: 0 leaves the composite, 1 is the model's result; None: what the manifest of the
+            checkpoint recommends, and 1 where it recommends nothing.
         options: choices that this model offers (its page in the docs lists them), as the dataclass
             of its room; None: its defaults.
         fields: the same choices by keyword, instead of `options`.
@@ -75,6 +76,7 @@ class Harmonizer:
         name: registry name of the model.
         model: the Flax module.
         size: side that the network predicts at, or None (chosen per image).
+        strength: what a call takes that gives none.
         runner: what applies the model to checked images; `runner.Options` are its options.
     """
 
@@ -103,11 +105,12 @@ class Harmonizer:
         Raises:
             InputError: no weights or two, weights of another model, a size the model refuses.
         """
-        self.name, self.model, variables = load_network(model, variables, checkpoint)
+        network = load_network(model, variables, checkpoint)
+        self.name, self.model, self.strength = network.name, network.module, network.strength
         self.size = check_size(size, self.model)
         entry = registry.get(self.name)
         settings = RunnerSettings(self.name, entry.needs_background, self.size, timer)
-        self.runner: AnyRunner = runner_class(entry)(self.model, variables, settings)
+        self.runner: AnyRunner = runner_class(entry)(self.model, network.variables, settings)
 
     def __call__(
         self,
@@ -115,11 +118,12 @@ class Harmonizer:
         mask: ImageLike | None = None,
         *,
         background: ImageLike | None = None,
-        strength: float = 1.0,
+        strength: float | None = None,
         options: object | None = None,
         **fields: object,
     ) -> np.ndarray:
         """Harmonizes one image; see `harmonize`."""
+        strength = self.strength if strength is None else strength
         check_strength(strength)
         chosen = make_options(self.runner, options, fields)
         return self.runner.run(load_inputs(composite, mask, background), strength, chosen)

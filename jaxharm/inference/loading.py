@@ -11,15 +11,17 @@ from jaxharm.errors import InputError
 from jaxharm.inference.pixel_runner import PixelRunner
 from jaxharm.inference.runner import config_of
 from jaxharm.interfaces import AnyRunner, Params
-from jaxharm.weights.portable import check_variables, load_variables
+from jaxharm.weights.card import recommended_strength
+from jaxharm.weights.portable import check_variables, find_weights, load_weights
 
 
 class Network(NamedTuple):
-    """A model's registry name, its Flax module, and weights that fit it."""
+    """A model's registry name, its Flax module, weights that fit it, and the strength they ask for."""
 
     name: str
     module: nn.Module
     variables: Params
+    strength: float = 1.0
 
 
 def load_network(
@@ -67,16 +69,18 @@ def _from_checkpoint(path: str, model: str | nn.Module | None) -> Network:
         raise InputError(
             f"{path} is a PyTorch file; convert it first: python -m jaxharm convert NAME {path} OUT_DIR"
         )
-    name, config, variables = load_variables(path)
+    folder = find_weights(path)
+    name, config, variables = load_weights(folder)
+    strength = recommended_strength(folder)
     if model is None:
-        return Network(name, registry.build_model(name, config), variables)
+        return Network(name, registry.build_model(name, config), variables, strength)
     wanted, module = _name_and_module(model)
     if wanted != name:
         raise InputError(f"checkpoint {path} is of model {name}, not {wanted}")
     if isinstance(model, nn.Module):
         check_variables(variables, name, config_of(module))
-        return Network(name, module, variables)
-    return Network(name, module.clone(config=config), variables)
+        return Network(name, module, variables, strength)
+    return Network(name, module.clone(config=config), variables, strength)
 
 
 def _name_and_module(model: str | nn.Module) -> tuple[str, nn.Module]:

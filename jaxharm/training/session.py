@@ -29,6 +29,7 @@ from jaxharm.training.only_job import only_job
 from jaxharm.training.prefetch import Placed, Prefetcher
 from jaxharm.training.sharding import shardings
 from jaxharm.training.task import Evaluation, Programs, Task
+from jaxharm.weights.card import card_of_run
 from jaxharm.weights.checkpoint import (
     Checkpoints,
     Saved,
@@ -252,13 +253,14 @@ class Session:
 
     def _export(self, state: TrainState, step: int) -> None:
         if jax.process_index() == 0:
+            card = card_of_run(self.task.config, self.task.dataset)
             training = {"step": step, "best": self.best}
             save_weights(
                 self.task.workdir / RUN_WEIGHTS,
                 self.task.system.name,
                 self.task.config.model,
                 jax.device_get(self.task.system.variables(state)),
-                {"source": "trained by jaxharm", "training": training},
+                {"source": "trained by jaxharm", "training": training, **card.entries()},
             )
 
 

@@ -34,6 +34,8 @@ def save_weights(
     config: ModelConfig,
     variables: Params,
     extra: Json | None = None,
+    *,
+    half: bool = False,
 ) -> Json:
     """Writes `variables` of a model as a weights folder.
 
@@ -42,16 +44,20 @@ def save_weights(
         name: registry name of the model.
         config: its Config dataclass.
         variables: {"params": ..., "batch_stats": ...} of arrays.
-        extra: further manifest entries, such as "source", "license" or "training".
+        extra: further manifest entries, such as "source", "training" or those of a `WeightsCard`.
+        half: stores matrices and kernels in float16, half the size; loading widens them. What
+            is small or sensitive (biases, norms, running statistics) stays float32.
 
     Returns:
         The manifest: format, model, config, sha256, parameters, and `extra`.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or a number is too large for float16.
     """
     out_dir = Path(out_dir)
     tensors = _flatten(variables)
+    if half:
+        tensors = {key: _halved(key, np.asarray(array)) for key, array in tensors.items()}
     data = tensor_bytes(tensors)
     manifest = {
         "format": _FORMAT,
@@ -59,7 +65,7 @@ def save_weights(
         "config": to_json(config),
         "sha256": hashlib.sha256(data).hexdigest(),
         "parameters": sum(v.size for k, v in tensors.items() if k.startswith("params/")),
-        "license": registry.get(name).license,
+        "license": "not stated",
         **(extra or {}),
     }
     try:
@@ -100,7 +106,7 @@ def load_weights(path: str | Path) -> tuple[str, ModelConfig, dict[str, Params]]
         raise InputError(f"{file} is not a safetensors file: {error}") from error
     _check_sizes(manifest["config"], tensors, path / MANIFEST_FILE)
     config = from_json(registry.get(name).config(), manifest["config"])
-    variables = _unflatten(tensors)
+    variables = _unflatten({key: _widened(array) for key, array in tensors.items()})
     check_variables(variables, name, config, source=str(file))
     return name, config, variables
 
@@ -199,6 +205,22 @@ def _check_sizes(config: Json, tensors: Mapping[str, np.ndarray], file: Path) ->
     for key, value in config.items():
         if any(number > limit for number in numbers(value)):
             raise InputError(f"{file}: {key}={value!r} does not belong to the arrays beside it")
+
+
+def _halved(key: str, array: np.ndarray) -> np.ndarray:
+    if array.ndim < 2 or not key.startswith("params/"):
+        return array
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise InputError(
+            f"{key} holds {abs(array).max():g}, which is too large for float16: write float32"
+        )
+    return half
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _flatten(tree: Params) -> dict[str, np.ndarray]:

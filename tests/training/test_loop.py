@@ -167,6 +167,8 @@ def test_where_no_evaluation_is_finite_the_last_weights_are_exported(tmp_path, c
     assert printed.splitlines()[-1].endswith(f"weights in {tmp_path / 'weights'}")
     manifest = json.loads((tmp_path / "weights/manifest.json").read_text())
     assert manifest["training"] == {"step": 6, "best": None}
+    assert manifest["license"] == "not stated"
+    assert [part["split"] for part in manifest["trained_on"]] == ["train"]
 
 
 def test_non_finite_loss_stops_with_a_finite_state(tmp_path):
