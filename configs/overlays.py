@@ -32,4 +32,31 @@ def smoke(config: TrainConfig) -> TrainConfig:
     )
 
 
-OVERLAYS: dict[str, Overlay] = {"smoke": smoke}
+def finetune(config: TrainConfig) -> TrainConfig:
+    """200 steps at a tenth of the learning rate, evaluated every 25: from the weights of `init_from`.
+
+    For weights that are good already and a few pairs of one's own: enough to take on their look, too
+    little to learn them by heart.
+    """
+    optim = replace(
+        config.optim,
+        lr=config.optim.lr / 10,
+        schedule="cosine",
+        warmup_steps=20,
+        final_lr=0.0,
+        milestones=(),
+    )
+    return replace(
+        config,
+        optim=optim,
+        steps=200,
+        epochs=None,
+        eval=replace(config.eval, every=25),
+        checkpoint=replace(config.checkpoint, every=100),
+        log=replace(config.log, every=25),
+        # An average over much more than the run would hold the old weights.
+        ema_decay=None if config.ema_decay is None else min(config.ema_decay, 0.97),
+    )
+
+
+OVERLAYS: dict[str, Overlay] = {"smoke": smoke, "finetune": finetune}

@@ -6,7 +6,7 @@ import fcntl
 import io
 import logging
 import os
-import shlex
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines.building.builder import TreeBuilder
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
+from data_pipelines.building.next_steps import next_steps
 from data_pipelines.building.report import OnError, logger
 from data_pipelines.datasets import artist_retouched, iharmony4
 from data_pipelines.datasets.artist_retouched import ArtistRetouched
@@ -63,6 +64,7 @@ def build(
     on_error: OnError = "raise",
     max_megapixels: float = 200.0,
     follow_links: bool = False,
+    split_seed: int | None = None,
 ) -> BuiltInfo:
     """Builds a data set, unless the same files were built with the same options before.
 
@@ -72,6 +74,7 @@ def build(
     Args:
         dataset: iharmony4[/hcoco, /hadobe5k, /hflickr, /hday2night], artist_retouched[/both,
             /after_only], realhm, ccharmony, ffhqh, coco_wikiart, folder, photos, varying, demo.
+            A part may end in the longest side, as the names of built sets do: iharmony4/all_1024.
         manual_dir: the user's files; default <data_dir>/downloads/manual.
         data_dir: folder of built data sets; default TFDS_DATA_DIR, then ~/tensorflow_datasets.
         name: name of a `folder`, `photos` or `varying` data set; default the name of its folder.
@@ -79,6 +82,7 @@ def build(
         on_error: "skip" excludes unusable items of the kinds that may be skipped.
         max_megapixels: larger files are refused.
         follow_links: whether links may lead out of the data set's folder, as to shared storage.
+        split_seed: which photographs a `folder` without lists holds back; None: those of 0.
 
     Returns:
         The description of the built data set.
@@ -88,9 +92,13 @@ def build(
     """
     root = resolve_data_dir(data_dir).absolute()
     source_dir = Path(manual_dir).absolute() if manual_dir else root / "downloads" / "manual"
-    cls, full_name, options = _builder_class(dataset, name, source_dir, max_side)
-    options |= {"max_side": max_side, "on_error": on_error, "max_megapixels": max_megapixels}
-    options |= {"follow_links": follow_links}
+    cls, full_name, chosen = _builder_class(dataset, name, source_dir, max_side)
+    if split_seed is not None:
+        if not issubclass(cls, Folder):
+            raise DatasetValidationError("--split-seed is for folder: others have splits")
+        chosen["split_seed"] = split_seed
+    options = {"max_side": max_side, "on_error": on_error, "max_megapixels": max_megapixels}
+    options |= {"follow_links": follow_links, **chosen}
     _check_arguments(cls, source_dir, max_side, max_megapixels)
     return _build(cls, full_name, root, source_dir, options)
 
@@ -142,7 +150,7 @@ def _builder_class(
     """The builder's class, the name that its data set gets, and its constructor arguments."""
     base, _, part = dataset.partition("/")
     if (base not in NAMED and base not in FIXED) or (part and base not in CONFIGURED):
-        parts = ("iharmony4/<sub-dataset>", "artist_retouched/after_only")
+        parts = ("iharmony4/<sub-dataset>", "iharmony4/all_1024", "artist_retouched/after_only")
         known = ", ".join(sorted([*NAMED, *FIXED, *parts]))
         raise DatasetValidationError(f"there is no builder {dataset!r}; choose one of {known}")
     if base in NAMED:
@@ -158,11 +166,22 @@ def _builder_class(
         )
     if base not in CONFIGURED:
         return FIXED[base], base, {}
+    part, side = _part_and_side(part or DEFAULT_CONFIG[base], max_side)
     try:
-        config = CONFIGURED[base](part or DEFAULT_CONFIG[base], max_side)
+        config = CONFIGURED[base](part, side)
     except ValueError as error:
         raise DatasetValidationError(str(error)) from error
-    return FIXED[base], f"{base}/{config.name}", {"config": config}
+    return FIXED[base], f"{base}/{config.name}", {"config": config, "max_side": side}
+
+
+def _part_and_side(part: str, max_side: int) -> tuple[str, int]:
+    """all_1024 -> all, 1024: built sets are called so, and configs name them so."""
+    match = re.fullmatch(r"(.+)_([1-9]\d*)", part)
+    if match is None:
+        return part, max_side
+    if max_side not in (0, int(match[2])):
+        raise DatasetValidationError(f"{part} says --max-side {match[2]}: leave {max_side} out")
+    return match[1], int(match[2])
 
 
 @contextlib.contextmanager
@@ -227,8 +246,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_pipelines.build", description=__doc__)
     parser.add_argument(
         "dataset",
-        help="iharmony4[/<sub-dataset>] artist_retouched[/after_only] realhm ccharmony ffhqh "
-        "coco_wikiart folder photos varying demo",
+        help="iharmony4[/<sub-dataset>][_<max-side>] artist_retouched[/after_only] realhm "
+        "ccharmony ffhqh coco_wikiart folder photos varying demo",
     )
     parser.add_argument("--manual-dir", help="your files; default <data-dir>/downloads/manual")
     parser.add_argument("--data-dir", help="default TFDS_DATA_DIR, then ~/tensorflow_datasets")
@@ -238,6 +257,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-megapixels", type=float, default=200.0)
     parser.add_argument(
         "--follow-links", action="store_true", help="your own links may lead out of the folder"
+    )
+    parser.add_argument(
+        "--split-seed",
+        type=int,
+        metavar="N",
+        help="which photographs a folder without lists holds back for the split val; default 0",
     )
     args = parser.parse_args(argv)
     with _log_to_stderr():
@@ -254,15 +279,8 @@ def _build_and_report(args: argparse.Namespace) -> None:
     if info.metadata["skipped"]:
         left = ", ".join(f"{kind} {n}" for kind, n in info.metadata["skipped"].items())
         print(f"left out: {left}")
-    data_dir = shlex.quote(str(resolve_data_dir(args.data_dir)))
-    print(f"next: python -m data_pipelines.verify {info.name} --data-dir {data_dir}")
-    names = f"--set data.name={info.name}"
-    if info.kind == "painterly":
-        names += f" --set data.paintings.name={info.name}"
-    print(
-        f"then: python train.py --config configs/<model>/<run>.py --workdir DIR {names} "
-        f"--set data.data_dir={data_dir}"
-    )
+    root = resolve_data_dir(args.data_dir)
+    print(*next_steps(info.name, info.kind, info.splits, root), sep="\n")
 
 
 @contextlib.contextmanager

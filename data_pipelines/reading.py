@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data_pipelines.building.findings import DatasetValidationError, MissingDatasetError
+from data_pipelines.building.items import EVALUATED
 from data_pipelines.building.record_format import ABSENT, ENCODED_KEYS
 from data_pipelines.building.report import reason_of
-from jaxharm.storage import local_copy, path_of
+from jaxharm.storage import is_bucket, local_copy, path_of
 
 DEFAULT_CONFIG = {"iharmony4": "all", "artist_retouched": "both"}
 _BUILDERS = ("iharmony4", "ffhqh", "artist_retouched", "realhm", "ccharmony", "coco_wikiart")
@@ -44,6 +45,11 @@ class BuiltInfo:
     splits: dict[str, int]
     fingerprint: str
     metadata: dict[str, Any]
+
+    @property
+    def evaluated(self) -> str | None:
+        """The split that a run on this set is evaluated on, unless told otherwise."""
+        return next((split for split in EVALUATED if split in self.splits), None)
 
 
 class RecordSource:
@@ -226,6 +232,12 @@ def resolve_data_dir(data_dir: str | os.PathLike | None) -> Path:
         InputError: it is in a bucket; data sets there are read, by `built_path`, and not written.
     """
     return path_of(_place(data_dir))
+
+
+def located(data_dir: str | os.PathLike | None) -> str:
+    """The same directory as an absolute path, or as the address of a bucket."""
+    place = _place(data_dir)
+    return place if is_bucket(place) else str(path_of(place).absolute())
 
 
 def _place(data_dir: str | os.PathLike | None) -> str:

@@ -4,6 +4,7 @@ Formulas become MathML while the site is built, so a browser needs neither scrip
 elsewhere, and nothing is fetched when the site is read offline.
 """
 
+import posixpath
 import re
 import sys
 from pathlib import Path
@@ -85,7 +86,7 @@ def _included(name: str) -> str:
         label, target = match.groups()
         if "://" in target or target.startswith("#"):
             return match.group(0)
-        path = (folder / target).as_posix()
+        path = posixpath.normpath(folder / target)
         if path.startswith("docs/"):
             return f"[{label}]({'../' * _depth.get(name, 0)}{path.removeprefix('docs/')})"
         return f"`{path}`"

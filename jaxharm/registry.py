@@ -65,6 +65,8 @@ class Entry(NamedTuple):  # light to import, as a dataclass is not
         weights: where weights come from if `official_files` has none of this very model.
         license: of the code.
         official_files: weights of this model, or for training it, that its project offers.
+        own_pairs: the published config that `jaxharm train --data` takes where none is named: a recipe
+            for a few photographs of a user's own; "" for all models but one.
         listed: False for a network that only serves the training of another one, or an ablation.
         flags: what its paper adds to `jaxharm harmonize`.
         exports: public names that `jaxharm` offers for its paper.
@@ -88,6 +90,7 @@ class Entry(NamedTuple):  # light to import, as a dataclass is not
     needs_background: bool = False
     runner: "Callable[[], type[AnyRunner]] | None" = None
     memory_mib: int = 0
+    own_pairs: str = ""
     listed: bool = True
     flags: "Callable[[], HarmonizeFlags] | None" = None
     exports: Mapping[str, Callable[[], object]] = _NOTHING

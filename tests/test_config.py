@@ -16,6 +16,7 @@ from jaxharm.errors import InputError
 from jaxharm.registry import make_system
 from jaxharm.schema import Batch
 from jaxharm.studies.ablation import load_study, plan
+from jaxharm.training.optim import make_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(
@@ -121,6 +122,19 @@ def test_smoke_shrinks_networks_and_keeps_every_choice(path):
             )
             assert other == large, small
     assert plain[1].system == plain[0].system
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_finetune_is_short_and_slow_for_every_config(path):
+    plain, tuned = load_config(path), load_config(path, ["finetune"], ["init_from=RUN"])
+    assert tuned.optim.lr == pytest.approx(plain.optim.lr / 10)
+    assert (tuned.steps, tuned.epochs, tuned.eval.every) == (200, None, 25)
+    assert (tuned.ema_decay is None) == (plain.ema_decay is None)
+    assert tuned.ema_decay is None or tuned.ema_decay**tuned.steps < 0.01
+    schedule = make_schedule(tuned.optim, tuned.steps)
+    assert float(schedule(tuned.steps)) < float(schedule(20)) / 100
+    parts = ("model", "objective", "data")
+    assert [getattr(tuned, part) for part in parts] == [getattr(plain, part) for part in parts]
 
 
 @pytest.mark.slow

@@ -1,21 +1,14 @@
 """What the documentation says exists: cited sections, config keys, files, figures."""
 
-import contextlib
 import dataclasses
-import functools
-import io
-import itertools
 import re
-import shlex
 import typing
 from pathlib import Path
 
 import pytest
 
 from jaxharm import registry
-from jaxharm.cli import run
 from jaxharm.config import TrainConfig
-from jaxharm.config_file import published_configs
 from jaxharm.fields import field_types
 
 ROOT = Path(__file__).parents[1]
@@ -87,46 +80,6 @@ def test_files_that_are_named_exist(page: Path) -> None:
         r"`((?:jaxharm|configs|data_pipelines|tests|benchmarks|docs)/[\w./]+)`", page.read_text()
     )
     assert not [path for path in named if not (ROOT / path).exists()]
-
-
-def shown_commands() -> set[tuple[str, str]]:
-    """(page, command line) of every `jaxharm ...` that a page shows in a code block."""
-    found = set()
-    for page in PAGES:
-        for block in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                start = line.find("jaxharm ")
-                if start >= 0 and line[:start].rpartition("&& ")[2].strip() == "":
-                    found.add((page.name, line[start:].partition("#")[0].rstrip('" ')))
-    return found
-
-
-@functools.cache
-def help_of(*command: str) -> str:
-    """What `jaxharm COMMAND --help` prints."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        assert run([*command, "--help"]) == 0
-    return printed.getvalue()
-
-
-def test_commands_that_are_shown_parse() -> None:
-    wrong = []
-    overview = re.findall(r"^  ([a-z0-9-]+)  ", help_of(), re.MULTILINE)
-    for page, line in sorted(shown_commands()):
-        words = shlex.split(line)[1:]
-        if words[0] not in overview:
-            wrong.append(f"{page}: {line}: no such command")
-            continue
-        command = words[: 2 if words[0] == "data" or words[:2] == ["convert", "vgg19"] else 1]
-        known = help_of(*command)
-        flags = [word for word in words if word.startswith("--")]
-        wrong += [f"{page}: {line}: {flag}" for flag in flags if flag not in known]
-        configs = [
-            value for word, value in itertools.pairwise(words) if word in ("--config", "--study")
-        ]
-        wrong += [f"{page}: {line}" for name in configs if name not in (*published_configs(), "C")]
-    assert not wrong, "\n".join(wrong)
 
 
 def option_names() -> set[str]:

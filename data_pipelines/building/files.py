@@ -93,6 +93,10 @@ class FileIndex:
     def _leads_out(self, path: Path) -> bool:
         return not self._report.follow_links and not path.resolve().is_relative_to(self._root)
 
+    def names(self) -> list[str]:
+        """The names of all image files, sorted."""
+        return sorted(self._names)
+
     def stems(self) -> list[str]:
         """The stems of all image files, sorted."""
         return sorted(os.path.splitext(name)[0] for name in self._names)

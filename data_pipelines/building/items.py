@@ -7,7 +7,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 Kind = Literal["paired", "photos", "painterly"]
-SPLIT_ORDER = ("train", "val", "validation", "test")
+TRAINED = "train"  # the split to train on
+EVALUATED = ("val", "validation", "test")  # splits to evaluate on, the first that there is
+SPLIT_ORDER = (TRAINED, *EVALUATED)
 
 
 class Drawing(Protocol):

@@ -6,6 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_pipelines.building.items import SPLIT_ORDER
 from data_pipelines.building.report import Report
 from jaxharm.images import read_file
 
@@ -171,12 +172,15 @@ def list_for_split(folder: Path, exact: str, split: str, report: Report) -> Path
     return ending[0] if ending else None
 
 
-def lists_by_split(folder: Path, names: tuple[str, ...], report: Report) -> dict[str, Path]:
+def lists_by_split(
+    folder: Path, names: tuple[str, ...], report: Report, *, required: bool = True
+) -> dict[str, Path]:
     """Finds all lists `*_<split>.txt` of a folder, whatever the names of its splits.
 
     A list that starts with one of `names` has precedence over others of the same split. Several
     others are reported as `missing_list`, because the choice would be a guess. Text files whose
-    first line is no file name are ignored.
+    first line is no file name are ignored. Where lists are not required, there may be none; but
+    one that is called train.txt or so is reported: nobody would look for its files elsewhere.
     """
     own = [name.lower() for name in names]
     candidates: dict[str, list[Path]] = {}
@@ -196,14 +200,20 @@ def lists_by_split(folder: Path, names: tuple[str, ...], report: Report) -> dict
             report.error("missing_list", f"{shown} in {folder}: which one is the {split} list?")
         else:
             found[split] = (exact or paths)[0]
-    if not candidates:
-        report.error("missing_list", os.path.join(folder, f"{names[0]}_<split>.txt"))
+    bare = [path.name for path in folder.iterdir() if _is_bare_list(path)]
+    if not candidates and (required or bare):
+        wanted = os.path.join(folder, f"{names[0]}_<split>.txt")
+        report.error("missing_list", f"{wanted}{f' ({bare[0]} lacks the name)' if bare else ''}")
     return found
 
 
 def _may_be_list(path: Path) -> bool:
     # Hidden files, such as the companions `._name` of macOS, are nobody's list.
     return path.suffix.lower() == ".txt" and not path.name.startswith(".")
+
+
+def _is_bare_list(path: Path) -> bool:
+    return _may_be_list(path) and path.stem.lower() in SPLIT_ORDER
 
 
 def _looks_like_list(path: Path) -> bool:

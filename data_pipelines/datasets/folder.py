@@ -1,33 +1,54 @@
-"""`folder`: your own composites in iHarmony4 layout; `photos`: photographs with masks, no pairs."""
+"""`folder`: your own pairs, in several layouts; `photos`: photographs with masks, no pairs."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from data_pipelines.building.builder import TreeBuilder
 from data_pipelines.building.files import FileIndex, find_dir, locate, note_orphans, require_dir
 from data_pipelines.building.findings import DatasetValidationError
 from data_pipelines.building.items import Item, Kind, Tree, ordered_splits
-from data_pipelines.building.lists import lists_by_split, read_composites, read_ids
+from data_pipelines.building.lists import (
+    CompositeName,
+    lists_by_split,
+    parse_composite,
+    read_composites,
+    read_ids,
+)
 from data_pipelines.building.pairs import PLATES, locate_plate, scan_pairs
 from data_pipelines.building.report import Report
+from data_pipelines.datasets import own_pairs
 
 # The folders of existing composites on paintings: composite, mask, painting without the object.
 PAINTED = ("comp", "mask", "style")
+COMPOSITES = "composite_images"  # the folder that shows the layout of iHarmony4
+_ALL = ""  # the split of items that no list divides
 
 
 class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Composites with their masks and real photographs, in the layout of iHarmony4."""
+    """Composites with their masks and real photographs.
+
+    `split_seed` divides the photographs where no lists do; None: 0.
+    """
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
-    manual_dir is the data set's folder, or holds it under the data set's name:
-      composite_images/<real>_<fg>_<k>.jpg  masks/<real>_<fg>.png  real_images/<real>.jpg
-      <name>_<split>.txt     one composite file name per line; one list per split
-      bg/<real>_<fg>.png     optional: the photograph without the foreground, for every mask
+    manual_dir is the data set's folder, or holds it under the data set's name. Its files lie
+      side by side             <name>.jpg  <name>_mask.png  <name>_real.jpg  (optional <name>_bg.png)
+      or in three folders      before/<name>.jpg  after/<name>.jpg  masks/<name>.png  (bg/<name>.png)
+      or as in iHarmony4       composite_images/<real>_<fg>_<k>.jpg  masks/<real>_<fg>.png
+                               real_images/<real>.jpg  (bg/<real>_<fg>.png)
+      <name>_<split>.txt       optional: one composite per line, one list per split; without lists
+                               every fifth photograph is held back as the split val
+    bg: the photograph without the foreground, for every composite or for none.
     """
+
+    def __init__(self, *, split_seed: int | None = None, **kwargs: Any) -> None:
+        self._split_seed = split_seed
+        super().__init__(**kwargs)
 
     def scan(self, manual_dir: Path, report: Report) -> Tree:
         """See TreeBuilder. There is one split per list."""
-        return scan_folder(self.name, manual_dir, report)
+        return scan_folder(self.name, manual_dir, report, split_seed=self._split_seed)
 
     @classmethod
     def builder_name(cls) -> str:
@@ -75,12 +96,64 @@ def named_builder(base: type[TreeBuilder], name: str) -> type[TreeBuilder]:
     return type(base)(base.__name__, (base,), members, skip_registration=True)  # type: ignore
 
 
-def scan_folder(name: str, manual_dir: Path, report: Report) -> Tree:
-    """Lists the items of a tree in iHarmony4 layout, one split per list."""
-    root = dataset_root(manual_dir, name, "composite_images")
-    lists = _lists(root, name, report)
+def scan_folder(
+    name: str, manual_dir: Path, report: Report, *, split_seed: int | None = None
+) -> Tree:
+    """Lists the items of a tree of pairs: one split per list, else divided by photograph."""
+    root = dataset_root(manual_dir, name, COMPOSITES)
+    own = None
+    if find_dir(root, COMPOSITES) is None:
+        own = own_pairs.find_pairs(manual_dir, report) or own_pairs.find_pairs(root, report)
+        if own is None:
+            text = f"{root / COMPOSITES}/ (nor are there {own_pairs.LAYOUTS})"
+            report.error("missing_root", text)
+            _lists(root, name, report)  # reports faults of the lists as well
+            return Tree(root, "paired", {})
+        root = own.root
+    lists = _lists(root, name, report, required=False)
+    if lists and split_seed is not None:
+        found = ", ".join(path.name for path in lists.values())
+        raise DatasetValidationError(f"--split-seed is for a folder without lists: here is {found}")
+    splits = _own_splits(own, name, lists, report) if own else _splits(root, name, lists, report)
+    if lists:
+        return Tree(root, "paired", splits)
+    seed = split_seed or 0
+    divided = own_pairs.split_by_photograph(splits[_ALL], seed)
+    share = f"one of {own_pairs.HELD_BACK} photographs, chosen by their names and the seed {seed}"
+    return Tree(root, "paired", divided, f"val: {share}")
+
+
+def _splits(
+    root: Path, name: str, lists: Mapping[str, Path], report: Report
+) -> dict[str, list[Item]]:
+    """The items of a tree in iHarmony4 layout; without lists, all in one split."""
     names = {split: read_composites(path, report) for split, path in lists.items()}
-    return Tree(root, "paired", scan_pairs(root, name, names, report))
+    return scan_pairs(root, name, names or {_ALL: _all_composites(root, report)}, report)
+
+
+def _all_composites(root: Path, report: Report) -> list[CompositeName]:
+    found = []
+    for file in FileIndex(find_dir(root, COMPOSITES) or root, root, report).names():
+        name = parse_composite(file)
+        if name is None:
+            report.error("bad_file_name", f"{COMPOSITES}/{file} is not <real>_<fg>_<k>.jpg")
+        else:
+            found.append(name)
+    return found
+
+
+def _own_splits(
+    own: own_pairs.OwnPairs, name: str, lists: Mapping[str, Path], report: Report
+) -> dict[str, list[Item]]:
+    """The items of pairs in a layout of their own; without lists, all in one split."""
+    listed = {split: read_ids(path, report) for split, path in lists.items()}
+    ids = listed or {_ALL: list(own.pairs)}
+    splits = {
+        split: own_pairs.items_of(own, name, ids[split], report)
+        for split in ordered_splits(set(ids))
+    }
+    own_pairs.note_others(own, report)
+    return splits
 
 
 def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
@@ -126,8 +199,8 @@ def dataset_root(manual_dir: Path, name: str, landmark: str) -> Path:
     return manual_dir
 
 
-def _lists(root: Path, name: str, report: Report) -> dict[str, Path]:
+def _lists(root: Path, name: str, report: Report, *, required: bool = True) -> dict[str, Path]:
     if not root.is_dir():
         report.error("missing_root", str(root))
         return {}
-    return lists_by_split(root, (name, root.name), report)
+    return lists_by_split(root, (name, root.name), report, required=required)

@@ -1,12 +1,17 @@
 """Evaluate a trained system on a data set: tables, metrics.json and a gallery in --out.
 
-Example:
-  jaxharm eval --config MODEL/RUN --workdir DIR --out DIR/eval
+Of a run, --workdir is enough: its run.json holds config, overlays, settings and data sets.
+
+Examples:
+  jaxharm eval --workdir RUN
+  jaxharm eval --workdir RUN --data NAME
+  jaxharm eval --config MODEL/RUN --checkpoint WEIGHTS --out DIR
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 
@@ -19,6 +24,7 @@ from jaxharm.cli.run_arguments import (
     config_epilog,
     config_of,
     join_processes,
+    recorded,
 )
 from jaxharm.compiler import enable_compilation_cache, matmul_precision
 from jaxharm.config import RunConfig
@@ -35,7 +41,10 @@ from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
 from jaxharm.ops.dispatch import override
 from jaxharm.registry import make_system
+from jaxharm.storage import is_bucket, path_of
 from jaxharm.training import parallel
+from jaxharm.training.compare import read_record
+from jaxharm.training.logging import RECORD
 from jaxharm.weights.deployed import load_for_eval
 
 epilog = config_epilog
@@ -51,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         source.add_argument(option, dest="weights", metavar="DIR", help=f"{what}, or its address")
     add = parser.add_argument
-    add("--out", required=True, type=local_path, help="folder for the results")
+    add("--out", type=local_path, help="folder for the results; default: RUN/eval of a run")
     add("--save-images", action="store_true", help="write every prediction as PNG")
     add("--gallery-images", type=int, default=60, metavar="N", help="images in gallery.html")
     add(
@@ -69,10 +78,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Evaluates; every process of a run calls it."""
-    config = config_of(arguments)
+    config = _config(arguments)
+    arguments.out = arguments.out or _default_out(config, arguments)
     with override(config.ops.implementation), matmul_precision(config.matmul_precision):
         _evaluate(config, arguments)
     return 0
+
+
+def _config(arguments: argparse.Namespace) -> RunConfig:
+    """That of --config, else what the run itself recorded."""
+    if arguments.config is not None:
+        return config_of(arguments)
+    place = arguments.weights
+    if not is_bucket(place) and not (path_of(place) / RECORD).is_file():
+        raise InputError(f"{place} has no {RECORD}: name the config of these weights with --config")
+    return recorded(arguments, place)
+
+
+def _default_out(config: RunConfig, arguments: argparse.Namespace) -> Path:
+    """A folder in the run's; another one for other data than those it was evaluated on."""
+    place = arguments.weights
+    if is_bucket(place) or not (path_of(place) / RECORD).is_file():
+        raise InputError(f"--out is missing: name a folder of this machine; {place} holds no run")
+    own = read_record(place)["config"]["eval"]
+    data = (config.eval.data, config.eval.split)
+    name = "eval" if data == (own["data"], own["split"]) else "_".join(("eval", *data))
+    return path_of(place) / name.replace("/", "_")
 
 
 def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
@@ -121,6 +152,7 @@ def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
     sample.write(result)
     if jax.process_index() == 0:
         print(as_table(result, about))
+        print(f"table, gallery and metrics.json in {arguments.out}")
 
 
 def _about(config: RunConfig, arguments: argparse.Namespace) -> dict[str, str]:

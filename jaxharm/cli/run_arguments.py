@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from data_pipelines.reading import dataset_info
+from jaxharm import registry
 from jaxharm.config import Json, RunConfig
 from jaxharm.config_file import config_from_json, load_config
 from jaxharm.errors import InputError
@@ -14,12 +16,19 @@ from jaxharm.weights.same_run import decides
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares --config, --overlay and --set."""
+    """Declares --config, --data, --overlay and --set."""
     parser.add_argument(
         "--config",
         metavar="CONFIG",
         help="a published config, MODEL/RUN as under configs/, or a Python file; with --help, its "
         "fields are listed",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        help="a built data set, instead of that of the config: sets data.name, data.split, eval.data "
+        "and eval.split. Several may be joined by '+'. Without --config, a small model is trained "
+        "by the recipe for own pictures",
     )
     parser.add_argument(
         "--overlay",
@@ -77,9 +86,9 @@ def repeated(arguments: argparse.Namespace) -> Repeated:
     """
     if arguments.config is not None:
         raise InputError("give either --config or --from-run, not both")
-    if arguments.overlay:
-        raise InputError("--overlay goes with --config; a run's record holds its overlays already")
-    record = read_record(arguments.from_run)
+    if arguments.data is not None:
+        raise InputError("--data goes with --config: --from-run repeats a run on its own data")
+    record = _record_of(arguments.from_run, arguments.overlay)
     changed = {
         key: session["step"]
         for session in record.get("resumed", ())
@@ -94,11 +103,73 @@ def repeated(arguments: argparse.Namespace) -> Repeated:
     return Repeated(config_from_json(record["config"], arguments.set), record.get("dataset"))
 
 
+def recorded(arguments: argparse.Namespace, run: str) -> RunConfig:
+    """The config of a run as its run.json holds it, with the data sets and settings of the arguments.
+
+    Raises:
+        InputError: no run is there, or overlays beside it.
+    """
+    values = _record_of(run, arguments.overlay)["config"]
+    config = config_from_json(values, arguments.set)
+    if arguments.data is None:
+        return config
+    return config_from_json(values, [*data_settings(arguments.data, config), *arguments.set])
+
+
+def _record_of(run: str, overlays: Sequence[str]) -> Json:
+    """The run.json of a run."""
+    if overlays:
+        raise InputError("--overlay goes with --config; a run's record holds its overlays already")
+    return read_record(run)
+
+
 def config_of(arguments: argparse.Namespace) -> RunConfig:
-    """The config that the arguments name, with overlays and settings applied."""
-    if arguments.config is None:
+    """The config that the arguments name, with overlays, data sets and settings applied."""
+    name = arguments.config
+    if name is None and arguments.data is not None:
+        name = next(entry.own_pairs for entry in registry.entries() if entry.own_pairs)
+        print(f"config: {name}, as there is no --config")
+    if name is None:
         raise InputError("--config is missing: name a published config, MODEL/RUN, or a file")
-    return load_config(arguments.config, arguments.overlay, arguments.set)
+    config = load_config(name, arguments.overlay, arguments.set)
+    if arguments.data is None:
+        return config
+    chosen = data_settings(arguments.data, config)
+    # Applied before --set, which may still choose other splits.
+    return load_config(name, arguments.overlay, [*chosen, *arguments.set])
+
+
+def data_settings(names: str, config: RunConfig) -> list[str]:
+    """The settings that make a run train and evaluate on built data sets.
+
+    Args:
+        names: of the sets, joined by "+". The first one with a split val, validation or test is
+            evaluated on.
+        config: of the run; it says where the sets are.
+
+    Raises:
+        InputError: one is not built, is of paintings, or none can be evaluated on.
+    """
+    infos = [dataset_info(name.strip(), config.data.data_dir) for name in names.split("+")]
+    for info in infos:
+        if info.kind == "painterly" and not config.data.paintings.name:
+            raise InputError(
+                f"{info.name} has objects and paintings: name a config that reads them with --config"
+            )
+    evaluated = next((info for info in infos if info.evaluated), None)
+    if evaluated is None:
+        found = "; ".join(f"{info.name} has {', '.join(info.splits)}" for info in infos)
+        raise InputError(
+            f"--data {names}: no split val, validation or test to evaluate on ({found}); add a list "
+            "of files for one and build the set again"
+        )
+    return [
+        f"data.name={'+'.join(info.name for info in infos)}",
+        "data.weights=none",
+        "data.split=train",
+        f"eval.data={evaluated.name}",
+        f"eval.split={evaluated.evaluated}",
+    ]
 
 
 def join_processes(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Train a system. Running the same command again resumes where the run stopped.
 
-Example:
+Examples:
+  jaxharm train --data NAME --workdir DIR
   jaxharm train --config MODEL/RUN --workdir DIR --overlay smoke --set data.data_dir=DATA
 """
 
@@ -8,12 +9,13 @@ import argparse
 import functools
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import jax
 
 from data_pipelines.loader import describe_sources, eval_batches, steps_per_epoch, train_batches
+from data_pipelines.reading import located
 from jaxharm.cli.command import run_module
 from jaxharm.cli.run_arguments import (
     add_config_arguments,
@@ -137,9 +139,15 @@ def _runs(arguments: argparse.Namespace) -> list[_Run]:
 
 def _run(arguments: argparse.Namespace, part: str) -> _Run:
     if not arguments.from_run:
-        return _Run(config_of(arguments), part)
+        return _Run(_located(config_of(arguments)), part)
     again = repeated(arguments)
-    return _Run(again.config, part, again.dataset)
+    return _Run(_located(again.config), part, again.dataset)
+
+
+def _located(config: RunConfig) -> RunConfig:
+    """With the data sets' place in full: run.json is also read in other folders."""
+    place = located(config.data.data_dir)
+    return replace(config, data=replace(config.data, data_dir=place))
 
 
 def _task(run: _Run, arguments: argparse.Namespace, folder: RunFolder) -> Task:

@@ -117,15 +117,28 @@ class RunLog:
         )
         self._write(step, "train", values)
 
-    def evaluation(self, step: int, summary: Mapping[str, Json], *, best: bool) -> None:
-        """Reports an evaluation: subset -> metric -> value."""
+    def evaluation(
+        self, step: int, summary: Mapping[str, Json], baseline: Json, *, best: bool
+    ) -> None:
+        """Reports an evaluation.
+
+        Args:
+            step: after which.
+            summary: subset -> metric -> value.
+            baseline: metric -> value of the untouched composites of all subsets.
+            best: whether no earlier one of the run was better.
+        """
         flat = {
             f"{subset}/{name}": float(value)
             for subset, row in summary.items()
             for name, value in row.items()
             if isinstance(value, int | float)
         }
-        shown = "  ".join(f"{k} {v:.4g}" for k, v in flat.items() if k.startswith("All/"))
+        shown = "  ".join(
+            f"{key} {value:.4g}{_beside(baseline, key.removeprefix('All/'))}"
+            for key, value in flat.items()
+            if key.startswith("All/")
+        )
         self.message(f"eval at step {step}: {shown}{'  (best so far)' if best else ''}")
         self._write(step, "eval", flat)
 
@@ -157,6 +170,14 @@ def image_grid(batch: HostBatch, predicted: HostArray) -> HostArray:
         cells = [batch.composite[i], mask, from_unit(predicted[i], np.uint8), target[i]]
         rows.append(np.concatenate(cells, axis=1))
     return np.concatenate(rows, axis=0)
+
+
+def _beside(baseline: Json, name: str) -> str:
+    """The composite's own value, where it has one of its own."""
+    own = baseline.get(name)
+    if not isinstance(own, int | float) or name == "count":
+        return ""
+    return f" (composite {own:.4g})"
 
 
 def write_run_record(

@@ -239,7 +239,8 @@ class Session:
             return output
 
         trained = parallel.Trained(self.task.system, state, predict)
-        summary = evaluate(trained).summary
+        evaluation = evaluate(trained)
+        summary = evaluation.summary
         metric = self.task.config.checkpoint.best
         value = float(step if metric == _LAST else summary["All"][metric])
         sign = 1 if _choices(self.task.system)[metric] else -1
@@ -249,7 +250,8 @@ class Session:
             self.checkpoints.save_best(state, step, self.best)
             self._export(state, step)
         kept = self.best is not None and self.best["step"] == step
-        self.log.evaluation(step, summary, best=kept and metric != _LAST)
+        baseline = evaluation.baseline["All"]
+        self.log.evaluation(step, summary, baseline, best=kept and metric != _LAST)
 
     def _export(self, state: TrainState, step: int) -> None:
         if jax.process_index() == 0:

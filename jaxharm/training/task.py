@@ -24,6 +24,11 @@ class Evaluation(Protocol):
         """The values."""
         ...
 
+    @property
+    def baseline(self) -> Mapping[str, Json]:
+        """Those of the untouched composites."""
+        ...
+
 
 @dataclass(frozen=True)
 class Task:

@@ -33,7 +33,7 @@ def test_build_and_verify_say_what_is_there_and_what_is_next(toy, tmp_path, capf
     assert run_build("folder", "--manual-dir", toy, "--data-dir", data, "--name", "mine") == 0
     said = capfd.readouterr()
     assert f"mine: train 2, test 1 records in {data / 'mine' / '1.0.0'}" in said.out
-    assert f"data_pipelines.verify mine --data-dir {data}" in said.out
+    assert f"jaxharm data verify mine --data-dir {data}" in said.out
     assert said.err == ""
     assert run_verify("mine", "--data-dir", data) == 0
     assert "mine: train 2, test 1 records, all sound" in capfd.readouterr().out
@@ -56,6 +56,8 @@ def test_skipping_is_reported(toy, tmp_path, capsys):
         (["nothing"], "there is no builder 'nothing'"),
         (["demo/small"], "there is no builder 'demo/small'"),
         (["iharmony4/hpics", "--manual-dir", "{toy}"], "no part 'hpics'"),
+        (["iharmony4/hpics_512", "--manual-dir", "{toy}"], "no part 'hpics'"),
+        (["iharmony4/all_512", "--manual-dir", "{toy}", "--max-side", "9"], "leave 9 out"),
         (
             ["ffhqh", "--manual-dir", "{toy}", "--name", "x"],
             "--name is for folder, photos and varying",

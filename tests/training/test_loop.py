@@ -146,6 +146,7 @@ def test_which_evaluation_is_kept(tmp_path, best, kept, value):
     class Fake:
         def __init__(self, predict):
             self.summary = {"All": {"fmse": next(values)}}
+            self.baseline = {"All": {"fmse": 4.0}}
 
     config = run_config()
     config = dataclasses.replace(
@@ -159,7 +160,7 @@ def test_which_evaluation_is_kept(tmp_path, best, kept, value):
 
 def test_where_no_evaluation_is_finite_the_last_weights_are_exported(tmp_path, capsys):
     def nothing(predict):
-        return SimpleNamespace(summary={"All": {"fmse": float("nan")}})
+        return SimpleNamespace(summary={"All": {"fmse": float("nan")}}, baseline={"All": {}})
 
     run(run_config(), tmp_path, evaluate=nothing)
     printed = capsys.readouterr().out

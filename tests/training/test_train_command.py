@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from support.fixtures_data import write_tree
 from support.programs import xla_flags
 from support.toy_run import curve, saved
 
+import eval as eval_command
 import train
 from data_pipelines.build import build
 from jaxharm.training.compare import compare_runs_in
@@ -47,6 +49,8 @@ def command(tmp_path_factory):
         data_dir=root / "data",
         name="small",
     )
+    only = {"only_train.txt": ["a0_1_1.jpg"]}
+    build("folder", manual_dir=write_tree(root / "only", only), data_dir=root / "data")
     config = root / "configs" / "toy" / "run.py"
     config.parent.mkdir(parents=True)
     config.write_text(CONFIG)
@@ -99,6 +103,8 @@ def test_kill_then_the_same_command_ends_bit_identical(command, tmp_path):
         (["--set", "data.batch_size=12"], "data.batch_size=12 cannot be split evenly over 8"),
         (["--set", "data.name=absent"], "data set 'absent' is not built"),
         (["--set", "eval.data=absent"], "data set 'absent' is not built"),
+        (["--data", "small+absent"], "data set 'absent' is not built"),
+        (["--data", "only"], "no split val, validation or test to evaluate on (only has train)"),
         (["--set", "optim.lrr=1"], "unknown config key 'optim.lrr'; did you mean lr"),
         (["--set", "eval.protocol=dovenet_test_256"], "dovenet_test_256 defines no fmse"),
         (["--overlay", "absent"], "unknown overlay 'absent'"),
@@ -161,12 +167,53 @@ def test_what_cannot_be_repeated_is_one_sentence(command, tmp_path, capsys):
     for extra, words in (
         (["--overlay", "smoke"], "a run's record holds its overlays already"),
         (command[:2], "either --config or --from-run"),
+        (["--data", "small"], "--data goes with --config"),
     ):
         arguments = ["--from-run", str(run), *extra, "--workdir", str(tmp_path / "new")]
         assert train.main(arguments) == 2
         assert words in capsys.readouterr().err
     assert train.main(["--workdir", str(tmp_path / "new")]) == 2
     assert "--config is missing" in capsys.readouterr().err
+
+
+def test_a_data_set_by_name_and_a_run_that_is_evaluated_by_its_folder(
+    command, tmp_path, monkeypatch, capsys
+):
+    root = Path(command[1]).parents[2]
+    config = tmp_path / "run.py"
+    config.write_text(CONFIG.replace('"small"', '"elsewhere"'))
+    monkeypatch.chdir(root)
+    run = tmp_path / "run"
+    arguments = ["--config", str(config), "--data", "only+small", "--overlay", "smoke"]
+    settings = ["--set", "data.data_dir=data", "--set", "steps=2"]
+    assert train.main([*arguments, *settings, "--workdir", str(run)]) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("eval at step 2"))
+    assert re.search(r"All/fmse \S+ \(composite \d\S+\)", line)
+    record = json.loads((run / "run.json").read_text())["config"]
+    assert (record["data"]["name"], record["data"]["split"]) == ("only+small", "train")
+    assert (record["eval"]["data"], record["eval"]["split"]) == ("small", "test")
+    assert record["data"]["data_dir"] == str(root / "data")
+
+    def count(folder):
+        return json.loads((run / folder / "metrics.json").read_text())["All"]["count"]
+
+    monkeypatch.chdir(tmp_path)  # the data are found all the same
+    config.unlink()
+    assert eval_command.main(["--workdir", str(run)]) == 0
+    assert f"metrics.json in {run}/eval\n" in capsys.readouterr().out
+    assert count("eval") == 2
+    assert eval_command.main(["--workdir", str(run), "--set", "eval.split=train"]) == 0
+    assert count("eval_small_train") == 20
+    for extra, words in (
+        (
+            ["--checkpoint", str(run / "weights")],
+            "has no run.json: name the config of these weights",
+        ),
+        (["--workdir", str(run), "--overlay", "smoke"], "holds its overlays already"),
+        (["--config", command[1], "--checkpoint", str(run / "weights")], "--out is missing"),
+    ):
+        assert eval_command.main(extra) == 2
+        assert words in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -139,6 +139,7 @@ ENTRIES = (
         preset={"light": True},
         parameters=5_964_857,
         memory_mib=58,
+        own_pairs="pih/own",
         needs_background=True,
         runner=_runner,
         flags=_flags,

@@ -54,6 +54,8 @@ def test_iharmony4_parts_and_sizes_are_configurations(iharmony4, tmp_path):
     assert open_source(small.name, tmp_path, "test")[0]["width"] == 16
     with pytest.raises(MissingDatasetError, match=r"iharmony4/hflickr_16.*build iharmony4/all"):
         open_source("iharmony4", tmp_path, "test")
+    named = build(small.name, manual_dir=iharmony4, data_dir=tmp_path)
+    assert named.metadata["signature"] == small.metadata["signature"]
     config = Iharmony4(config="hcoco_1024", data_dir=tmp_path)
     assert config.builder_config.max_side == 1024
 
