@@ -134,9 +134,9 @@ def eval_batches(
     own_paintings = paintings == OWN
     opened: list[BuiltSource | TextureSource] = []
     if not own_paintings:
-        opened = _open_paintings(
-            paintings, data_dir, paintings_split, textures=len(source), side=image_size or 256
-        )
+        names = [name.strip() for name in paintings.split("+") if name]
+        sets = [(name, paintings_split) for name in names]
+        opened = _open_paintings(sets, data_dir, textures=len(source), side=image_size or 256)
     return eval_batches_from(
         source,
         own_paintings=own_paintings,
@@ -197,15 +197,13 @@ def steps_per_epoch(data: DataOptions) -> int:
 
 
 def open_sources(data: DataOptions) -> list[TrainSource]:
-    """Opens the data sets whose names `data.name` joins by '+'."""
-    return [_open(name.strip(), data, data.split) for name in data.name.split("+")]
+    """Opens the data sets whose names `data.name` joins by '+', each at its split."""
+    return [_open(name, data, split) for name, split in data.sets]
 
 
 def open_composites(data: DataOptions) -> list[TrainSource]:
     """Opens the data sets of existing composites for the second stream, if the run has one."""
-    unpaired = data.unpaired
-    names = unpaired.composites.split("+") if unpaired.enabled and unpaired.composites else []
-    return [_open(name.strip(), data, unpaired.composites_split) for name in names]
+    return [_open(name, data, split) for name, split in data.unpaired.sets]
 
 
 def _open(name: str, data: DataOptions, split: str) -> TrainSource:
@@ -219,17 +217,20 @@ def open_paintings(data: DataOptions) -> list[BuiltSource | TextureSource]:
     if options.name == OWN:  # the composites bring them along
         return []
     return _open_paintings(
-        options.name, data.data_dir, options.split, textures=options.textures, side=data.image_size
+        options.sets, data.data_dir, textures=options.textures, side=data.image_size
     )
 
 
 def _open_paintings(
-    names: str, data_dir: str | os.PathLike | None, split: str, *, textures: int, side: int
+    sets: Sequence[tuple[str, str]],
+    data_dir: str | os.PathLike | None,
+    *,
+    textures: int,
+    side: int,
 ) -> list[BuiltSource | TextureSource]:
     return [
         TextureSource(textures, side) if name == TEXTURES else open_source(name, data_dir, split)
-        for name in map(str.strip, names.split("+"))
-        if name
+        for name, split in sets
     ]
 
 

@@ -26,6 +26,7 @@ from jaxharm.fields import (
     check_fields,
     check_rising,
 )
+from jaxharm.joined import check_splits, paired
 
 ColorFamily: TypeAlias = Literal[
     "lab_transfer", "lab_histogram", "covariance", "curves", "photometric", "polynomial"
@@ -87,7 +88,7 @@ class UnpairedConfig:
 
     enabled: bool = False  # whether there is a second stream
     composites: str = ""  # built sets of ready-made composites without ground truth, joined by '+'
-    composites_split: Name = "train"  # split of those sets
+    composites_split: Name = "train"  # split of those sets, or one for each, joined by '+'
     composites_share: Probability = 0.0  # of the second stream; the rest is pasted while training
     translate: Natural = 10  # a pasted foreground is shifted by -translate..translate-1 pixels
     brightness: Probability = 0.35  # pasted foregrounds: factor between 1 - this and 1 + this
@@ -97,6 +98,14 @@ class UnpairedConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        names, splits = self.composites, self.composites_split
+        check_splits("UnpairedConfig", ("composites", names), ("composites_split", splits))
+
+    @property
+    def sets(self) -> tuple[tuple[str, str], ...]:
+        """The sets of ready-made composites and their splits."""
+        wanted = self.enabled and self.composites
+        return paired(self.composites, self.composites_split) if wanted else ()
 
 
 @dataclass(frozen=True)
@@ -110,12 +119,18 @@ class PaintingsConfig:
     """
 
     name: str = ""  # built sets, joined by '+'; "textures": generated; "own": see above
-    split: Name = "train_paintings"  # split of those sets
+    split: Name = "train_paintings"  # split of those sets, or one for each, joined by '+'
     fixed_pairing: bool = False  # a painting always gets the same photograph, as officially
     textures: Count = 2000  # how many images "textures" generates
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_splits("PaintingsConfig", ("name", self.name), ("split", self.split))
+
+    @property
+    def sets(self) -> tuple[tuple[str, str], ...]:
+        """The sets of paintings and their splits."""
+        return paired(self.name, self.split) if self.name else ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ class DataConfig:
 
     name: Name = "demo"  # a built data set, or several joined by '+'
     data_dir: str | None = None  # folder of the built sets; None: TFDS_DATA_DIR, then the default
-    split: Name = "train"  # which part of the data sets
+    split: Name = "train"  # split of the data sets, or one for each, joined by '+'
     weights: tuple[Positive, ...] | None = None  # share of each joined data set; None: by size
     batch_size: Count = 16  # global: over all devices and hosts
     image_size: Count = 256  # side of the square that images are resized to, in pixels
@@ -150,6 +165,7 @@ class DataConfig:
             raise InputError(
                 f"DataConfig.on_error={self.on_error!r} is neither 'fail' nor 'skip:N', such as skip:10"
             )
+        check_splits("DataConfig", ("name", self.name), ("split", self.split))
         parts = len(self.name.split("+"))
         if self.weights is not None and len(self.weights) != parts:
             raise InputError(
@@ -158,17 +174,15 @@ class DataConfig:
             )
 
     @property
+    def sets(self) -> tuple[tuple[str, str], ...]:
+        """Every joined data set and the split of it that is trained on."""
+        return paired(self.name, self.split)
+
+    @property
     def parts(self) -> tuple[tuple[str, str], ...]:
-        """The data sets that are trained on, and the split of each: (name, split)."""
-        sets = [(name.strip(), self.split) for name in self.name.split("+")]
-        if self.unpaired.enabled and self.unpaired.composites:
-            names = self.unpaired.composites.split("+")
-            sets += [(name.strip(), self.unpaired.composites_split) for name in names]
-        if self.paintings.name not in ("", "own"):
-            sets += [
-                (name.strip(), self.paintings.split) for name in self.paintings.name.split("+")
-            ]
-        return tuple(sets)
+        """All data sets that the run reads for training, further streams included."""
+        unpaired, paintings = self.unpaired.sets, self.paintings.sets
+        return (*self.sets, *unpaired, *(p for p in paintings if p[0] != "own"))
 
 
 @dataclass(frozen=True)

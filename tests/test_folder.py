@@ -158,6 +158,32 @@ def test_a_run_that_was_cut_off_is_finished(folder):
     assert report(folder)["a.png"]["reason"] == "the run before was cut off while it wrote"
 
 
+def test_images_beside_masks(folder):
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for stem in ("a", "b"):
+        Image.fromarray(IMAGE).save(folder / f"images/{stem}.jpg")
+        Image.fromarray(MASK).save(folder / f"masks/{stem}.png")
+    (folder / "notes.txt").write_text("no picture")
+    assert harmonize(folder) == 0
+    assert {name: states(folder)[name] for name in ("images/a.jpg", "images/b.jpg")} == {
+        "images/a.jpg": "made",
+        "images/b.jpg": "made",
+    }
+    assert sorted(path.name for path in (folder.parent / "out").glob("*.png")) == ["a.png", "b.png"]
+
+
+def test_images_do_not_count_where_pictures_lie_beside_them(folder):
+    add(folder, "a.png", mask=False)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    Image.fromarray(MASK).save(folder / "masks/a.png")
+    Image.fromarray(IMAGE).save(folder / "images/b.png")
+    assert harmonize(folder) == 0
+    assert states(folder)["a.png"] == "made"
+    assert states(folder)["images/"] == "skipped"
+
+
 @pytest.mark.parametrize("place", ["itself", "link", "masks", "composite_images"])
 @pytest.mark.parametrize("more", [(), ("--overwrite",)])
 def test_results_go_to_no_folder_that_is_read(folder, capsys, place, more):

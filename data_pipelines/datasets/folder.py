@@ -23,6 +23,7 @@ from data_pipelines.datasets import own_pairs
 PAINTED = ("comp", "mask", "style")
 COMPOSITES = "composite_images"  # the folder that shows the layout of iHarmony4
 _ALL = ""  # the split of items that no list divides
+IMAGES = ("images", "photographs")  # names of the folder of `photos`
 
 
 class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -57,12 +58,14 @@ class Folder(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
 
 
 class Photos(TreeBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Photographs with one mask each and no pairs: composites are made from them while training."""
+    """Photographs with masks and no pairs: composites are made from them while training."""
 
     kind: ClassVar[Kind] = "photos"
     MANUAL_DOWNLOAD_INSTRUCTIONS = """\
     manual_dir is the data set's folder, or holds it under the data set's name:
-      images/<id>.jpg  masks/<id>.png
+      images/<id>.jpg  masks/<id>.png     (the folder photographs/ does as well as images/)
+        or several masks of one photograph: images/<photo>.jpg  masks/<photo>_<k>.png
+        with ids <photo>_<k>, wherever there is no images/<photo>_<k>.jpg
       <name>_<split>.txt     one id per line, with or without an ending; one list per split
       bg/<id>.png            optional: the photograph without the foreground, for every mask
     or, for objects on paintings, three folders with files of the same names; without a list, all
@@ -161,9 +164,9 @@ def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
     root = dataset_root(manual_dir, name, PAINTED[0])
     painted = find_dir(root, PAINTED[0]) is not None
     if not painted:
-        root = dataset_root(manual_dir, name, "images")
-    names = PAINTED if painted else ("images", "masks")
-    folders = [require_dir(root, report, folder) for folder in names]
+        root = dataset_root(manual_dir, name, *IMAGES)
+    names = [(name,) for name in PAINTED] if painted else [IMAGES, ("masks",)]
+    folders = [require_dir(root, report, *folder) for folder in names]
     if None in folders:
         _lists(root, name, report)  # reports faults of the lists as well
         return Tree(root, "photos", {})
@@ -181,7 +184,7 @@ def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
     for split in ordered_splits(set(ids)):
         splits[split] = items = []
         for photo in ids[split]:
-            real = locate(images, f"{photo}.jpg", "missing_real", report)
+            real = _photograph(images, photo, report)
             mask = locate(masks, f"{photo}.png", "missing_mask", report)
             plate = locate_plate(plates, photo, report)
             if real and mask and (plate or not plates):
@@ -190,9 +193,19 @@ def scan_photos(name: str, manual_dir: Path, report: Report) -> Tree:
     return Tree(root, "photos", splits)
 
 
-def dataset_root(manual_dir: Path, name: str, landmark: str) -> Path:
-    """Finds the folder that holds `landmark`: `manual_dir`, or a folder `name` in it."""
-    if find_dir(manual_dir, landmark) is None:
+def _photograph(images: FileIndex, name: str, report: Report) -> Path | None:
+    """The photograph of a mask: of its name, or of that without `_<k>`, the mask's number."""
+    photo, _, number = name.rpartition("_")
+    if images.find(f"{name}.jpg") is None and photo and number.isdigit():
+        shared = images.find(f"{photo}.jpg")
+        if shared is not None:
+            return shared
+    return locate(images, f"{name}.jpg", "missing_real", report)
+
+
+def dataset_root(manual_dir: Path, name: str, *landmarks: str) -> Path:
+    """Finds the folder that holds one of `landmarks`: `manual_dir`, or a folder `name` in it."""
+    if find_dir(manual_dir, *landmarks) is None:
         inner = find_dir(manual_dir, name)
         if inner is not None:
             return inner

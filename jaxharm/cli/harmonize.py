@@ -7,8 +7,9 @@ Folder:     python -m jaxharm harmonize --folder DIR -o OUT_DIR --checkpoint WEI
 The output has the size, bit depth, alpha and color profile of the composite; outside the mask its
 pixels are those of the composite (bit for bit in PNG, TIFF, WebP and BMP; JPEG is lossy).
 
-Folder: composites are the images of DIR (of DIR/composite_images, if there is one). The files of
-the composite <name>.* (or <name>_composite.*) are, the first that exists:
+Folder: composites are the images of DIR (of DIR/composite_images, if there is one; of DIR/images
+beside DIR/masks, if DIR itself holds no picture). The files of the composite <name>.* (or
+<name>_composite.*) are, the first that exists:
   mask        <name>_mask.*, masks/<name>.*, masks/<name>_mask.*, and for iHarmony4 names
               <photo>_<object>_<version>: masks/<photo>_<object>.*, unless <photo>_<object> is
               itself a composite of the folder

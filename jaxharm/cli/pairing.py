@@ -112,6 +112,7 @@ def find_pairs(folder: Path, out_dir: Path) -> Listing:
         raise InputError(f"folder {folder} does not exist")
     listing = Listing()
     named = _subfolder(folder, "composite_images") or _subfolder(folder, "comp")
+    named = named or _images_beside_masks(folder)
     composites = _Folder(named or folder, listing)
     masks = [_Folder(_subfolder(folder, name), listing) for name in ("masks", "mask")]
     plates = [_Folder(_subfolder(folder, n), listing) for n in ("backgrounds", "bg", "style")]
@@ -291,6 +292,14 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"cannot read folder {folder}: {error.strerror}") from None
+
+
+def _images_beside_masks(folder: Path) -> Path | None:
+    """The folder images/ beside masks/, unless the composites are beside them: a picture is there."""
+    if any(_no_picture(file) is None and not file.is_dir() for file in _entries(folder)):
+        return None
+    masks = _subfolder(folder, "masks") or _subfolder(folder, "mask")
+    return _subfolder(folder, "images") if masks else None
 
 
 def _subfolder(folder: Path, name: str) -> Path | None:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.fixtures_data import box_mask, random_image, write_image, write_tree
 from support.trees import LISTS, stems
@@ -69,6 +70,33 @@ def test_photos_have_no_composite(tmp_path):
     assert record["photo_id"] == "a"
     assert record["real"] == (tree / "images/a.jpg").read_bytes()
     assert verify("pics", tmp_path / "data") == []
+
+
+def test_one_photograph_may_have_several_masks(tmp_path):
+    """The same records as with a copy of the photograph for each mask."""
+    shared, copied = tmp_path / "shared" / "pics", tmp_path / "copied" / "pics"
+    ids = ["my_photo_0", "my_photo_12", "single", "other_1"]
+    for i, name in enumerate(ids):
+        for tree in (shared, copied):
+            write_image(tree / f"masks/{name}.png", np.roll(box_mask(), i, axis=0))
+            (tree / "pics_train.txt").write_text("\n".join(ids))
+        photo = name if name in ("single", "other_1") else "my_photo"
+        image = random_image(seed=len(photo))
+        write_image(copied / f"images/{name}.png", image)
+        write_image(shared / f"photographs/{photo}.png", image)
+    # A photograph of the mask's very name comes before the shared one, which then belongs to no id.
+    write_image(shared / "photographs/other.png", random_image(seed=9))
+    found = [
+        build("photos", manual_dir=tree, data_dir=tree.parent / "data") for tree in (shared, copied)
+    ]
+    assert found[0].splits == {"train": 4}
+    assert found[0].fingerprint == found[1].fingerprint
+    assert [info.metadata["warnings"] for info in found] == [{"orphan_file": 1}, {}]
+    source = open_source("pics", tmp_path / "shared/data")
+    assert [record["photo_id"] for record in source] == ids
+    (shared / "photographs/my_photo.png").unlink()
+    with pytest.raises(DatasetValidationError, match=r"missing_real.*my_photo_0\.jpg"):
+        build("photos", manual_dir=shared, data_dir=tmp_path / "again")
 
 
 def test_real_photographs(shared, tmp_path):
