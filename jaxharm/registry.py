@@ -32,6 +32,8 @@ class OfficialFile(NamedTuple):
         license: of the weights, as that page and its repository state it.
         use: the command that makes it usable, to be typed beside the file.
         sha256: of the file; None where nobody of this project has had it in hand.
+        tensor: of a file that is of no model: the name of a tensor that tells it; "" if it is told
+            by its own name alone.
     """
 
     file: str
@@ -40,6 +42,7 @@ class OfficialFile(NamedTuple):
     license: str
     use: str
     sha256: str | None = None
+    tensor: str = ""
 
 
 class Entry(NamedTuple):  # light to import, as a dataclass is not

@@ -109,6 +109,25 @@ def test_a_wrong_name_is_corrected(file, tmp_path, capsys):
     assert told in failed(capsys, wrong, path, tmp_path / "w")
 
 
+def test_files_that_are_of_no_model_are_told_by_name_or_tensor(file, tmp_path, capsys):
+    every = [file for entry in registry.entries() for file in entry.official_files]
+    models = [f"convert {name} " for name in registry.list_models()]
+    others = [file for file in every if not any(name in file.use for name in models)]
+    assert [official.file for official in others if official.tensor]
+    for official in others:
+        path = tmp_path / official.file
+        path.write_bytes(b"anything")
+        use = official.use.replace(official.file, str(path))
+        assert use in failed(capsys, path, tmp_path / "w")
+        if official.tensor:
+            path = file({official.tensor: np.zeros(1), "another": np.zeros(1)})
+            use = official.use.replace(official.file, str(path))
+            assert use in failed(capsys, path, tmp_path / "w")
+            assert use in failed(capsys, OFFICIAL[0], path, tmp_path / "w")
+    for name in OFFICIAL:
+        assert not {official.tensor for official in others} & set(tensors(name))
+
+
 def test_a_file_of_no_known_model_is_refused_with_what_to_type(file, tmp_path, capsys):
     path = file({"weight": np.zeros(1)})
     error = failed(capsys, path, tmp_path / "w")
@@ -125,7 +144,9 @@ def test_the_name_may_be_left_out_and_the_manifest_keeps_page_and_license(
     tmp_path, monkeypatch, capsys
 ):
     page = "https://example.com/toy"
-    offered = registry.OfficialFile("toy.pth", page, "toys", "CC0", "python -m jaxharm ...")
+    offered = registry.OfficialFile(
+        "toy.pth", page, "toys", "CC0", "python -m jaxharm convert toy toy.pth w"
+    )
     entry = registry.get("toy")._replace(
         torch_names=lambda: toy_names, official_files=(offered,), official={"dropout": 0.2}
     )

@@ -53,10 +53,9 @@ def execute(arguments: argparse.Namespace) -> int:
         given = [option for option in helper.names if getattr(arguments, option) is not None]
         names = _names_of(helper)
         if given and arguments.name not in names:
-            option = given[0].replace("_", "-")
-            raise InputError(
-                f"--{option} goes with {' or '.join(names)}, not with {arguments.name}"
-            )
+            option, name = given[0].replace("_", "-"), arguments.name
+            rest = f"not with {name}" if name else "give it as NAME before the file"
+            raise InputError(f"--{option} goes with {' or '.join(names)}: {rest}")
     if arguments.name in helpers:
         return helpers[arguments.name].execute(arguments)
     if arguments.name is None and str(arguments.checkpoint) in {*registry.list_models(), *helpers}:
@@ -67,6 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.name is not None:
         registry.get(arguments.name)
     check_file(arguments.checkpoint)
+    _refuse_other_file(arguments)
     print(json.dumps(_convert(arguments), indent=1))
     return 0
 
@@ -81,6 +81,7 @@ def _convert(arguments: argparse.Namespace) -> Mapping[str, object]:
     from jaxharm.weights.torch_file import describe_file, read_torch_file
 
     state = read_torch_file(arguments.checkpoint)
+    _refuse_other_file(arguments, state)
     entry = registry.get(arguments.name or _name_of(state, arguments))
     config = registry.model_config(entry.name, **entry.official)
     config = apply_overrides(config, arguments.set)
@@ -125,6 +126,19 @@ def _refuse_wrong_name(
             f"{arguments.checkpoint} is of {found[0]}, not of {name}: python -m jaxharm convert "
             f"{found[0]} {arguments.checkpoint} {arguments.out_dir}"
         ) from None
+
+
+def _refuse_other_file(
+    arguments: argparse.Namespace, state: "Mapping[str, np.ndarray] | None" = None
+) -> None:
+    """InputError with what to type where the file is of no model, by a tensor or by its name."""
+    path = arguments.checkpoint
+    for official in (file for entry in registry.entries() for file in entry.official_files):
+        of_a_model = official.use.split()[3:5] in [["convert", n] for n in registry.list_models()]
+        named = state is None and path.name == official.file and not of_a_model
+        if named or (state and official.tensor in state):
+            use = official.use.replace(official.file, str(path))
+            raise InputError(f"{path} holds no model ({official.contents}): {use}")
 
 
 @functools.cache

@@ -255,7 +255,7 @@ class Session:
 
     def _export(self, state: TrainState, step: int) -> None:
         if jax.process_index() == 0:
-            card = card_of_run(self.task.config, self.task.dataset)
+            card = card_of_run(self.task.config, self.task.dataset, self.task.system.loaded())
             training = {"step": step, "best": self.best}
             save_weights(
                 self.task.workdir / RUN_WEIGHTS,

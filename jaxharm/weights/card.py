@@ -4,6 +4,7 @@ All of it is optional: a manifest may come from a conversion, or from an older v
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,13 +107,17 @@ def recommended_strength(folder: str | Path) -> float:
     return 1.0 if strength is None else strength
 
 
-def card_of_run(config: RunConfig, dataset: Json | None) -> WeightsCard:
+def card_of_run(
+    config: RunConfig, dataset: Json | None, loaded: Mapping[str, str] | None = None
+) -> WeightsCard:
     """The card of weights that a run made.
 
     Args:
         config: of the run.
         dataset: description of its data sets, as run.json holds it.
+        loaded: of `System.loaded`; what stands there as "encoder" is described.
     """
+    encoder = (loaded or {}).get("encoder", "")
     known = dataset or {}
     return WeightsCard(
         trained_on=tuple(
@@ -120,4 +125,15 @@ def card_of_run(config: RunConfig, dataset: Json | None) -> WeightsCard:
             for name, split in config.data.parts
         ),
         started_from=config.init_from or "",
+        encoder=_described(Path(encoder)) if encoder else "",
     )
+
+
+def _described(file: Path) -> str:
+    """What the manifest beside a network's file says of it; its name where there is none."""
+    try:
+        manifest = json.loads((file.parent / MANIFEST_FILE).read_text(encoding="utf-8"))
+        parts = [manifest["encoder"], manifest.get("license", "license not stated")]
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"{file.name}; license not stated"
+    return "; ".join(map(str, parts))

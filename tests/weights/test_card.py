@@ -78,6 +78,15 @@ def test_the_card_of_a_run_names_all_its_data():
     assert card.license == "not stated"
 
 
+def test_the_card_of_a_run_describes_its_encoder(tmp_path):
+    loaded = {"encoder": str(tmp_path / "vgg.pth"), "teacher": "t"}
+    assert card_of_run(toy_config(), None).encoder == ""
+    unknown = card_of_run(toy_config(), None, loaded).encoder
+    assert unknown == "vgg.pth; license not stated"
+    (tmp_path / "manifest.json").write_text('{"encoder": "VGG-16", "license": "BSD-3-Clause"}')
+    assert card_of_run(toy_config(), None, loaded).encoder == "VGG-16; BSD-3-Clause"
+
+
 def test_the_recommended_strength_is_what_harmonize_takes(tmp_path, variables):
     composite = np.random.default_rng(1).integers(0, 255, (24, 24, 3), np.uint8)
     mask = np.zeros((24, 24), np.uint8)

