@@ -106,7 +106,8 @@ def render(
 ) -> np.ndarray:
     """Applies a prediction without the model: no network, no weights.
 
-    On the image it was predicted for, the result is that of `Harmonizer`, bit for bit.
+    On the image it was predicted for, the result is that of `Harmonizer` at the same strength,
+    bit for bit.
 
     Args:
         composite, mask, background, strength: as for `harmonize`.
