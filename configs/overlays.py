@@ -33,7 +33,7 @@ def smoke(config: TrainConfig) -> TrainConfig:
 
 
 def finetune(config: TrainConfig) -> TrainConfig:
-    """200 steps at a tenth of the learning rate, evaluated every 25: from the weights of `init_from`.
+    """100 steps at a tenth of the learning rate, evaluated every 10: from the weights of `init_from`.
 
     For weights that are good already and a few pairs of one's own: enough to take on their look, too
     little to learn them by heart.
@@ -42,20 +42,20 @@ def finetune(config: TrainConfig) -> TrainConfig:
         config.optim,
         lr=config.optim.lr / 10,
         schedule="cosine",
-        warmup_steps=20,
+        warmup_steps=10,
         final_lr=0.0,
         milestones=(),
     )
     return replace(
         config,
         optim=optim,
-        steps=200,
+        steps=100,
         epochs=None,
-        eval=replace(config.eval, every=25),
+        eval=replace(config.eval, every=10),
         checkpoint=replace(config.checkpoint, every=100),
-        log=replace(config.log, every=25),
+        log=replace(config.log, every=10),
         # An average over much more than the run would hold the old weights.
-        ema_decay=None if config.ema_decay is None else min(config.ema_decay, 0.97),
+        ema_decay=None if config.ema_decay is None else min(config.ema_decay, 0.95),
     )
 
 

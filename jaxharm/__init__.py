@@ -14,6 +14,7 @@ from jaxharm import registry as _registry
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not look into `__getattr__`
     from jaxharm.errors import InputError
+    from jaxharm.images.composing import Composite, compose
     from jaxharm.inference.harmonize import Harmonizer, harmonize
     from jaxharm.interfaces import Output
     from jaxharm.registry import create_model, list_models
@@ -22,8 +23,10 @@ __version__ = "0.1.0"
 
 _ATTRIBUTES = {
     "Harmonizer": "jaxharm.inference.harmonize",
+    "Composite": "jaxharm.images.composing",
     "InputError": "jaxharm.errors",
     "Output": "jaxharm.interfaces",
+    "compose": "jaxharm.images.composing",
     "create_model": "jaxharm.registry",
     "harmonize": "jaxharm.inference.harmonize",
     "list_models": "jaxharm.registry",
@@ -33,10 +36,12 @@ _MODULES = ("convert", "metrics", "ops")
 _EXPORTS = {name: load for entry in _registry.entries() for name, load in entry.exports.items()}
 
 __all__ = [
+    "Composite",
     "Harmonizer",
     "InputError",
     "Output",
     "__version__",
+    "compose",
     "convert",
     "create_model",
     "harmonize",

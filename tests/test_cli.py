@@ -322,3 +322,30 @@ def test_what_a_user_says_of_a_mask_decides(tmp_path, weights, capsys):
     assert changed[values[..., 0] != 2].mean() > 0.9
     assert harmonize(*files[:1], *files[2:], "--checkpoint", weights, "--label", "2") == 2
     assert "go with a MASK" in capsys.readouterr().err
+
+
+def test_a_cut_out_of_another_size_is_placed_as_compose_does(
+    weights, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    cutout = np.concatenate([IMAGE, MASK], -1)[::2, ::2]
+    write_image("cutout.png", cutout)
+    write_image("plate.png", IMAGE[::-1])
+    place = ["--at=-3,9", "--scale", "1.5"]
+    run = ["--checkpoint", weights]
+    at_once = ["cutout.png", "--background", "plate.png", *place]
+    assert harmonize(*at_once, "-o", "once.png", *run) == 0
+    assert main(["compose", "cutout.png", "plate.png", *place, "-o", "made.png"]) == 0
+    files = ["made.png", "made_mask.png", "--background", "made_bg.png"]
+    assert harmonize(*files, "-o", "twice.png", *run) == 0
+    once, twice = (read_image(name).pixels.astype(int) for name in ("once.png", "twice.png"))
+    assert once.shape == IMAGE.shape
+    assert np.abs(once - twice).max() <= 2  # the mask in between has 8 bits
+    capsys.readouterr()
+    for words, sentence in (
+        (at_once[:3], "the background is 30x40 pixels and the cut-out 15x20: say where"),
+        ([*at_once, "--at", "999,0"], "lies outside of the background"),
+        (["made.png", "made_mask.png", *place], "--at and --scale place a cut-out"),
+    ):
+        assert harmonize(*words, "-o", "o.png", *run) == 2
+        assert sentence in capsys.readouterr().err

@@ -29,7 +29,7 @@ SHOWN = shown_commands()
 STUDY = next(name for name in published_configs() if "/study" in name)
 CONFIG = next(name for name in published_configs() if name.endswith("/minibsds"))
 # What stands for a value in a text, and a value.
-PLACEHOLDERS = {"C": CONFIG, "S": STUDY, "DATASET": "demo", "KEY": "data", "RUN": "run"}
+PLACEHOLDERS = {"C": CONFIG, "DATASET": "demo", "RUN": "run", "X,Y": "1,2"}
 
 
 class Parsed(BaseException):
@@ -88,7 +88,8 @@ def test_the_commands_are_found():
 def test_commands_that_are_shown_parse_and_name_what_there_is(monkeypatch, capsys):
     wrong = []
     for shown in SHOWN:
-        words = [PLACEHOLDERS.get(word, word) for word in shown.words]
+        numbers = {"S": "0.5" if shown.words[0] == "compose" else STUDY}
+        words = [{**PLACEHOLDERS, **numbers}.get(word, word) for word in shown.words]
         try:
             check(words, monkeypatch)
         except (Exception, SystemExit) as error:  # all of them in one message

@@ -54,6 +54,18 @@ def _harmonize() -> Command:
     return harmonize
 
 
+def _compose() -> Command:
+    from jaxharm.cli import compose
+
+    return compose
+
+
+def _mask() -> Command:
+    from jaxharm.cli import mask
+
+    return mask
+
+
 def _convert() -> Command:
     from jaxharm.cli import convert
 
@@ -82,6 +94,8 @@ def _votes() -> Command:
 _COMMANDS: Mapping[str, tuple[str, Load]] = {
     "models": ("List the models: sizes, weights, license, memory.", _models),
     "harmonize": ("Harmonize one image or a folder of them.", _harmonize),
+    "compose": ("Paste a cut-out on a background: composite, mask and plate.", _compose),
+    "mask": ("Mask the object of a picture with rembg, where that is installed.", _mask),
     "data": ("Build, check, export or make data sets.", _data),
     "train": ("Train a system; run it again to resume.", _train),
     "eval": ("Evaluate a trained system on a data set.", _eval),

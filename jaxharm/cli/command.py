@@ -6,7 +6,10 @@ depend on the rest of the command line.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +24,19 @@ def local_path(text: str) -> Path:
         return path_of(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _show(message: object, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def warnings_in_one_line(show: Callable[..., None] = _show) -> Iterator[None]:
+    """Shows warnings for users as one line on stderr, without the source line that raised them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def run_module(module: Command, argv: Sequence[str], *, prog: str) -> int:

@@ -2,6 +2,7 @@
 
 One image:  python -m jaxharm harmonize composite.png mask.png -o out.png --checkpoint WEIGHTS
 Cut-out:    python -m jaxharm harmonize cutout_rgba.png --background plate.png -o out.png ...
+            of another size than its background, with --at X,Y and --scale S
 Folder:     python -m jaxharm harmonize --folder DIR -o OUT_DIR --checkpoint WEIGHTS
 
 The output has the size, bit depth, alpha and color profile of the composite; outside the mask its
@@ -31,14 +32,14 @@ import argparse
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxharm import registry
-from jaxharm.cli.command import local_path
+from jaxharm.cli.command import local_path, warnings_in_one_line
+from jaxharm.cli.compose import add_placement
 from jaxharm.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, type=local_path, help="file, or folder")
     parser.add_argument("--folder", type=local_path, help="folder of composites, instead of one")
     parser.add_argument("--background", type=local_path, help="the scene without the object")
+    add_placement(parser)
     masks = parser.add_argument_group("masks that could mean several things")
     masks.add_argument("--mask-channel", choices=CHANNELS, default=CHANNELS[0])
     masks.add_argument("--label", type=int, help="gray value or palette entry of the foreground")
@@ -86,10 +88,11 @@ def execute(arguments: argparse.Namespace) -> int:
     # Before the imports of JAX and of the networks, which take seconds.
     _check(arguments)
     started = time.perf_counter()
+    from jaxharm.cli.folder import show_warning
     from jaxharm.cli.job import Stopwatch
 
     watch = Stopwatch()
-    with _warnings_on_stderr():
+    with warnings_in_one_line(show_warning):
         status = (_folder if arguments.folder is not None else _one)(arguments, watch)
     if arguments.profile:
         seconds = time.perf_counter() - started
@@ -143,6 +146,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError("--mask-channel, --label and --invert-mask go with a MASK: give its file")
     if arguments.folder is not None and arguments.background is not None:
         raise InputError("--background goes with one image; a folder finds them by name (--help)")
+    if (arguments.at is not None or arguments.scale is not None) and (
+        arguments.mask is not None or arguments.background is None
+    ):
+        raise InputError("--at and --scale place a cut-out on its --background, without a MASK")
     for flags in _all_flags():
         flags.check(arguments)
 
@@ -214,6 +221,7 @@ def _with_strength(arguments: argparse.Namespace, default: float) -> argparse.Na
 def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
     from jaxharm.cli.job import load_files, write_results
     from jaxharm.images import check_output
+    from jaxharm.images.composing import placement_of
 
     check_output(arguments.output)
     if not arguments.output.absolute().parent.is_dir():
@@ -224,7 +232,12 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
         # Python's work, done while the decoders do theirs outside of it.
         loading = pool.submit(job_of, arguments, watch)
         loaded = load_files(
-            watch, arguments.composite, arguments.mask, arguments.background, _choice(arguments)
+            watch,
+            arguments.composite,
+            arguments.mask,
+            arguments.background,
+            _choice(arguments),
+            placement_of(arguments.at, arguments.scale),
         )
     inputs = loaded.inputs
     channels = 3 if inputs.alpha is None else 4
@@ -359,17 +372,6 @@ def _weights(checkpoint: str) -> list[object]:
     except InputError:
         return []
     return [manifest["model"], manifest["config"], manifest["sha256"]]
-
-
-@contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
-    """Shows warnings as one line, without the source line that raised them."""
-    from jaxharm.cli.folder import show_warning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = show_warning
-        yield
 
 
 def _peak_mib() -> float:

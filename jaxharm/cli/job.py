@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxharm.images import MaskChoice, Tags, read_image, read_mask, write_image
+from jaxharm.images.composing import Placement
 from jaxharm.inference.harmonize import load_inputs
 from jaxharm.interfaces import AnyRunner, Inputs
 
@@ -78,14 +79,22 @@ def load_files(
     mask: Path | None,
     background: Path | None,
     choice: MaskChoice,
+    placement: Placement | None = None,
 ) -> Loaded:
-    """Reads and checks the files of one image; `choice` is what the user says of its mask."""
+    """Reads and checks the files of one image.
+
+    Args:
+        watch: measures the stages.
+        composite, mask, background: the files.
+        choice: what the user says of the mask.
+        placement: where a cut-out lies, and how large; None: it has the background's size.
+    """
     with watch.time("read"):
         image = read_image(composite)
         weights = None if mask is None else read_mask(mask, choice, composite=image)
         plate = None if background is None else read_image(background)
     with watch.time("prepare"):
-        inputs = load_inputs(image, weights, plate)
+        inputs = load_inputs(image, weights, plate, placement)
     tags = image.tags
     if mask is None and plate is not None:  # a cut-out is pasted in the colors of its background
         tags = replace(tags, icc_profile=plate.tags.icc_profile)

@@ -10,6 +10,7 @@ import os
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -59,9 +60,29 @@ class ImageFile:
     name: str = "the picture"
 
     @property
+    def space(self) -> spaces.Space | None:
+        """The color space of the pixels; None: sRGB. InputError where its profile cannot be used."""
+        try:
+            return spaces.space_of(self.tags.icc_profile)
+        except DamagedError as error:
+            raise InputError(f"cannot use {self.name}: {error}") from None
+
+    @property
     def icc_profile(self) -> bytes | None:
         """The profile of the pixels' color space; None: sRGB."""
         return self.tags.icc_profile
+
+
+ImageLike: TypeAlias = np.ndarray | str | os.PathLike[str] | ImageFile
+
+
+def as_picture(image: ImageLike) -> ImageFile:
+    """A picture that a caller gives: an array, which is sRGB; a file to be read; or one that is read."""
+    if isinstance(image, ImageFile):
+        return image
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    return ImageFile(np.asarray(image))
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageFile:

@@ -128,6 +128,20 @@ def space_of(profile: bytes | None) -> Space | None:
     return Space(profile, tables)
 
 
+def to_srgb(pixels: np.ndarray, space: Space | None) -> np.ndarray:
+    """Pixels [...,3] in a color space (None: sRGB) as sRGB f32 in [0,1]."""
+    return to_unit(pixels) if space is None else space.to_srgb(pixels)
+
+
+def converted(pixels: np.ndarray, space: Space | None, target: Space | None) -> np.ndarray:
+    """Pixels [...,3] of one color space (None: sRGB) as f32 in [0,1] of another one."""
+    if space == target:
+        return to_unit(pixels)
+    if space is not None and target is not None:  # sRGB between them would cut their colors off
+        return _clipped(_convert(to_unit(pixels), space.profile, target.profile))
+    return to_srgb(pixels, space) if target is None else target.from_srgb(to_unit(pixels))
+
+
 def check_profile(profile: bytes, channels: int) -> tuple[bytes | None, str | None]:
     """Checks an embedded profile.
 

@@ -8,15 +8,13 @@ from flax import linen as nn
 
 from jaxharm import registry
 from jaxharm.errors import InputError
-from jaxharm.images import ImageFile, read_image, read_mask
-from jaxharm.images.decoded import DamagedError
-from jaxharm.images.spaces import Space, space_of
+from jaxharm.images import ImageFile, read_mask
+from jaxharm.images.codec import ImageLike, as_picture
+from jaxharm.images.composing import Placement, placement_of
 from jaxharm.inference.loading import check_size, load_network, runner_class
 from jaxharm.inference.options import check_strength, make_options
 from jaxharm.inference.pixels import check_inputs
 from jaxharm.interfaces import AnyRunner, Inputs, Params, RunnerSettings, Timer, untimed
-
-ImageLike = np.ndarray | str | os.PathLike[str]
 
 
 def harmonize(
@@ -30,6 +28,8 @@ def harmonize(
     size: int | None = None,
     strength: float | None = None,
     options: object | None = None,
+    at: tuple[int, int] | None = None,
+    scale: float | None = None,
     **fields: object,
 ) -> np.ndarray:
     """Adjusts the foreground of a composite so that it fits its background.
@@ -48,6 +48,8 @@ def harmonize(
             checkpoint recommends, and 1 where it recommends nothing.
         options: choices that this model offers (its page in the docs lists them), as the dataclass
             of its room; None: its defaults.
+        at, scale: place a cut-out of any size on the background, as `jaxharm.compose` does; with
+            neither, it has the background's size.
         fields: the same choices by keyword, instead of `options`.
 
     Returns:
@@ -62,7 +64,16 @@ def harmonize(
             the message says what to do.
     """
     run = Harmonizer(model, variables=variables, checkpoint=checkpoint, size=size)
-    return run(composite, mask, background=background, strength=strength, options=options, **fields)
+    return run(
+        composite,
+        mask,
+        background=background,
+        strength=strength,
+        options=options,
+        at=at,
+        scale=scale,
+        **fields,
+    )
 
 
 class Harmonizer:
@@ -120,13 +131,16 @@ class Harmonizer:
         background: ImageLike | None = None,
         strength: float | None = None,
         options: object | None = None,
+        at: tuple[int, int] | None = None,
+        scale: float | None = None,
         **fields: object,
     ) -> np.ndarray:
         """Harmonizes one image; see `harmonize`."""
         strength = self.strength if strength is None else strength
         check_strength(strength)
         chosen = make_options(self.runner, options, fields)
-        return self.runner.run(load_inputs(composite, mask, background), strength, chosen)
+        inputs = load_inputs(composite, mask, background, placement_of(at, scale))
+        return self.runner.run(inputs, strength, chosen)
 
     # Any: the class of a prediction is known to the model's own room only.
     def predict(
@@ -135,11 +149,13 @@ class Harmonizer:
         mask: ImageLike | None = None,
         *,
         background: ImageLike | None = None,
+        at: tuple[int, int] | None = None,
+        scale: float | None = None,
     ) -> Any:
         """A parametric model's proposal for one image, to be kept, edited and applied again.
 
         Args:
-            composite, mask, background: as for `harmonize`.
+            composite, mask, background, at, scale: as for `harmonize`.
 
         Returns:
             The record of the model's room, such as `jaxharm.Parameters`, which `jaxharm.render`
@@ -151,7 +167,7 @@ class Harmonizer:
         if not self.runner.parametric:
             raise InputError(f"{self.name} predicts pixels: it has no parameters to keep")
         chosen = make_options(self.runner)
-        inputs = load_inputs(composite, mask, background)
+        inputs = load_inputs(composite, mask, background, placement_of(at, scale))
         return self.runner.predict(self.runner.prepare(inputs, chosen), chosen)
 
     def warm_up(self, height: int, width: int, dtype: type[np.generic] = np.uint8) -> None:
@@ -166,34 +182,21 @@ def load_inputs(
     composite: ImageLike | ImageFile,
     mask: ImageLike | None,
     background: ImageLike | ImageFile | None,
+    placement: Placement | None = None,
 ) -> Inputs:
     """Reads what is a file and checks everything; InputError says what does not fit.
 
     Arrays are sRGB; a file is in the color space of its profile.
     """
-    picture = _picture(composite)
-    plate = None if background is None else _picture(background)
+    picture = as_picture(composite)
+    plate = None if background is None else as_picture(background)
     if isinstance(mask, str | os.PathLike):
         mask = read_mask(mask, composite=picture)
     return check_inputs(
         picture.pixels,
         None if mask is None else np.asarray(mask),
         None if plate is None else plate.pixels,
-        space=_space(picture),
-        background_space=None if plate is None else _space(plate),
+        space=picture.space,
+        background_space=None if plate is None else plate.space,
+        placement=placement,
     )
-
-
-def _picture(image: ImageLike | ImageFile) -> ImageFile:
-    if isinstance(image, ImageFile):
-        return image
-    if isinstance(image, str | os.PathLike):
-        return read_image(image)
-    return ImageFile(np.asarray(image))
-
-
-def _space(picture: ImageFile) -> Space | None:
-    try:
-        return space_of(picture.tags.icc_profile)
-    except DamagedError as error:
-        raise InputError(f"cannot use {picture.name}: {error}") from None

@@ -18,7 +18,8 @@ import numpy as np
 from flax import linen as nn
 
 from jaxharm.images.resize import shrink
-from jaxharm.inference.pixels import recolored, seen_background, seen_composite, to_srgb
+from jaxharm.images.spaces import to_srgb
+from jaxharm.inference.pixels import recolored, seen_background, seen_composite
 from jaxharm.inference.runner import (
     BaseRunner,
     NoOptions,

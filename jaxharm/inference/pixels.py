@@ -7,10 +7,11 @@ pixels that change are converted there and back: what does not change keeps its 
 import numpy as np
 
 from jaxharm.errors import InputError
-from jaxharm.images.bit_depth import LEVELS, from_unit, to_unit
-from jaxharm.images.masks import check_mask, check_size, clip_rounding
+from jaxharm.images.bit_depth import LEVELS, from_unit
+from jaxharm.images.composing import Placement, check_image, paste
+from jaxharm.images.masks import check_mask, check_size
 from jaxharm.images.resize import shrink
-from jaxharm.images.spaces import Space
+from jaxharm.images.spaces import Space, converted, to_srgb
 from jaxharm.interfaces import Inputs
 
 
@@ -21,21 +22,31 @@ def check_inputs(
     *,
     space: Space | None = None,
     background_space: Space | None = None,
+    placement: Placement | None = None,
 ) -> Inputs:
     """Checks the arrays of a call and pastes a cut-out over its background.
 
     A composite with alpha and without a mask is a cut-out: its alpha is the mask, and it is
     blended over `background`, which is then required and whose color space is that of the result.
-    Any other background is converted to the space of the composite.
+    With a `placement` it may have another size than the background. Any other background is
+    converted to the space of the composite.
 
     Raises:
         InputError: wrong shape, dtype or range; sizes that differ; an empty mask.
     """
-    composite = _check_image("composite", composite)
+    composite = check_image("composite", composite)
     size = composite.shape[:2]
     if background is not None:
-        background = _check_image("background", background)[..., :3]
-        check_size("background", background.shape, size)
+        background = check_image("background", background)[..., :3]
+        if placement is None and mask is None and background.shape[:2] != size:
+            raise InputError(
+                f"the background is {background.shape[1]}x{background.shape[0]} pixels and the "
+                f"cut-out {size[1]}x{size[0]}: say where it lies by at and scale (--at X,Y --scale S)"
+            )
+        if placement is None:
+            check_size("background", background.shape, size)
+    if placement is not None and (mask is not None or composite.shape[2] != 4):
+        raise InputError("at and scale place a cut-out: give one with alpha (RGBA), and no mask")
     color, alpha = composite[..., :3], (composite[..., 3:] if composite.shape[2] == 4 else None)
     if mask is not None:
         weights = check_mask(mask, size)
@@ -48,17 +59,16 @@ def check_inputs(
     if alpha is None or background is None:
         raise InputError(
             "no mask given; without one the composite must be a cut-out with alpha (RGBA) and a "
-            "background of the same size"
+            "background"
         )
-    weights = check_mask(alpha[..., 0], size)
-    # The untouched pixels are those of the background: they keep their numbers and their space.
-    color = _as(color, space, color, background_space)
-    plate = _as(background, None, color, None)
-    soft = weights[..., None]
-    pasted = to_unit(color) * soft + to_unit(plate) * (1 - soft)
-    pasted = from_unit(pasted, composite.dtype)
-    np.copyto(pasted, plate, where=soft == 0)
-    return Inputs(pasted, None, weights, plate, background_space)
+    pasted = paste(
+        composite,
+        background,
+        placement or Placement(),
+        space=space,
+        background_space=background_space,
+    )
+    return Inputs(pasted.image, None, pasted.mask, pasted.background, background_space)
 
 
 def seen_composite(inputs: Inputs, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -70,11 +80,6 @@ def seen_composite(inputs: Inputs, size: tuple[int, int] | None = None) -> np.nd
 def seen_background(inputs: Inputs, size: tuple[int, int] | None = None) -> np.ndarray | None:
     """The background as a network sees it, or None; see `seen_composite`."""
     return None if inputs.background is None else _seen(inputs.background, inputs.space, size)
-
-
-def to_srgb(pixels: np.ndarray, space: Space | None) -> np.ndarray:
-    """Pixels [...,3] in a color space as sRGB f32 in [0,1]."""
-    return to_unit(pixels) if space is None else space.to_srgb(pixels)
 
 
 def recolored(pixels: np.ndarray, image: np.ndarray, space: Space | None) -> np.ndarray:
@@ -91,11 +96,9 @@ def _as(
     pixels: np.ndarray, space: Space | None, like: np.ndarray, target: Space | None
 ) -> np.ndarray:
     """Pixels in the dtype of `like` and the color space `target`."""
-    if space == target:
-        same = pixels.dtype == like.dtype
-        return pixels if same else from_unit(to_unit(pixels), like.dtype)
-    image = to_srgb(pixels, space)
-    return from_unit(image if target is None else target.from_srgb(image), like.dtype)
+    if space == target and pixels.dtype == like.dtype:
+        return pixels
+    return from_unit(converted(pixels, space, target), like.dtype)
 
 
 def _visible(color: np.ndarray, alpha: np.ndarray | None, weights: np.ndarray) -> np.ndarray | None:
@@ -116,14 +119,3 @@ def with_alpha(result: np.ndarray, inputs: Inputs) -> np.ndarray:
         return result
     alpha = np.broadcast_to(inputs.alpha, (*result.shape[:-1], 1))
     return np.concatenate([result, alpha], axis=-1)
-
-
-def _check_image(name: str, image: np.ndarray) -> np.ndarray:
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[2] not in (3, 4) or 0 in image.shape:
-        raise InputError(f"the {name} has shape {list(image.shape)}, not [h,w,3] or [h,w,4]")
-    if image.dtype.name in LEVELS:
-        return image
-    if image.dtype.kind != "f":
-        raise InputError(f"the {name} is {image.dtype}; give uint8, uint16 or float in [0,1]")
-    return clip_rounding(name, image)

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxharm.images.spaces import Space
-from jaxharm.inference.pixels import recolored, to_srgb
+from jaxharm.images.spaces import Space, to_srgb
+from jaxharm.inference.pixels import recolored
 from jaxharm.inference.tiles import enlarge_rows, foreground_box, row_tiles
 from jaxharm.interfaces import Inputs
 from jaxharm.papers.pih import model

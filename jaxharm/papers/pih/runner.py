@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from jaxharm.images.codec import ImageLike
 from jaxharm.images.resize import shrink
-from jaxharm.inference.harmonize import ImageLike, load_inputs
+from jaxharm.inference.harmonize import load_inputs
 from jaxharm.inference.options import check_strength, choose
 from jaxharm.inference.pixels import seen_background, seen_composite, with_alpha
 from jaxharm.inference.runner import BaseRunner, apply_network

@@ -16,7 +16,7 @@ from flax import linen as nn
 
 from jaxharm.images.bit_depth import from_unit
 from jaxharm.images.resize import shrink
-from jaxharm.inference.pixels import to_srgb
+from jaxharm.images.spaces import to_srgb
 from jaxharm.inference.runner import BaseRunner, check_least_size
 from jaxharm.interfaces import Inputs, Params, RunnerSettings
 from jaxharm.papers.propih.early_exit import StageRunner, check_exit
