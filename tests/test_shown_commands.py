@@ -17,8 +17,9 @@ from support.fixtures_data import box_mask, random_image, write_image
 from support.shown_commands import ROOT, shown_commands, words_of
 
 from data_pipelines import build as build_command
+from data_pipelines.building.findings import MissingDatasetError
 from data_pipelines.building.next_steps import next_steps, program
-from data_pipelines.reading import DEFAULT_CONFIG
+from data_pipelines.reading import DEFAULT_CONFIG, dataset_info
 from jaxharm import cli
 from jaxharm.cli import harmonize
 from jaxharm.cli.data import _COMMANDS as DATA_COMMANDS
@@ -150,6 +151,17 @@ def test_a_build_names_what_its_set_can_serve_for(kind, splits, words, monkeypat
         assert wanted in line
         if ": " + program() in line:
             check(shlex.split(line.partition(f"{program()} ")[2]), monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["iharmony4/all_1024", "artist_retouched", "demo", "mine"])
+def test_the_remedy_for_a_set_that_is_not_built_builds_it(name, tmp_path, monkeypatch):
+    with pytest.raises(MissingDatasetError, match="build it with: ") as error:
+        dataset_info(name, tmp_path)
+    words = words_of(str(error.value).partition("build it with: ")[2])
+    check(words, monkeypatch)
+    place = Path("x")
+    _, built, _ = build_command._builder_class(words[2], parsed(words, monkeypatch).name, place, 0)
+    assert built in (name, f"{name}/{DEFAULT_CONFIG.get(name)}")
 
 
 def write_own_pictures(folder: Path) -> None:

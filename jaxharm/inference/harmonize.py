@@ -56,8 +56,8 @@ def harmonize(
         [h,w,3] or [h,w,4] in the composite's dtype and size (several of them, [n,h,w,c], where the
         options ask for several results). Pixels with mask 0 are those of the composite, bit for bit
         (of a model that pastes objects on paintings: those of the painting); alpha and color space
-        are those of the composite (a pasted cut-out is opaque, in the color space of its
-        background).
+        are those of the composite (a pasted cut-out is opaque, in size and color space of its
+        background, and has 16 bits where that has).
 
     Raises:
         InputError: no weights, options that the model does not have, or input that does not fit;
