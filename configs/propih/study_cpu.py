@@ -15,6 +15,9 @@ _CONFIG = "propih/minibsds"
 _SETS = (
     *("data.name=demo", "eval.data=demo", "eval.split=test"),
     *("steps=40", "data.batch_size=4", "log.every=5", "data.paintings.textures=100"),
+    # Half the width, and features that need no file.
+    *("objective.random_encoder=true", "model.vgg_input_range=minus1_1", "model.width=32"),
+    "optim.lr=2e-4",
 )
 
 

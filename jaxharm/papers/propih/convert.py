@@ -131,7 +131,7 @@ def load_encoder(path: str | Path, width: int = 64) -> dict[str, dict[str, dict[
     if not path.is_file():
         raise InputError(
             f"encoder file {path} does not exist: put vgg_normalised.pth of the official release "
-            "there, or make one with: jaxharm convert vgg19"
+            "there, or make one with jaxharm convert vgg19 (or vgg16)"
         )
     if path.suffix == ".safetensors":
         try:

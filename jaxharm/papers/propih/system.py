@@ -58,8 +58,8 @@ class ProPIHObjective:
     """Loss weights and choices; defaults are those of the released training script.
 
     Attributes:
-        encoder: file of the normalized VGG-19 (vgg_normalised.pth, or what `jaxharm convert vgg19`
-            wrote); only a fresh training run reads it.
+        encoder: file of the normalized VGG-19 (vgg_normalised.pth, or what `jaxharm convert vgg19` or
+            `vgg16` wrote); only a fresh training run reads it.
         random_encoder: train against random features instead. For tests and for trying things out
             only: what is learned has no meaning.
         content_weight: weight of the content term.
@@ -148,7 +148,7 @@ class ProPIHSystem(AdversarialSystem[ProPIHObjective, EncoderExtras]):
                 return state
             raise InputError(
                 "ProPIH needs the normalized VGG-19: set objective.encoder to vgg_normalised.pth of "
-                "the official release, or to a file made with: jaxharm convert vgg19"
+                "the official release, or to a file made with jaxharm convert vgg19 (or vgg16)"
             )
         encoder = load_encoder(objective.encoder, self.config.model.width)
         if self.config.init_from:
