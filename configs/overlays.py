@@ -33,14 +33,17 @@ def smoke(config: TrainConfig) -> TrainConfig:
 
 
 def finetune(config: TrainConfig) -> TrainConfig:
-    """100 steps at a tenth of the learning rate, evaluated every 10: from the weights of `init_from`.
+    """100 steps at half of the learning rate, evaluated every 10: from the weights of `init_from`.
 
     For weights that are good already and a few pairs of one's own: enough to take on their look, too
-    little to learn them by heart.
+    little to learn them by heart. Of the pairs, at most a quarter is recolored at random: the look is
+    theirs.
     """
+    synthesis = config.data.synthesis
+    synthesis = replace(synthesis, probability=min(synthesis.probability, 0.25))
     optim = replace(
         config.optim,
-        lr=config.optim.lr / 10,
+        lr=config.optim.lr / 2,
         schedule="cosine",
         warmup_steps=10,
         final_lr=0.0,
@@ -48,6 +51,7 @@ def finetune(config: TrainConfig) -> TrainConfig:
     )
     return replace(
         config,
+        data=replace(config.data, synthesis=synthesis),
         optim=optim,
         steps=100,
         epochs=None,

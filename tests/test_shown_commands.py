@@ -187,6 +187,8 @@ def write_own_pictures(folder: Path) -> None:
         write_image(folder / name, box_mask())
     cutout = np.dstack([random_image(seed=3), box_mask()])
     Image.fromarray(cutout).save(folder / "cutout_rgba.png")
+    Image.fromarray(cutout).save(folder / "cutout.png")
+    write_image(folder / "background.jpg", random_image(300, 700))
 
 
 def run_small(words: list[str]) -> int:
@@ -197,15 +199,17 @@ def run_small(words: list[str]) -> int:
 
 @pytest.mark.slow
 def test_the_commands_for_own_pictures_run(tmp_path, monkeypatch, capsys):
-    """Those of the quick start and of the page for retouchers, and what the builds print."""
+    """Those of the quick start and of the pages on pictures, and what the builds print."""
     write_own_pictures(tmp_path)
     monkeypatch.chdir(tmp_path)
     quick = [shown.words for shown in SHOWN if shown.place == "docs/quickstart.md"]
-    page = [shown.words for shown in SHOWN if shown.place == "docs/guides/retoucher.md"]
+    pages = ("docs/guides/retoucher.md", "docs/guides/masks.md")
+    guides = [shown.words for shown in SHOWN if shown.place in pages]
     mine = [words for words in quick if "WEIGHTS" not in words]
     assert [words[0] for words in mine[:4]] == ["data", "train", "eval", "harmonize"]
     later = [words for words in quick if "WEIGHTS" in words]
-    later += [words for words in page if "--stage" not in words]  # of another network
+    # Of another network, and of a program that is not installed.
+    later += [words for words in guides if "--stage" not in words and words[0] != "mask"]
     for words in [*mine, *later]:
         assert run_small(words) == 0, words
         said = capsys.readouterr().out

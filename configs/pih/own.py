@@ -4,9 +4,10 @@ Paper: none; the small-data recipe of minibsds.py, shorter, on any built set wit
 Command:
     python -m data_pipelines.build folder --manual-dir MY_PAIRS --data-dir DATA --name mine
     python train.py --config configs/pih/own.py --data mine --workdir runs/mine --set data.data_dir=DATA
-Hardware: 2 CPU cores.
+Hardware: 2 CPU cores, 10 min (other work took most of them; 3 min 48 s of CPU time).
 Published: nothing.
-Ours: not yet run.
+Ours: on 20 pairs of a private set (16 to train on, 4 held back, each changed in another way), val fMSE 165.3 / PSNR 36.60 at step 50, which is kept, and
+worse from step 75 on; identity 294.5 / 33.15 (seed 0). Four pictures chose the state and are those measured: no number for others.
 """
 
 from dataclasses import replace

@@ -110,10 +110,10 @@ def recorded(arguments: argparse.Namespace, run: str) -> RunConfig:
         InputError: no run is there, or overlays beside it.
     """
     values = _record_of(run, arguments.overlay)["config"]
-    config = config_from_json(values, arguments.set)
     if arguments.data is None:
-        return config
-    return config_from_json(values, [*data_settings(arguments.data, config), *arguments.set])
+        return config_from_json(values, arguments.set)
+    chosen = data_settings(arguments.data, config_from_json(values, _place(arguments)))
+    return config_from_json(values, [*chosen, *arguments.set])
 
 
 def _record_of(run: str, overlays: Sequence[str]) -> Json:
@@ -131,12 +131,16 @@ def config_of(arguments: argparse.Namespace) -> RunConfig:
         print(f"config: {name}, as there is no --config")
     if name is None:
         raise InputError("--config is missing: name a published config, MODEL/RUN, or a file")
-    config = load_config(name, arguments.overlay, arguments.set)
     if arguments.data is None:
-        return config
-    chosen = data_settings(arguments.data, config)
+        return load_config(name, arguments.overlay, arguments.set)
+    chosen = data_settings(arguments.data, load_config(name, arguments.overlay, _place(arguments)))
     # Applied before --set, which may still choose other splits.
     return load_config(name, arguments.overlay, [*chosen, *arguments.set])
+
+
+def _place(arguments: argparse.Namespace) -> list[str]:
+    """The settings that say where data sets are; others may fit those of --data only."""
+    return [item for item in arguments.set if item.partition("=")[0].strip() == "data.data_dir"]
 
 
 def data_settings(names: str, config: RunConfig) -> list[str]:

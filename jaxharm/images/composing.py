@@ -5,7 +5,6 @@ and the composite is in the background's color space. Colors are scaled multipli
 what alpha hides never shows at an edge.
 """
 
-import math
 import operator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -20,6 +19,7 @@ from jaxharm.images.masks import check_mask, clip_rounding
 from jaxharm.images.spaces import Space, converted
 
 _Region: TypeAlias = tuple[slice, slice]
+_LARGEST = 1e6  # scale
 _INVISIBLE = np.float32(1 / 4096)  # alpha below this is what rounding leaves of none
 
 
@@ -43,8 +43,10 @@ class Placement:
             except (TypeError, ValueError):
                 raise InputError(f"at {self.at!r} is no place: give two whole numbers") from None
             object.__setattr__(self, "at", (column, row))
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise InputError(f"scale {self.scale:g} is not a factor above 0, such as 0.5")
+        if not 0 < self.scale <= _LARGEST:  # written so that NaN is refused too
+            raise InputError(
+                f"scale {self.scale:g} is not a factor above 0 and up to a million, such as 0.5"
+            )
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the scaled cut-out."""
@@ -193,7 +195,8 @@ def _scaled(
         return np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32)
     # Only the part is made, from all pixels that it depends on.
     across, down = width / size[1], height / size[0]
-    box = (columns.start * across, rows.start * down, columns.stop * across, rows.stop * down)
+    last = min(columns.stop * across, width), min(rows.stop * down, height)  # but for rounding
+    box = (columns.start * across, rows.start * down, *last)
     alpha = to_unit(cutout[..., 3])
     planes = [*np.moveaxis(to_unit(cutout[..., :3]) * alpha[..., None], -1, 0), alpha]
     # Antialiased by Pillow, which resizes floats of one channel only.

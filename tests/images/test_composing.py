@@ -127,6 +127,7 @@ def test_colors_are_those_of_the_profiles(over, under, tmp_path):
         ({"scale": 0}, "scale 0 is not a factor above 0"),
         ({"scale": -1.5}, "scale -1.5 is not"),
         ({"scale": float("nan")}, "scale nan is not"),
+        ({"scale": 1e308}, "scale 1e+308 is not"),
         ({"at": (1.5, 2)}, "at (1.5, 2) is no place"),
         ({"at": (1, 2, 3)}, "at (1, 2, 3) is no place"),
     ],
@@ -139,8 +140,10 @@ def test_what_makes_no_composite_is_refused(arguments, words):
 
 def test_a_huge_scale_costs_what_is_seen_of_it():
     with pytest.warns(UserWarning, match="covers 100%"):
-        made = compose(disc(), picture(50, 60), at=(-(10**8), -(10**8)), scale=5e6)
+        made = compose(disc(), picture(50, 60), at=(-(10**7), -(10**7)), scale=5e5)
     np.testing.assert_array_equal(made.mask, 1)
+    for scale in np.linspace(0.013, 3.7, 60):  # no rounding leads out of the cut-out
+        assert compose(disc(33), picture(50, 60), scale=scale).mask.max() > 0.1
     assert Placement(scale=1e-9).size_of(40, 40) == (1, 1)
 
 
