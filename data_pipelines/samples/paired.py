@@ -117,15 +117,20 @@ class TrainSamples:
         arrays = apply_geometry(images, geometry, size, **modes)
         if rng.random() < data.augment.recolor:
             arrays = recolor_alike(arrays, rng)
-        if recolored:
-            # A soft edge in every mask mode, as if the photograph had been recolored at its native
-            # size and then resized.
-            edge = {"image_resize": data.image_resize, "mask_resize": "linear"}
-            soft = apply_geometry({"mask": images["mask"]}, geometry, size, **edge)["mask"]
-            reference = reference_pixels(source[int(rng.integers(len(source)))])
-            arrays["composite"] = recolor(
-                arrays["real"], soft, rng, reference=reference, families=data.synthesis.families
-            )
+        if not recolored:
+            return arrays
+        # Drawn only where it is asked for: all other runs keep their samples.
+        if data.synthesis.unchanged and rng.random() < data.synthesis.unchanged:
+            arrays["composite"] = arrays["real"].copy()
+            return arrays
+        # A soft edge in every mask mode, as if the photograph had been recolored at its native
+        # size and then resized.
+        edge = {"image_resize": data.image_resize, "mask_resize": "linear"}
+        soft = apply_geometry({"mask": images["mask"]}, geometry, size, **edge)["mask"]
+        reference = reference_pixels(source[int(rng.integers(len(source)))])
+        arrays["composite"] = recolor(
+            arrays["real"], soft, rng, reference=reference, families=data.synthesis.families
+        )
         return arrays
 
 

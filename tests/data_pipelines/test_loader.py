@@ -213,6 +213,17 @@ def test_photographs_are_always_recolored_and_pairs_by_probability() -> None:
     assert 0.2 < share_remade(MemorySource(), 0.5) < 0.8
 
 
+def test_a_share_of_photographs_stays_as_it_is() -> None:
+    def batches(unchanged: float):
+        data = dataclasses.replace(PLAIN, synthesis=SynthesisConfig(unchanged=unchanged))
+        return take([MemorySource(photos=True)], data, 10)
+
+    kept = [np.all(b.composite == b.target, (1, 2, 3)) for b in batches(0.4)]
+    assert 0.2 < np.mean(kept) < 0.6
+    assert not any(np.all(b.composite == b.target, (1, 2, 3)).any() for b in batches(0.0))
+    assert all(np.all(b.composite == b.target) for b in batches(1.0))
+
+
 @pytest.mark.parametrize(("weights", "expected"), [(None, 0.25), ((3.0, 1.0), 0.75)])
 def test_joined_sets_are_drawn_by_weight_or_size(weights, expected: float) -> None:
     # Told apart by their heights: red is 4 * row + 1.
