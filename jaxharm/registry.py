@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jaxharm.errors import InputError
 
 if TYPE_CHECKING:  # flax and the systems are slow to import and only name types here
+    from pathlib import Path
+
     from flax import linen as nn
 
     from jaxharm.commands import Command, HarmonizeFlags, HelperNetwork
@@ -19,6 +21,7 @@ if TYPE_CHECKING:  # flax and the systems are slow to import and only name types
     from jaxharm.interfaces import AnyRunner, System, TorchNames
 
 
+SHIPPED = "shipped"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -70,6 +73,7 @@ class Entry(NamedTuple):  # light to import, as a dataclass is not
         official_files: weights of this model, or for training it, that its project offers.
         own_pairs: the published config that `jaxharm train --data` takes where none is named: a recipe
             for a few photographs of a user's own; "" for all models but one.
+        shipped: the folder of weights that travel with the package; None for all models but one.
         listed: False for a network that only serves the training of another one, or an ablation.
         flags: what its paper adds to `jaxharm harmonize`.
         exports: public names that `jaxharm` offers for its paper.
@@ -94,6 +98,7 @@ class Entry(NamedTuple):  # light to import, as a dataclass is not
     runner: "Callable[[], type[AnyRunner]] | None" = None
     memory_mib: int = 0
     own_pairs: str = ""
+    shipped: "Callable[[], Path] | None" = None
     listed: bool = True
     flags: "Callable[[], HarmonizeFlags] | None" = None
     exports: Mapping[str, Callable[[], object]] = _NOTHING
@@ -114,6 +119,11 @@ def register(entry: Entry) -> None:
 def list_models() -> list[str]:
     """Names of the registered models, in order of registration; helpers are left out."""
     return [name for name, entry in _ENTRIES.items() if entry.listed]
+
+
+def shipped_folder() -> "Path":
+    """The weights that travel with the package, which `SHIPPED` names in place of a folder."""
+    return next(entry.shipped() for entry in entries() if entry.shipped is not None)
 
 
 def entries() -> tuple[Entry, ...]:

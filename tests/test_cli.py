@@ -182,7 +182,7 @@ def test_errors_are_one_sentence_and_status_2(tmp_path, weights, capsys):
     a, mask, out = tmp_path / "a.png", tmp_path / "a_mask.png", ("-o", tmp_path / "o.png")
     good = ("--checkpoint", weights)
     cases = {
-        (a, mask, *out): "--checkpoint is missing",
+        (a, mask, *out, "--model", OTHER): "--checkpoint is missing",
         (a, mask, "--folder", tmp_path, *out, *good): "give either COMPOSITE and MASK, or --folder",
         (*out, *good): "give either COMPOSITE and MASK, or --folder",
         (tmp_path / "none.png", mask, *out, *good): "none.png does not exist",

@@ -1,9 +1,9 @@
 """Harmonize one composite, or every composite of a folder.
 
-One image:  python -m jaxharm harmonize composite.png mask.png -o out.png --checkpoint WEIGHTS
+One image:  python -m jaxharm harmonize composite.png mask.png -o out.png [--checkpoint WEIGHTS]
 Cut-out:    python -m jaxharm harmonize cutout_rgba.png --background plate.png -o out.png ...
             of another size than its background, with --at X,Y and --scale S
-Folder:     python -m jaxharm harmonize --folder DIR -o OUT_DIR --checkpoint WEIGHTS
+Folder:     python -m jaxharm harmonize --folder DIR -o OUT_DIR ...
 
 The output has the size, bit depth, alpha and color profile of the composite; outside the mask its
 pixels are those of the composite (bit for bit in PNG, TIFF, WebP and BMP; JPEG is lossy).
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     masks.add_argument("--invert-mask", action="store_true", help="black = foreground")
     parser.add_argument("--model", help="registered name; default: the one of the checkpoint")
     parser.add_argument(
-        "--checkpoint", metavar="DIR", help="weights, or a run; a folder or its address"
+        "--checkpoint", metavar="DIR", help="weights, or a run; default: those that ship"
     )
     parser.add_argument("--size", type=int, help="side in pixels that the network predicts at")
     parser.add_argument(
@@ -123,10 +123,13 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError("give either COMPOSITE and MASK, or --folder DIR")
     replacing = _replacing_flags(arguments)
     if replacing is None and arguments.checkpoint is None:
-        raise InputError(
-            "--checkpoint is missing: there are no built-in weights; python -m jaxharm models says "
-            "where to get some"
-        )
+        if arguments.model is not None:
+            raise InputError(
+                f"--checkpoint is missing: no weights of {arguments.model} were named; python -m "
+                "jaxharm models says where to get some, and without --model the weights that ship "
+                "with jaxharm are taken"
+            )
+        arguments.checkpoint = registry.SHIPPED
     if replacing is not None:
         flags, reason = replacing
         useless = [f"--{name}" for name in _OF_THE_MODEL if getattr(arguments, name) is not None]
@@ -186,6 +189,7 @@ def job_of(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
     from jaxharm.cli.job import PlainJob
     from jaxharm.compiler import enable_compilation_cache
     from jaxharm.inference import Harmonizer
+    from jaxharm.weights.card import read_card
 
     enable_compilation_cache()
     replacing = _replacing_flags(arguments)
@@ -198,6 +202,9 @@ def job_of(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
             size=arguments.size,
             timer=watch.time,
         )
+    if arguments.checkpoint == registry.SHIPPED:
+        card = read_card(registry.SHIPPED)
+        print(f"weights that ship with jaxharm: {run.name}, license {card.license}")
     if arguments.strength is None and run.strength != 1:
         print(f"strength {run.strength:g}, as these weights recommend; --strength 1 for all of it")
     arguments = _with_strength(arguments, run.strength)

@@ -106,15 +106,17 @@ class Harmonizer:
             model: a registered name or a module of `create_model`; with `checkpoint`, None takes
                 the model that the checkpoint names.
             variables: {"params": ..., "batch_stats": ...} of that model.
-            checkpoint: a weights folder, or the folder of a run. Exactly one of the two is needed:
-                weights are never made up.
+            checkpoint: a weights folder, or the folder of a run; not both. Without a model,
+                variables and checkpoint, the weights that ship with jaxharm ("shipped"): a small
+                network, see its model card. Weights are never made up.
             size: side that the network predicts at (the image is squashed to a square); None:
                 the model's own size, or the image's where the model gives pixels and the image
                 is small.
             timer: called with the name of every stage of the work, as a context around it.
 
         Raises:
-            InputError: no weights or two, weights of another model, a size the model refuses.
+            InputError: a model without weights, or two of them, weights of another model, a size
+                the model refuses.
         """
         network = load_network(model, variables, checkpoint)
         self.name, self.model, self.strength = network.name, network.module, network.strength

@@ -32,13 +32,18 @@ def load_network(
     """Loads and checks the weights; the arguments are those of `Harmonizer`.
 
     Raises:
-        InputError: no weights or two, or weights of another model.
+        InputError: no weights for a named model, two of them, or weights of another model.
     """
-    if (variables is None) == (checkpoint is None):
-        raise InputError(
-            "give exactly one of variables and checkpoint: without weights there is nothing to "
-            "run (python -m jaxharm models lists where to get them)"
-        )
+    if variables is not None and checkpoint is not None:
+        raise InputError("give variables or checkpoint, not both")
+    if variables is None and checkpoint is None:
+        if model is not None:
+            raise InputError(
+                "weights are missing: give checkpoint= or variables= for this model (python -m "
+                "jaxharm models lists where to get some), or leave model out for the weights that "
+                "ship with jaxharm"
+            )
+        checkpoint = registry.SHIPPED
     if variables is None:
         return _from_checkpoint(str(checkpoint), model)
     if model is None:

@@ -21,7 +21,7 @@ from jaxharm.weights.checkpoint_checks import (
     state_shapes,
 )
 from jaxharm.weights.integrity import check_parts, check_record
-from jaxharm.weights.portable import MANIFEST_FILE, load_variables
+from jaxharm.weights.portable import MANIFEST_FILE, load_variables, unless_shipped
 
 _NETWORKS = ("params", "collections", "ema")
 
@@ -31,14 +31,15 @@ def load_for_eval(place: str | Path, system: System, sample_batch: HostBatch) ->
 
     Args:
         place: a run's folder (its best checkpoint, else its last, else its weights), a folder of
-            checkpoints, one checkpoint, or a weights folder; on this machine or in a bucket.
+            checkpoints, one checkpoint, or a weights folder; on this machine or in a bucket; or
+            "shipped".
         system: the system of the config under evaluation.
         sample_batch: any batch; only shapes and dtypes are read.
 
     Raises:
         InputError: nothing is there, it is damaged, or it is of another model or shape.
     """
-    path = local_copy(place, _without_events).resolve()
+    path = local_copy(unless_shipped(place), _without_events).resolve()
     target = jax.eval_shape(system.init, jax.random.key(0), sample_batch)
     state = TrainState(
         jnp.int32(0), jax.random.key(0), params={}, collections={}, opt_state={}, ema={}

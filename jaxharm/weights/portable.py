@@ -122,9 +122,9 @@ def load_variables(path: str | Path) -> tuple[str, ModelConfig, dict[str, Params
 def find_weights(path: str | Path) -> Path:
     """The weights folder at `path`, or the one that a run left there; InputError without one.
 
-    Of a folder in a bucket it is a copy.
+    Of a folder in a bucket it is a copy. "shipped" are the weights that travel with the package.
     """
-    path = local_copy(path, _weights_only)
+    path = local_copy(unless_shipped(path), _weights_only)
     if not path.is_dir():
         raise InputError(f"no weights at {path}: it is not a folder")
     for folder in (path, path / RUN_WEIGHTS):
@@ -134,6 +134,11 @@ def find_weights(path: str | Path) -> Path:
         f"no weights in {path}: neither it nor its folder {RUN_WEIGHTS}/ holds {MANIFEST_FILE} "
         "(a run exports its weights whenever it evaluates and when it ends)"
     )
+
+
+def unless_shipped(place: str | Path) -> str | Path:
+    """`place`, or the package's folder of weights for the word "shipped"; ./shipped is a folder."""
+    return registry.shipped_folder() if place == registry.SHIPPED else place
 
 
 def _weights_only(names: list[str]) -> list[str]:

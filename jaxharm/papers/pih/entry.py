@@ -1,5 +1,6 @@
 """Registers PIH: the full network and the light one, its runner, options and commands."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxharm.registry import Entry, OfficialFile
@@ -11,6 +12,8 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from jaxharm.papers.pih.model import PIH, PIHConfig
     from jaxharm.papers.pih.pixel_output import PIHPixels, PIHPixelsConfig, PIHPixelsSystem
     from jaxharm.papers.pih.runner import PIHRunner
+    from jaxharm.papers.pih.small import PIHSmall, PIHSmallConfig
+    from jaxharm.papers.pih.small_system import PIHSmallObjective, PIHSmallSystem
     from jaxharm.papers.pih.system import PIHObjective, PIHSystem
 
 
@@ -54,6 +57,34 @@ def _pixels_system() -> "type[PIHPixelsSystem]":
     from jaxharm.papers.pih.pixel_output import PIHPixelsSystem
 
     return PIHPixelsSystem
+
+
+def _small_model() -> "type[PIHSmall]":
+    from jaxharm.papers.pih.small import PIHSmall
+
+    return PIHSmall
+
+
+def _small_config() -> "type[PIHSmallConfig]":
+    from jaxharm.papers.pih.small import PIHSmallConfig
+
+    return PIHSmallConfig
+
+
+def _small_objective() -> "type[PIHSmallObjective]":
+    from jaxharm.papers.pih.small_system import PIHSmallObjective
+
+    return PIHSmallObjective
+
+
+def _small_system() -> "type[PIHSmallSystem]":
+    from jaxharm.papers.pih.small_system import PIHSmallSystem
+
+    return PIHSmallSystem
+
+
+def _shipped() -> Path:
+    return Path(__file__).parent / "shipped"
 
 
 def _torch_names() -> "TorchNames":
@@ -146,6 +177,20 @@ ENTRIES = (
         official={"mask_offset": 0.6},  # in training 0.5: docs/papers/pih.md, "Checkpoints"
         paper=_PAPER,
         weights="the project's page offers none; checkpoints of its light network convert",
+        license=_LICENSE,
+    ),
+    Entry(
+        name="pih_small",
+        model=_small_model,
+        config=_small_config,
+        objective=_small_objective,
+        system=_small_system,
+        parameters=116_084,
+        shipped=_shipped,
+        runner=_runner,
+        flags=_flags,
+        paper="none: curves and rendering of PIH, predicted from color statistics (ours)",
+        weights="ship with jaxharm: `jaxharm harmonize` without --checkpoint",
         license=_LICENSE,
     ),
     Entry(

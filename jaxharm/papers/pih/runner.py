@@ -36,12 +36,16 @@ class Seen(NamedTuple):
 @partial(jax.jit, static_argnums=0)
 def predict_arrays(
     model: nn.Module, variables: Params, composite: Array, mask: Array, background: Array | None
-) -> tuple[Array, Array]:
-    """Curves [3,k] and shading [s,s] of f32[1,s,s,c] inputs; a missing background is filled in."""
+) -> tuple[Array, Array | None]:
+    """Curves [3,k] and shading [s,s] of f32[1,s,s,c] inputs; a missing background is filled in.
+
+    The small model has no shading.
+    """
     if background is None:
         background = fill_plate(composite, mask)
     output = apply_network(model, variables, composite, mask, background)
-    return output.aux["curves"][0], output.aux["shading"][0, ..., 0]
+    shading = output.aux.get("shading")
+    return output.aux["curves"][0], None if shading is None else shading[0, ..., 0]
 
 
 class PIHRunner(BaseRunner[Edit, Seen, Parameters]):

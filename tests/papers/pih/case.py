@@ -13,11 +13,12 @@ def _two_streams() -> PIHObjective:
 
 
 # The models that programs outside of this project ask for by name.
-CONTRACT = ("pih", "pih_light")
+CONTRACT = ("pih", "pih_light", "pih_small")
 CASES = (
     Case("pih"),
     # The case of two streams takes this one's plain step as well.
     Case("pih_light", launched=False),
+    Case("pih_small", launched=False),
     Case(
         "pih_light_dual",
         model="pih_light",
