@@ -25,6 +25,7 @@ def smoke(config: TrainConfig) -> TrainConfig:
         objective=_shrunk(config.objective),
         steps=10,
         epochs=None,
+        init_from=None,  # weights of the full size would not fit
         data=replace(config.data, image_size=64, batch_size=8, num_workers=0),
         eval=replace(config.eval, every=0, batch_size=8),
         checkpoint=replace(config.checkpoint, every=5),

@@ -63,7 +63,7 @@ class PIHSmallConfig:
 
     def shrunk(self) -> Self:
         """The same choices with few features."""
-        return replace(self, width=8, knots=32)
+        return replace(self, width=8)
 
     @property
     def size_multiple(self) -> int:
