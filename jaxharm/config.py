@@ -71,9 +71,7 @@ class SynthesisConfig:
 
     probability: Probability = 0.0  # share of paired records made anew; `photos` sets always are
     families: tuple[Family, ...] = get_args(ColorFamily)  # kinds of recoloring, each equally likely
-    unchanged: Probability = (
-        0.0  # share of those that stay as photographed: to be left alone (ours)
-    )
+    unchanged: Probability = 0.0  # share of those that stay as they are, to be left alone (ours)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -27,8 +27,8 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="NAME",
         help="a built data set, instead of that of the config: sets data.name, data.split, eval.data "
-        "and eval.split. Several may be joined by '+'. Without --config, a small model is trained "
-        "by the recipe for own pictures",
+        "and eval.split. Several may be joined by '+'. Without --config, the weights that "
+        "ship are trained on",
     )
     parser.add_argument(
         "--overlay",

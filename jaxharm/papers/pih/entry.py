@@ -185,6 +185,7 @@ ENTRIES = (
         objective=_small_objective,
         system=_small_system,
         parameters=116_084,
+        memory_mib=1,
         shipped=_shipped,
         own_pairs="pih/own",
         runner=_runner,
