@@ -1,5 +1,6 @@
 """The error a user can act on, and how a command answers it."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -15,14 +16,20 @@ def run_command(command: Callable[[], int | None]) -> int:
         command: the body; its return value (None means 0) is the exit status.
 
     Returns:
-        The body's status, 2 after one line on stderr where the input was bad, or 130 after Ctrl-C.
-        Every other exception passes through, so that a bug keeps its traceback (exit status 1).
+        The body's status, 2 after one line on stderr where the input was bad, 130 after Ctrl-C, or
+        141, silently, where whoever read the output has gone (`jaxharm models | head`). Every other exception passes through, so that a bug keeps its traceback (exit status 1).
     """
     try:
-        return command() or 0
+        status = command() or 0
+        sys.stdout.flush()  # here, so that a reader who has gone is noticed here
+        return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # What is still unwritten would raise it once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # as a shell tells of a program that SIGPIPE, signal 13, ended

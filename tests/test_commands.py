@@ -34,6 +34,14 @@ def test_models_lists_every_model(capsys):
     assert "unknown model 'nonsense'" in capsys.readouterr().err
 
 
+def test_a_reader_that_goes_early_leaves_no_traceback():
+    command = [sys.executable, "-m", "jaxharm", "models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # as `head` does
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
 def test_bare_and_help_list_the_commands(arguments, capsys):
     assert main(arguments) == 0
