@@ -56,6 +56,7 @@ class Batches(Iterator[HostBatch]):
         evaluation: bool = False,
     ) -> None:
         self._readers = [_start(samples, rows, workers, threads)]
+        self._workers = workers
         self._evaluation = evaluation
         # Also runs when the interpreter shuts down: readers that outlive it print tracebacks. It
         # holds the list, not the iterator, which would otherwise never be collected.
@@ -68,7 +69,7 @@ class Batches(Iterator[HostBatch]):
         if not self._readers:
             raise StopIteration
         try:
-            batch = _as_batch(next(self._readers[0]))
+            arrays = next(self._readers[0])
         except RuntimeError as error:
             if _KILLED not in str(error):
                 raise
@@ -78,6 +79,11 @@ class Batches(Iterator[HostBatch]):
                 "do when memory runs out: set data.num_workers to less, or to 0 for threads, and run "
                 "the same command again"
             ) from None
+        if self._workers:
+            # Workers hand over shared memory, which JAX may use in place for as long as it likes:
+            # what is not given back when Python ends is reported as leaked.
+            arrays = {key: np.array(value) for key, value in arrays.items()}
+        batch = _as_batch(arrays)
         schema.validate(batch, evaluation=self._evaluation)
         return batch
 
@@ -134,7 +140,6 @@ def _end_with_parent(worker: int, workers: int) -> None:
 
 def _as_batch(arrays: Mapping[str, HostArray]) -> HostBatch:
     """Makes a `Batch` of stacked samples; keys of its second composite begin with "unpaired_"."""
-    # Not in the readers: from worker processes, grain hands over plain arrays without a copy.
     own = {key: value for key, value in arrays.items() if not key.startswith(_UNPAIRED)}
     other = {key.removeprefix(_UNPAIRED): arrays[key] for key in arrays if key not in own}
     return Batch(**own, unpaired=Pair(**other) if other else None)

@@ -278,9 +278,14 @@ def test_steps_per_epoch_drops_the_rest(monkeypatch) -> None:
     assert steps == [2, 3, 1]
 
 
-def test_a_program_that_forgets_to_close_ends_quietly(tmp_path) -> None:
+@pytest.mark.parametrize(
+    "line", ["print(next(batches).index)", "print((held := next(batches)).index)"]
+)
+def test_a_program_that_forgets_to_close_ends_quietly(line: str, tmp_path) -> None:
     program = tmp_path / "forgetful.py"
-    program.write_text(f"{ONE_WORKER}    print(next(batches).index)\n")
+    # Large enough for shared memory, which must not be in use when Python ends.
+    start = ONE_WORKER.replace("image_size=16", "image_size=256")
+    program.write_text(f"{start}    {line}\n")
     result = subprocess.run(
         [sys.executable, str(program)],
         capture_output=True,
