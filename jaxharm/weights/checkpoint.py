@@ -1,6 +1,7 @@
 """Checkpoints of a run: `last/` to resume from, `best/` to use; both complete and atomic."""
 
 import contextlib
+import errno
 import os
 import shutil
 import warnings
@@ -239,6 +240,7 @@ class Checkpoints:
             state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(sealed(record))
         )
         with self._writing(manager):
+            _check_room(Path(manager.directory), arrays)
             manager.save(step, args=items, force=True)
 
     @contextlib.contextmanager
@@ -285,6 +287,17 @@ def check_writable(workdir: Path, folders: Sequence[str] = (), files: Sequence[s
     for name in files:
         if (workdir / name).is_dir():
             raise InputError(f"{workdir / name} is a folder where a run keeps a file: move it away")
+
+
+def _check_room(folder: Path, arrays: TrainState) -> None:
+    """OSError of a full disk where the arrays of a checkpoint have no room.
+
+    Of several arrays that find the disk full, orbax raises the first one's error, and the threads of
+    the others print a traceback each.
+    """
+    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(arrays))
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def disk_full_cause(error: BaseException | None) -> str | None:

@@ -1,5 +1,6 @@
 """Checkpoints: other topologies, other models, damage, and use without the optimizer."""
 
+import collections
 import dataclasses
 import shutil
 
@@ -13,6 +14,7 @@ from jaxharm.config import OptimConfig, to_json
 from jaxharm.errors import InputError
 from jaxharm.registry import make_system
 from jaxharm.training import parallel
+from jaxharm.weights import checkpoint
 from jaxharm.weights.checkpoint import Checkpoints
 from jaxharm.weights.checkpoint_checks import check_model
 from jaxharm.weights.deployed import init_from, load_for_eval
@@ -231,3 +233,11 @@ def test_init_from_takes_the_weights_only(finished, path):
 def test_init_from_in_a_run(finished, tmp_path, capsys):
     run(run_config(steps=1, init_from=str(finished[0])), tmp_path)
     assert "started from the weights of" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_has_no_room_is_not_begun(monkeypatch, tmp_path):
+    Usage = collections.namedtuple("Usage", ["free"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(free=12))
+    checkpoint._check_room(tmp_path, {"a": np.zeros(3, np.float32)})
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint._check_room(tmp_path, {"a": np.zeros(4, np.float32)})
