@@ -11,7 +11,8 @@ Command:
 Hardware: 2 CPU cores shared with other work: 31 min, of which the run used 16 CPU-minutes (3 evaluations and compilation included).
 Published: nothing on this data.
 Ours (val, 46 objects of photographs that were never trained on, painterly_64, seed 0): S of the stages 1 to 4: 0.600, 0.583, 0.565,
-0.604 (composite: 1; AdaIN on colors: 0.882); C: 0.68, 0.73, 0.89, 1. Stage 4 has learned too little yet: see docs/papers/propih.md.
+0.604 (composite: 1; AdaIN on colors: 0.882); C: 0.68, 0.73, 0.89, 1. Stage 4 has learned too little yet, also after 700 steps (0.590,
+stage 3 0.553): see docs/papers/propih.md.
 """
 
 from dataclasses import replace
