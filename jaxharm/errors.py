@@ -31,5 +31,6 @@ def run_command(command: Callable[[], int | None]) -> int:
         return 2
     except BrokenPipeError:
         # What is still unwritten would raise it once more when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 128 + 13  # as a shell tells of a program that SIGPIPE, signal 13, ended
