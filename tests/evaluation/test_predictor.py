@@ -113,7 +113,8 @@ def test_the_network_sees_the_object_once(name):
     """At a size that the network cannot take, nothing is mirrored: it looks at its own size."""
     predict = trained(name)[0]()
     batch = record(name, 40, 50)
-    inputs = Inputs(batch.composite[0], None, batch.mask[0, ..., 0], batch.background[0])
+    plate = None if batch.background is None else batch.background[0]
+    inputs = Inputs(batch.composite[0], None, batch.mask[0, ..., 0], plate)
     seen = predict._runner.prepare(inputs, predict._options)
     side = predict._runner.model.config.default_size
     assert seen.mask.shape == (1, side, side, 1)

@@ -30,6 +30,7 @@ def finished(tmp_path_factory):
     class Fake:
         def __init__(self, predict):
             self.summary = {"All": {"fmse": next(values)}}
+            self.baseline = {"All": {"fmse": 4.0}}
 
     config = run_config(ema_decay=0.9)
     return workdir, config, run(config, workdir, evaluate=Fake)
