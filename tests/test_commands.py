@@ -10,6 +10,7 @@ import pytest
 from jaxharm import cli, registry
 from jaxharm.__main__ import main
 from jaxharm.config_file import load_config, published_configs
+from jaxharm.errors import run_command
 
 
 def test_votes_prints_the_ranking(tmp_path, capsys):
@@ -40,6 +41,14 @@ def test_a_reader_that_goes_early_leaves_no_traceback():
         process.stdout.close()  # as `head` does
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_another_broken_pipe_keeps_its_traceback(capfd):
+    def lose_a_worker():
+        raise BrokenPipeError("to a worker")
+
+    with capfd.disabled(), pytest.raises(BrokenPipeError, match="to a worker"):
+        run_command(lose_a_worker)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])

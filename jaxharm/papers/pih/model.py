@@ -178,7 +178,7 @@ class PIH(nn.Module):
         """
         config = self.config
         background = self._check(composite, background, train)
-        seen = tuple(self._seen(image) for image in (composite, mask, background))
+        seen = tuple(seen_at(config.predict_size, x) for x in (composite, mask, background))
         x = jnp.concatenate([seen[0], seen[2], seen[1]], -1)
         curves = self._curves(x, train)
         if not config.joint:
@@ -207,14 +207,6 @@ class PIH(nn.Module):
             image = intermediate
         aux = {"curves": curves, "shading": shading, "intermediate": intermediate, "raw": raw}
         return Output(image=image, aux=aux)
-
-    def _seen(self, image: Array) -> Array:
-        """f[b,h,w,c] at the size that the nets look at."""
-        side = self.config.predict_size
-        if side is None or image.shape[1:3] == (side, side):
-            return image
-        shape = (image.shape[0], side, side, image.shape[-1])
-        return jax.image.resize(image, shape, "linear", antialias=True)
 
     def _curves(self, x: Array, train: bool) -> Array:
         """f[b,h,w,7] -> f32[b,3,knots] in (0,1)."""
@@ -308,6 +300,14 @@ def render(
         return curved * mask * gain + (1 - mask) * background
     intermediate = curved * mask + (1 - mask) * background
     return intermediate if shading is None else intermediate * gain * mask + (1 - mask) * background
+
+
+def seen_at(side: int | None, image: Array) -> Array:
+    """f[b,h,w,c] at the size that a network looks at; None: as it is."""
+    if side is None or image.shape[1:3] == (side, side):
+        return image
+    shape = (image.shape[0], side, side, image.shape[-1])
+    return jax.image.resize(image, shape, "linear", antialias=True)
 
 
 def unblend(composite: Array, mask: Array, background: Array) -> Array:

@@ -14,7 +14,6 @@ Inputs and outputs are in [0,1], sRGB-encoded. 116,084 parameters. Source: docs/
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -25,6 +24,7 @@ from jaxharm.interfaces import Array, Output
 from jaxharm.nn.dropout import Dropout
 from jaxharm.nn.norm import BatchNorm
 from jaxharm.ops import apply_curves
+from jaxharm.papers.pih.model import seen_at
 from jaxharm.papers.pih.wide_statistics import wide_statistics
 
 _DEGREE = 5  # polynomials of a curve: of the degrees 0 to 4
@@ -104,14 +104,14 @@ class PIHSmall(nn.Module):
             composite: f32[b,h,w,3] in [0,1].
             mask: f32[b,h,w,1] in [0,1], 1 = foreground.
             background: what soft edges are blended over; None: the composite.
-            train: batch statistics, dropout of training.
+            train: batch statistics and dropout of training.
 
         Returns:
             Output; aux: curves f32[b,3,knots], confidence f32[b], raw f32[b,h,w,3] (curves applied
             to the whole composite).
         """
         config = self.config
-        statistics = wide_statistics(*(self._seen(image) for image in (composite, mask)))
+        statistics = wide_statistics(*(seen_at(config.predict_size, x) for x in (composite, mask)))
         # Means, deviations and shares have different scales: batch norm brings them to one.
         x = BatchNorm(self.axis_name, name="standardize")(statistics, train=train)
         x = jnp.clip(x, -_OUTLIER, _OUTLIER)
@@ -130,14 +130,6 @@ class PIHSmall(nn.Module):
         # Without a mask: what the model would make of every pixel. XLA drops it where unused.
         raw = apply_curves(composite, curves)
         return Output(image=image, aux={"curves": curves, "confidence": confidence, "raw": raw})
-
-    def _seen(self, image: Array) -> Array:
-        """f[b,h,w,c] at the size that the statistics are taken at."""
-        side = self.config.predict_size
-        if image.shape[1:3] == (side, side):
-            return image
-        shape = (image.shape[0], side, side, image.shape[-1])
-        return jax.image.resize(image, shape, "linear", antialias=True)
 
 
 def _polynomials(x: np.ndarray) -> np.ndarray:
