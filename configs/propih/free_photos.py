@@ -9,11 +9,10 @@ Command:
     python -m data_pipelines.build photos --manual-dir FREE_PHOTOS --name free_photos --data-dir DATA --max-side 256
     python train.py --config configs/propih/free_photos.py --workdir runs/propih_free_photos --set data.data_dir=DATA \
         --set objective.encoder=weights/vgg16/vgg_normalised.safetensors
-Hardware: 2 CPU cores shared with other work: 31 min, of which the run used 16 CPU-minutes (3 evaluations and compilation included).
+Hardware: 2 CPU cores shared with other work, about 52 CPU-minutes with evaluations and compilation, in three sessions (resumed twice).
 Published: nothing on this data.
-Ours (val, 46 objects of photographs that were never trained on, painterly_64, seed 0): S of the stages 1 to 4: 0.600, 0.583, 0.565,
-0.604 (composite: 1; AdaIN on colors: 0.882); C: 0.68, 0.73, 0.89, 1. Stage 4 has learned too little yet, also after 700 steps (0.590,
-stage 3 0.553): see docs/papers/propih.md.
+Ours (val, 46 objects of photographs that were never trained on, painterly_64, seed 0): S of the stages 1 to 4: 0.604, 0.574, 0.536,
+0.512 (composite: 1; AdaIN on colors: 0.882); C: 0.65, 0.66, 0.80, 1. See docs/papers/propih.md.
 """
 
 from dataclasses import replace
