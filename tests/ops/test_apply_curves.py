@@ -197,16 +197,36 @@ def test_kernel_of_another_platform_is_refused():
 
 
 @pytest.mark.parametrize("knots", [2, 32])
-def test_both_sums_over_the_pixels_of_a_knot_agree(knots):
+def test_all_sums_over_the_pixels_of_a_knot_agree(knots):
     rng = np.random.default_rng(0)
     shape = (2, 9, 14, 3)
     g, weight = (jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in range(2))
     interval = jnp.asarray(rng.integers(0, knots - 1, shape), jnp.int32)
-    sums = [
+    expected, *others = (
         jax.jit(form, static_argnames="knots")(g, interval, weight, knots=knots)
-        for form in (reference.bin_by_scatter, reference.bin_by_sums)
-    ]
-    np.testing.assert_allclose(*sums, atol=1e-4)
+        for form in (reference.bin_by_scatter, reference.bin_by_sums, reference.bin_by_knots)
+    )
+    for found in others:
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("knots", [2, 3, 32])
+def test_selected_values_are_those_gathered(knots):
+    rng = np.random.default_rng(0)
+    curves = jnp.asarray(rng.normal(size=(2, 3, knots)), jnp.float32)
+    interval = jnp.asarray(rng.integers(0, knots - 1, (2, 9, 14, 3)), jnp.int32)
+    gathered = reference.neighbors_by_gathers(curves, interval)
+    selected = reference.neighbors_by_selection(curves, interval)
+    for one, other in zip(gathered, selected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_tpu_gathers_and_scatters_nothing():
+    arrays = only(draw(), "render")
+    gradient = jax.jit(jax.grad(lambda a: jnp.sum(op(**a))))
+    text = gradient.trace(arrays).lower(lowering_platforms=("tpu",)).as_text()
+    assert "gather" not in text
+    assert "scatter" not in text
 
 
 def test_chips_get_no_scatter_whose_order_is_open():

@@ -58,19 +58,49 @@ def _f32(x: Array) -> Array:
 
 def _lookup(image: Array, curves: Array) -> tuple[Array, Array, Array, Array]:
     """Curve value, slope, interval (i32) and position in the interval of every pixel."""
-    b, _, knots = curves.shape
+    knots = curves.shape[2]
     position = jnp.clip(knots * _f32(image) - 0.5, 0, knots - 1)
     # Clipped on both sides because a NaN pixel becomes any integer, and the gathers do not check.
     interval = jnp.clip(position.astype(jnp.int32), 0, knots - 2)
     weight = position - interval
-    # Two gathers from a table of a few kilobytes: on CPU five times faster than summing hat
-    # functions, and XLA fuses them with the blending into one pass.
-    rows = jnp.arange(3 * b, dtype=jnp.int32).reshape(b, 1, 1, 3)
-    table, index = _f32(curves).reshape(-1), interval + knots * rows
-    low = table.at[index].get(mode="promise_in_bounds")
-    rise = table.at[index + 1].get(mode="promise_in_bounds") - low
+    low, following = _neighbors(_f32(curves), interval)
+    rise = following - low
     inside = (position > 0) & (position < knots - 1)
     return low + weight * rise, jnp.where(inside, knots * rise, 0.0), interval, weight
+
+
+def _neighbors(curves: Array, interval: Array) -> tuple[Array, Array]:
+    """The curve's values at both ends of every pixel's interval: f32[b,h,w,3] twice."""
+    # Decided when the program is lowered, which may be for another machine. Both give the same bits.
+    found: tuple[Array, Array] = lax.platform_dependent(
+        curves, interval, tpu=neighbors_by_selection, default=neighbors_by_gathers
+    )
+    return found
+
+
+def neighbors_by_gathers(curves: Array, interval: Array) -> tuple[Array, Array]:
+    """`_neighbors` as two gathers from a table of a few kilobytes.
+
+    On CPU that is five times faster than summing hat functions, and XLA fuses it with the blending
+    into one pass.
+    """
+    b, _, knots = curves.shape
+    rows = jnp.arange(3 * b, dtype=jnp.int32).reshape(b, 1, 1, 3)
+    table, index = curves.reshape(-1), interval + knots * rows
+    low = table.at[index].get(mode="promise_in_bounds")
+    return low, table.at[index + 1].get(mode="promise_in_bounds")
+
+
+def neighbors_by_selection(curves: Array, interval: Array) -> tuple[Array, Array]:
+    """`_neighbors` as one selection for every knot, since a TPU gathers number by number."""
+    values = jnp.moveaxis(curves, 2, 0)[:, :, None, None, :]  # [k,b,1,1,3]
+    low = jnp.broadcast_to(values[0], interval.shape)
+    following = jnp.broadcast_to(values[1], interval.shape)
+    for knot in range(1, curves.shape[2] - 1):
+        reached = interval >= knot
+        low = jnp.where(reached, values[knot], low)
+        following = jnp.where(reached, values[knot + 1], following)
+    return low, following
 
 
 def _bin(g: Array, interval: Array, weight: Array, knots: int) -> Array:
@@ -82,14 +112,28 @@ def _bin(g: Array, interval: Array, weight: Array, knots: int) -> Array:
         interval,
         weight,
         cpu=partial(bin_by_scatter, knots=knots),
+        tpu=partial(bin_by_knots, knots=knots),
         default=partial(bin_by_sums, knots=knots),
     )
+
+
+def bin_by_knots(g: Array, interval: Array, weight: Array, *, knots: int) -> Array:
+    """`_bin` as one sum over pixels after the other: a TPU's compiler makes one pass of all.
+
+    Of `bin_by_sums` it stores the terms.
+    """
+    sums = []
+    for knot in range(knots):
+        share = jnp.where(interval == knot, 1 - weight, 0)
+        share += jnp.where(interval + 1 == knot, weight, 0)
+        sums.append(jnp.sum(jnp.sum(g * share, axis=2), axis=1))  # row by row, as below
+    return jnp.stack(sums, -1)
 
 
 def bin_by_sums(g: Array, interval: Array, weight: Array, *, knots: int) -> Array:
     """`_bin` as sums over pixels, one for every knot, in an order that the compiler fixes."""
     knot = jnp.arange(knots, dtype=jnp.int32).reshape(1, 1, 1, 1, -1)
-    # [b,h,w,3,knots], which no compiler stores: it is computed inside the sum.
+    # [b,h,w,3,knots], which is computed inside the sum.
     interval, weight = interval[..., None], weight[..., None]
     share = jnp.where(interval == knot, 1 - weight, 0) + jnp.where(interval + 1 == knot, weight, 0)
     # Row by row, as below: a sum over one row rounds less than one over the whole image.
