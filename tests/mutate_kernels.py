@@ -98,11 +98,15 @@ MUTATIONS = (
     ),
     Mutation(
         "GPU: knots beyond the first table are not written", CURVES, "pallas_triton.py",
-        "range(0, sums.shape[-1], _KNOTS)", "range(0, _KNOTS, _KNOTS)",
+        "(index % tables) * _KNOTS + knot", "knot",
     ),
     Mutation(
         "GPU: unaccumulated blocks", CURVES, "pallas_triton.py",
         "jnp.sum(sums, 1)[", "sums[:, 0][",
+    ),
+    Mutation(
+        "GPU: unaccumulated tiles", CURVES, "pallas_triton.py",
+        "return before + g * hat(t, knot)", "return g * hat(t, knot)",
     ),
     Mutation(
         "GPU: bfloat16 arithmetic", CURVES, "pallas_triton.py",
@@ -147,15 +151,15 @@ MUTATIONS = (
     ),
     Mutation(
         "both: missing mask, the background's map everywhere", REGIONS, "body.py",
-        "bg.map(x) * (1 - mask)", "bg.map(x)",
+        "bg.map(x, fma) * (1 - mask)", "bg.map(x, fma)",
     ),
     Mutation(
         "both: gradient of the mask without the background's moments", REGIONS, "body.py",
-        "+ fg_dev * fg_term - bg_dev * bg_term", "+ fg_dev * fg_term",
+        "fma(-bg_dev, bg_term, fma(g, maps, fg_dev * fg_term))", "fma(g, maps, fg_dev * fg_term)",
     ),
     Mutation(
         "both: gradient through the deviation with the mask once", REGIONS, "body.py",
-        "fg.mean + fg.square * fg_dev * mask", "fg.mean + fg.square * fg_dev",
+        "fma(fg.square * fg_dev, mask, fg.mean)", "fg.square * fg_dev + fg.mean",
     ),
     Mutation(
         "both: parts joined without the distance of their means", REGIONS, "sums.py",

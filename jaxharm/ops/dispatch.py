@@ -37,6 +37,7 @@ MEASURED: dict[tuple[str, str], str] = {}
 Arguments = TypeVarTuple("Arguments")
 
 _override: str | None = None
+_target: jax.Device | None = None
 _logged: set[tuple[str, str, str | None, str]] = set()
 
 
@@ -91,10 +92,30 @@ def is_compiled_kernel(name: str | None) -> bool:
     return name in _RUNS_ON
 
 
+@contextmanager
+def compiling_for(device: jax.Device) -> Iterator[None]:
+    """Makes every choice that is traced inside, in the whole process, one for `device`.
+
+    It may be a device that only a compiler knows, of a machine that is not here.
+    """
+    global _target
+    before, _target = _target, device
+    try:
+        yield
+    finally:
+        _target = before
+
+
 def platform() -> str:
-    """The platform that a call traced now will run on by default: "cpu", "gpu" or "tpu"."""
-    device = jax.config.jax_default_device  # type: ignore[attr-defined]
-    return jax.default_backend() if device is None else getattr(device, "platform", device)
+    """The platform that a call traced now is for: "cpu", "gpu" or "tpu"."""
+    device = _target or jax.config.jax_default_device  # type: ignore[attr-defined]
+    name = jax.default_backend() if device is None else getattr(device, "platform", device)
+    return "gpu" if name in ("cuda", "rocm") else str(name)
+
+
+def device_kind() -> str:
+    """What its maker calls the device that a call traced now is for."""
+    return (_target or jax.devices()[0]).device_kind
 
 
 def choose(

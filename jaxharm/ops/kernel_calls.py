@@ -18,6 +18,7 @@ from jax.sharding import ManualAxisType
 from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
+from jaxharm.ops.dispatch import device_kind
 
 Blocks = TypeVar("Blocks")
 Rows = slice | pl.Slice  # what `pl.ds` returns
@@ -63,6 +64,20 @@ class Ref(Protocol):
 # Their own annotations name classes of JAX that are not public.
 load_triton: Callable[..., Array] = pltriton.load
 store_triton: Callable[..., None] = pltriton.store
+elementwise_inline_asm: Callable[..., Sequence[Array]] = pltriton.elementwise_inline_asm
+
+
+def multiply_add_triton(a: Array | float, b: Array | float, c: Array | float) -> Array:
+    """a*b + c with one rounding, as one instruction: Triton does not fuse them by itself."""
+    shape = jnp.broadcast_shapes(*(jnp.shape(value) for value in (a, b, c)))
+    (found,) = elementwise_inline_asm(
+        "fma.rn.f32 $0, $1, $2, $3;",
+        args=[jnp.broadcast_to(jnp.asarray(value, jnp.float32), shape) for value in (a, b, c)],
+        constraints="=f,f,f,f",
+        pack=1,
+        result_shape_dtypes=[jax.ShapeDtypeStruct(shape, jnp.float32)],
+    )
+    return found
 
 
 def block_sizes(table: Sequence[tuple[str, str, Blocks]]) -> Blocks:
@@ -70,7 +85,7 @@ def block_sizes(table: Sequence[tuple[str, str, Blocks]]) -> Blocks:
 
     The first row serves devices that have none of their own.
     """
-    kind = jax.devices()[0].device_kind
+    kind = device_kind()
     return next((blocks for _, device, blocks in table if device == kind), table[0][2])
 
 

@@ -15,14 +15,15 @@ class TpuBlocks:
 
 @dataclass(frozen=True)
 class GpuBlocks:
-    """Elements (forward) or pixels (backward) of a block: a power of two."""
+    """Elements (forward) or pixels (backward) of a tile, a power of two, and tiles of a program."""
 
     size: int
     warps: int
+    tiles: int = 1
 
 
 # (date, device, blocks); the first row serves devices without one of their own.
 TPU_FORWARD = (("not measured", "any TPU", TpuBlocks(height=128, width=512)),)
 TPU_BACKWARD = (("not measured", "any TPU", TpuBlocks(height=64, width=512)),)
 GPU_FORWARD = (("not measured", "any GPU", GpuBlocks(size=1024, warps=4)),)
-GPU_BACKWARD = (("not measured", "any GPU", GpuBlocks(size=256, warps=4)),)
+GPU_BACKWARD = (("not measured", "any GPU", GpuBlocks(size=32, warps=1, tiles=16)),)

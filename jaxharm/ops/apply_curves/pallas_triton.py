@@ -4,10 +4,12 @@ Forward: a block is consecutive numbers of the image as it lies in memory (chann
 Backward: a block is some pixels, since the gradients of mask and shading sum over the channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import pallas as pl
 
 from jaxharm.interfaces import Array
@@ -17,12 +19,14 @@ from jaxharm.ops.kernel_calls import (
     Ref,
     block_sizes,
     call_triton,
+    elementwise_inline_asm,
     load_triton,
     out_like,
     store_triton,
     unsupported_dtype,
 )
 
+AddHats = Callable[[Array, Array, Array, Array], Array]
 _KNOTS = 32  # of the table of hats that is held in registers at a time
 
 
@@ -59,11 +63,18 @@ def backward(
     blocks = block_sizes(GPU_BACKWARD)
     b, h, w, _ = image.shape
     inputs = [upstream.reshape(b, -1), *flat]
-    grid = (b, pl.cdiv(h * w, blocks.size))
+    grid = (b, pl.cdiv(h * w, blocks.size * blocks.tiles))
     # Triton's blocks are powers of two, so the sums have room for whole tables.
     padded = pl.cdiv(curves.shape[2], _KNOTS) * _KNOTS
     *gradients, sums = call_triton(
-        partial(_backward_body, given=given, size=blocks.size, pixels=h * w),
+        partial(
+            _backward_body,
+            given=given,
+            size=blocks.size,
+            tiles=blocks.tiles,
+            pixels=h * w,
+            add_hats=_add_hats if interpret else _add_hats_fused,
+        ),
         name="apply_curves_backward",
         warps=blocks.warps,
         interpret=interpret,
@@ -145,42 +156,89 @@ def _forward_body(curves: Ref, *refs: Ref, given: tuple[str, ...], size: int, nu
 
 
 def _backward_body(
-    curves: Ref, upstream: Ref, *refs: Ref, given: tuple[str, ...], size: int, pixels: int
+    curves: Ref,
+    upstream: Ref,
+    *refs: Ref,
+    given: tuple[str, ...],
+    size: int,
+    tiles: int,
+    pixels: int,
+    add_hats: AddHats,
 ) -> None:
     count = len(given)
     named = dict(zip(given, refs[:count], strict=True))
     gradients = dict(zip(given, refs[count : 2 * count], strict=True))
     sums = refs[-1]
     knots = curves.shape[-1]
+    tables = sums.shape[-1] // _KNOTS
     image, block = pl.program_id(0), pl.program_id(1)
-    pixel = block * size + jnp.arange(size, dtype=jnp.int32)
-    inside = pixel < pixels
-    d_mask = d_shading = jnp.zeros((size,), jnp.float32)
-    mask = shading = None
-    if "mask" in named:
-        mask = _load(named["mask"], image, pixel, inside)
-    if "shading" in named:
-        shading = _load(named["shading"], image, pixel, inside)
-    for c in range(3):
-        at = 3 * pixel + c
-        # Zero beyond the image, and so are all gradients there.
-        g = _load(upstream, image, at, inside)
-        curved, rise, t = _look_up(_load(named["image"], image, at, inside), curves, image, c)
+    knot = jnp.arange(_KNOTS, dtype=jnp.int32)
+
+    def tile(index: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        pixel = (block * tiles + index) * size + jnp.arange(size, dtype=jnp.int32)
+        inside = pixel < pixels
+        d_mask = d_shading = jnp.zeros((size,), jnp.float32)
+        mask = shading = None
+        if "mask" in named:
+            mask = _load(named["mask"], image, pixel, inside)
+        if "shading" in named:
+            shading = _load(named["shading"], image, pixel, inside)
+        sums_so_far = []
+        for c in range(3):
+            at = 3 * pixel + c
+            # Zero beyond the image, and so are all gradients there.
+            g = _load(upstream, image, at, inside)
+            curved, rise, t = _look_up(_load(named["image"], image, at, inside), curves, image, c)
+            if mask is not None:
+                background = _load(named["background"], image, at, inside)
+                d_blend = blend_gradients(g, curved, Blend(mask, background, shading))
+                g, d_mask = d_blend.curved, d_mask + d_blend.mask
+                _store(gradients["background"], image, at, d_blend.background, inside)
+                if d_blend.shading is not None:
+                    d_shading = d_shading + d_blend.shading
+            _store(gradients["image"], image, at, g * slope(t, rise, knots), inside)
+            for table in range(tables):
+                first = (table * _KNOTS + knot).astype(jnp.float32)
+                before = carry[c * tables + table]
+                sums_so_far.append(add_hats(g[:, None], t[:, None], first[None, :], before))
         if mask is not None:
-            background = _load(named["background"], image, at, inside)
-            d_blend = blend_gradients(g, curved, Blend(mask, background, shading))
-            g, d_mask = d_blend.curved, d_mask + d_blend.mask
-            _store(gradients["background"], image, at, d_blend.background, inside)
-            if d_blend.shading is not None:
-                d_shading = d_shading + d_blend.shading
-        _store(gradients["image"], image, at, g * slope(t, rise, knots), inside)
-        # Each block writes its own sums and one reduction adds them. Atomics would add in any
-        # order, and the bits would differ from run to run.
-        for first in range(0, sums.shape[-1], _KNOTS):
-            knot = first + jnp.arange(_KNOTS, dtype=jnp.int32)
-            table = g[:, None] * hat(t[:, None], knot.astype(jnp.float32)[None, :])
-            store_triton(sums.at[image, block, c, knot], jnp.sum(table, 0))
-    if mask is not None:
-        _store(gradients["mask"], image, pixel, d_mask, inside)
-    if shading is not None:
-        _store(gradients["shading"], image, pixel, d_shading, inside)
+            _store(gradients["mask"], image, pixel, d_mask, inside)
+        if shading is not None:
+            _store(gradients["shading"], image, pixel, d_shading, inside)
+        return tuple(sums_so_far)
+
+    nothing = (jnp.zeros((size, _KNOTS), jnp.float32),) * (3 * tables)
+    found = jax.lax.fori_loop(np.int32(0), np.int32(tiles), tile, nothing)
+    # Each block writes its own sums and one reduction adds them. Atomics would add in any order,
+    # and the bits would differ from run to run.
+    for index, value in enumerate(found):
+        at = (index % tables) * _KNOTS + knot
+        store_triton(sums.at[image, block, index // tables, at], jnp.sum(value, 0))
+
+
+def _add_hats(g: Array, t: Array, knot: Array, before: Array) -> Array:
+    return before + g * hat(t, knot)
+
+
+# |t - knot| is a modifier of the second subtraction, which saturates to [0,1]; a NaN becomes 0 there,
+# which no sum shows: the upstream gradient of a NaN pixel is NaN itself.
+_HATS = """{
+.reg .f32 d;
+sub.rn.f32 d, $2, $3;
+abs.f32 d, d;
+sub.rn.sat.f32 d, 0f3F800000, d;
+fma.rn.f32 $0, $1, d, $4;
+}"""
+
+
+def _add_hats_fused(g: Array, t: Array, knot: Array, before: Array) -> Array:
+    """`_add_hats` in three instructions; Triton's own multiplications are never fused with sums."""
+    arguments = [jnp.broadcast_to(a, before.shape) for a in (g, t, knot)]
+    (found,) = elementwise_inline_asm(
+        _HATS,
+        args=[*arguments, before],
+        constraints="=f,f,f,f,f",
+        pack=1,
+        result_shape_dtypes=[jax.ShapeDtypeStruct(before.shape, jnp.float32)],
+    )
+    return found

@@ -22,4 +22,4 @@ class GpuBlocks:
 
 # (date, device, blocks); the first row serves devices without one of their own.
 TPU = (("not measured", "any TPU", TpuBlocks(bytes=4 * 2**20)),)
-GPU = (("not measured", "any GPU", GpuBlocks(size=512, warps=4)),)
+GPU = (("not measured", "any GPU", GpuBlocks(size=128, warps=4)),)

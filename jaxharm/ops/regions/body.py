@@ -1,9 +1,10 @@
 """The arithmetic on one tile that all kernels share, in float32.
 
-Masks and coefficients broadcast against the tile.
+Masks and coefficients broadcast against the tile. `fma` computes a*b + c; a lowering that does not
+fuse the two by itself gives its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +15,14 @@ from jaxharm.interfaces import Array
 # first six, `centered_gradient` three.
 BLEND_ROWS = 6
 GRADIENT_ROWS = 10
+
+
+MultiplyAdd = Callable[[Array | float, Array | float, Array | float], Array]
+
+
+def multiply_add(a: Array | float, b: Array | float, c: Array | float) -> Array:
+    """a*b + c, to be fused by the compiler or not."""
+    return jnp.asarray(a * b + c)
 
 
 class Region(NamedTuple):
@@ -28,10 +37,10 @@ class Region(NamedTuple):
     mean: Array | float = 0.0
     square: Array | float = 0.0
 
-    def map(self, x: Array) -> Array:
+    def map(self, x: Array, fma: MultiplyAdd) -> Array:
         """The region's affine map."""
         # Centering first: x * scale + shift would lose the digits where a large scale cancels.
-        return (x - self.center) * self.scale + self.shift
+        return fma(x - self.center, self.scale, self.shift)
 
 
 def table(fg: Region, bg: Region) -> Array:
@@ -48,13 +57,22 @@ def regions(rows: list[Array]) -> tuple[Region, Region]:
     return Region(*rows[:3], *terms[:2]), Region(*rows[3:6], *terms[2:])
 
 
-def blend(x: Array, mask: Array, fg: Region, bg: Region) -> Array:
+def blend(
+    x: Array, mask: Array, fg: Region, bg: Region, *, fma: MultiplyAdd = multiply_add
+) -> Array:
     """The foreground's map where the mask is 1, the background's where it is 0."""
-    return fg.map(x) * mask + bg.map(x) * (1 - mask)
+    return fma(fg.map(x, fma), mask, bg.map(x, fma) * (1 - mask))
 
 
 def gradient(
-    g: Array, x: Array, mask: Array, fg: Region, bg: Region, patch: Array | float
+    g: Array,
+    x: Array,
+    mask: Array,
+    fg: Region,
+    bg: Region,
+    patch: Array | float,
+    *,
+    fma: MultiplyAdd = multiply_add,
 ) -> tuple[Array, Array]:
     """Gradients of `blend` with respect to x and, before the sum over channels, the mask.
 
@@ -63,17 +81,23 @@ def gradient(
     """
     rest = 1 - mask
     fg_dev, bg_dev = x - fg.center, x - bg.center
-    fg_term = fg.mean + fg.square * fg_dev * mask
-    bg_term = bg.mean + patch + bg.square * bg_dev * rest
-    d_x = mask * (fg.scale * g + fg_term) + rest * (bg.scale * g + bg_term)
-    maps = fg_dev * fg.scale + fg.shift - (bg_dev * bg.scale + bg.shift)
-    return d_x, g * maps + fg_dev * fg_term - bg_dev * bg_term
+    fg_term = fma(fg.square * fg_dev, mask, fg.mean)
+    bg_term = fma(bg.square * bg_dev, rest, bg.mean + patch)
+    d_x = fma(mask, fma(fg.scale, g, fg_term), rest * fma(bg.scale, g, bg_term))
+    maps = fma(fg_dev, fg.scale, fg.shift) - fma(bg_dev, bg.scale, bg.shift)
+    return d_x, fma(-bg_dev, bg_term, fma(g, maps, fg_dev * fg_term))
 
 
 def centered_gradient(
-    x: Array, mask: Array | float, center: Array, mean: Array, square: Array
+    x: Array,
+    mask: Array | float,
+    center: Array,
+    mean: Array,
+    square: Array,
+    *,
+    fma: MultiplyAdd = multiply_add,
 ) -> tuple[Array, Array]:
     """The gradient through the moments of one region alone, as in `gradient`."""
     dev = x - center
-    term = mean + square * dev * mask
+    term = fma(square * dev, mask, mean)
     return mask * term, dev * term

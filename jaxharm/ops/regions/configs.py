@@ -22,4 +22,7 @@ class GpuBlocks:
 
 # (date, device, blocks); the first row serves devices without one of their own.
 TPU = (("not measured", "any TPU", TpuBlocks(bytes=3 * 2**19)),)
-GPU = (("not measured", "any GPU", GpuBlocks(size=4096, tiles=8, warps=4)),)
+# Kernels that sum pixels, and kernels that map each of them. A map of two regions keeps so much of a
+# tile in registers that smaller tiles let twice as many warps be resident (by the assembler).
+GPU_SUMS = (("not measured", "any GPU", GpuBlocks(size=4096, tiles=8, warps=4)),)
+GPU_MAPS = (("not measured", "any GPU", GpuBlocks(size=2048, tiles=16, warps=4)),)

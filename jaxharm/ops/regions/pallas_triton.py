@@ -9,7 +9,7 @@ from functools import partial
 import jax.numpy as jnp
 
 from jaxharm.interfaces import Array
-from jaxharm.ops.kernel_calls import Ref, out_like, unsupported_dtype
+from jaxharm.ops.kernel_calls import Ref, multiply_add_triton, out_like, unsupported_dtype
 from jaxharm.ops.regions import body
 from jaxharm.ops.regions.sums import Parts
 from jaxharm.ops.regions.triton_tiles import (
@@ -22,7 +22,8 @@ from jaxharm.ops.regions.triton_tiles import (
     get,
     get_patch,
     mask_sums,
-    plan_of,
+    plan_of_map,
+    plan_of_sums,
     put,
     strip_sums,
 )
@@ -43,7 +44,7 @@ def sums(
     x: Array, mask: Array | None, grid: int, *, regions: int, interpret: bool = False
 ) -> Parts:
     """See `pallas_tpu.sums`."""
-    plan = plan_of(x, grid)
+    plan = plan_of_sums(x, grid)
     arrays = [flat(x)] if mask is None else [flat(x), flat_mask(mask)]
     out = call(
         partial(_sums_body, plan=plan, regions=regions, masked=mask is not None),
@@ -60,19 +61,18 @@ def sums(
 
 def blend(x: Array, mask: Array, table: Array, *, interpret: bool = False) -> Array:
     """See `pallas_tpu.blend`."""
-    plan = plan_of(x)
+    plan = plan_of_map(x)
     arrays = [table[:, : body.BLEND_ROWS], flat(x), flat_mask(mask)]
     out = [out_like(arrays[1].shape, x.dtype, *arrays)]
-    return call(partial(_blend_body, plan=plan), "blend", plan, arrays, out, interpret)[0].reshape(
-        x.shape
-    )
+    kernel = partial(_blend_body, plan=plan, fma=_fma(interpret))
+    return call(kernel, "blend", plan, arrays, out, interpret)[0].reshape(x.shape)
 
 
 def gradient_sums(
     grad: Array, x: Array, mask: Array, centers: Sequence[Array], *, interpret: bool = False
 ) -> Array:
     """See `pallas_tpu.gradient_sums`."""
-    plan = plan_of(x)
+    plan = plan_of_sums(x)
     table = jnp.concatenate(centers, 1)[:, :, 0]
     arrays = [table, flat(grad), flat(x), flat_mask(mask)]
     out = [strip_sums(plan, 2 * len(centers), arrays)]
@@ -90,12 +90,12 @@ def gradient(
     interpret: bool = False,
 ) -> tuple[Array, Array]:
     """See `pallas_tpu.gradient`."""
-    plan = plan_of(x, 1 if patch is None else patch.shape[1])
+    plan = plan_of_map(x, 1 if patch is None else patch.shape[1])
     arrays = [table, flat(grad), flat(x), flat_mask(mask)]
     if patch is not None:
         arrays.append(flat(patch))
     d_x, d_mask = call(
-        partial(_gradient_body, plan=plan, patched=patch is not None),
+        partial(_gradient_body, plan=plan, patched=patch is not None, fma=_fma(interpret)),
         "gradient",
         plan,
         arrays,
@@ -109,17 +109,21 @@ def centered_gradient(
     x: Array, mask: Array | None, rows: Sequence[Array], *, interpret: bool = False
 ) -> tuple[Array, Array | None]:
     """See `pallas_tpu.centered_gradient`."""
-    plan = plan_of(x)
+    plan = plan_of_map(x)
     arrays = [jnp.concatenate(rows, 1)[:, :, 0], flat(x)]
     if mask is not None:
         arrays.append(flat_mask(mask))
     out = [out_like(arrays[1].shape, x.dtype, *arrays)]
     if mask is not None:
         out.append(mask_sums(plan, arrays))
-    kernel = partial(_centered_body, plan=plan, masked=mask is not None)
+    kernel = partial(_centered_body, plan=plan, masked=mask is not None, fma=_fma(interpret))
     found = call(kernel, "centered_gradient", plan, arrays, out, interpret)
     d_mask = None if mask is None else jnp.sum(found[1], 1).reshape(mask.shape)
     return found[0].reshape(x.shape), d_mask
+
+
+def _fma(interpret: bool) -> body.MultiplyAdd:
+    return body.multiply_add if interpret else multiply_add_triton
 
 
 def _tile_sums(x: Array, m: Array, lanes: int) -> Parts:
@@ -182,11 +186,13 @@ def _sums_body(x: Ref, *refs: Ref, plan: Plan, regions: int, masked: bool) -> No
             put(out, region * _KINDS + kind, value, plan)
 
 
-def _blend_body(table: Ref, x: Ref, mask: Ref, out: Ref, *, plan: Plan) -> None:
+def _blend_body(
+    table: Ref, x: Ref, mask: Ref, out: Ref, *, plan: Plan, fma: body.MultiplyAdd
+) -> None:
     fg, bg = body.regions([get(table, k, plan) for k in range(body.BLEND_ROWS)])
 
     def step(tile: Tile, carry: None) -> None:
-        tile.store(out, body.blend(tile.load(x), tile.load_mask(mask), fg, bg))
+        tile.store(out, body.blend(tile.load(x), tile.load_mask(mask), fg, bg, fma=fma))
 
     each_tile(plan, step, None)
 
@@ -211,28 +217,32 @@ def _gradient_sums_body(table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, *, p
 
 
 def _gradient_body(
-    table: Ref, grad: Ref, x: Ref, mask: Ref, *refs: Ref, plan: Plan, patched: bool
-) -> None:
+    table: Ref, grad: Ref, x: Ref, mask: Ref, *refs: Ref, plan: Plan, patched: bool,
+    fma: body.MultiplyAdd,
+) -> None:  # fmt: skip
     d_x, d_mask = refs[patched:]
     fg, bg = body.regions([get(table, k, plan) for k in range(body.GRADIENT_ROWS)])
     patch_term = get_patch(refs[0], plan) if patched else 0.0
 
     def step(tile: Tile, carry: None) -> None:
         g, value, m = tile.load(grad), tile.load(x), tile.load_mask(mask)
-        found, dm = body.gradient(g, value, m, fg, bg, patch_term)
+        found, dm = body.gradient(g, value, m, fg, bg, patch_term, fma=fma)
         tile.store(d_x, found)
         tile.store_mask(d_mask, dm)
 
     each_tile(plan, step, None)
 
 
-def _centered_body(table: Ref, x: Ref, *refs: Ref, plan: Plan, masked: bool) -> None:
+def _centered_body(
+    table: Ref, x: Ref, *refs: Ref, plan: Plan, masked: bool, fma: body.MultiplyAdd
+) -> None:
     mask = refs[0] if masked else None
     outs = refs[masked:]
     center, mean, square = (get(table, k, plan) for k in range(3))
 
     def step(tile: Tile, carry: None) -> None:
-        found, dm = body.centered_gradient(tile.load(x), tile.load_mask(mask), center, mean, square)
+        value, m = tile.load(x), tile.load_mask(mask)
+        found, dm = body.centered_gradient(value, m, center, mean, square, fma=fma)
         tile.store(outs[0], found)
         if masked:
             tile.store_mask(outs[1], dm)

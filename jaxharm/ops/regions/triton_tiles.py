@@ -21,7 +21,7 @@ from jaxharm.ops.kernel_calls import (
     out_like,
     store_triton,
 )
-from jaxharm.ops.regions.configs import GPU
+from jaxharm.ops.regions.configs import GPU_MAPS, GPU_SUMS, GpuBlocks
 
 Carry = TypeVar("Carry")
 _CHANNELS = 64  # of a tile, at most
@@ -99,10 +99,18 @@ class Tile(NamedTuple):
         return self.exists.astype(jnp.float32)[:, None] - mask
 
 
-def plan_of(x: Array, grid: int = 1) -> Plan:
-    """The plan for x [b,h,w,c] and `grid` patches per side, with the tiles of `configs.GPU`."""
+def plan_of_sums(x: Array, grid: int = 1) -> Plan:
+    """How a kernel cuts x [b,h,w,c] that sums pixels of `grid` patches per side."""
+    return _plan(x, grid, block_sizes(GPU_SUMS))
+
+
+def plan_of_map(x: Array, grid: int = 1) -> Plan:
+    """How a kernel cuts x [b,h,w,c] that maps every pixel by itself."""
+    return _plan(x, grid, block_sizes(GPU_MAPS))
+
+
+def _plan(x: Array, grid: int, blocks: GpuBlocks) -> Plan:
     b, h, w, c = x.shape
-    blocks = block_sizes(GPU)
     lanes = min(_CHANNELS, pl.next_power_of_2(c))
     pixels = blocks.size // lanes
     tall, wide = (n - (grid - 1) * (n // grid) for n in (h, w))

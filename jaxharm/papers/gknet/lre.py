@@ -18,6 +18,7 @@ from jaxharm.interfaces import Array
 from jaxharm.nn.dropout import Dropout
 from jaxharm.nn.init import xavier_uniform
 from jaxharm.nn.resample import resize
+from jaxharm.ops.dispatch import platform
 from jaxharm.papers.gknet.config import MOST_TOKENS, GKNetConfig
 
 
@@ -143,7 +144,7 @@ class Attention(nn.Module):
     def _implementation(self) -> Literal["xla", "cudnn"]:
         if not self.config.lre_flash:
             return "xla"
-        if jax.default_backend() != "gpu" or self.dtype != jnp.bfloat16:
+        if platform() != "gpu" or self.dtype != jnp.bfloat16:
             raise InputError(
                 "GKNet: lre_flash needs an NVIDIA GPU and precision=bfloat16; leave it off here"
             )
