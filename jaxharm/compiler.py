@@ -1,4 +1,4 @@
-"""Settings of XLA for a program: a cache of compiled programs, the CPU schedule, exact products."""
+"""Settings of XLA: a cache of compiled programs, the CPU schedule, exact products, no accelerator."""
 
 import os
 from collections.abc import Iterator
@@ -33,6 +33,12 @@ def save_memory_on_cpu() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if _CPU_SCHEDULE not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --{_CPU_SCHEDULE}=false".strip()
+
+
+def use_cpu_only() -> None:
+    """Makes this process leave the machine's accelerators alone; call it before any use of a device."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    jax.config.update("jax_platforms", "cpu")
 
 
 @contextmanager

@@ -53,9 +53,10 @@ ALLOWED = {
     | {"commands", "compiler", "config", "fields", "images", "inference", "losses"}
     | {"measures", "nn", "ops", "registry", "schema", "training", "weights"},
     "compiler": set(),
+    "chips": _WORDS | {"compiler", "config", "ops", "registry", "schema", "training"},
     "convert": {"weights"},
     "cli": _WORDS
-    | {"commands", "compiler", "config", "config_file", "convert", "evaluation"}
+    | {"chips", "commands", "compiler", "config", "config_file", "convert", "evaluation"}
     | {"images", "inference", "metrics", "ops", "overrides", "registry", "studies"}
     | {"storage", "training", "weights"}
     | {"data_pipelines.build", "data_pipelines.export", "data_pipelines.loader"}

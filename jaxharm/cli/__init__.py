@@ -36,6 +36,12 @@ def _study() -> Command:
     return study
 
 
+def _compile() -> Command:
+    from jaxharm.cli import compile
+
+    return compile
+
+
 def _compare() -> Command:
     from jaxharm.cli import compare
 
@@ -100,6 +106,7 @@ _COMMANDS: Mapping[str, tuple[str, Load]] = {
     "train": ("Train a system; run it again to resume.", _train),
     "eval": ("Evaluate a trained system on a data set.", _eval),
     "study": ("Train and compare several runs over several seeds.", _study),
+    "compile": ("Compile a training step for a machine that is not here.", _compile),
     "compare": ("Compare two runs: equal, or the first step and field that differ.", _compare),
     "convert": ("Convert an official PyTorch checkpoint.", _convert),
     "export": ("Write the weights of a run as a folder to give away.", _export),

@@ -10,6 +10,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import jax
@@ -383,7 +384,9 @@ def _several_slurm_tasks() -> bool:
 
 def _on_tpu() -> bool:
     allowed = os.environ.get("JAX_PLATFORMS", "tpu")
-    return importlib.util.find_spec("libtpu") is not None and "tpu" in allowed
+    # libtpu alone proves nothing: `jaxharm compile` needs it on machines without a TPU.
+    chips = [*Path("/dev").glob("accel[0-9]*"), *Path("/dev/vfio").glob("[0-9]*")]
+    return bool(chips) and importlib.util.find_spec("libtpu") is not None and "tpu" in allowed
 
 
 def _env_int(name: str) -> int | None:
