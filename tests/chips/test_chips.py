@@ -55,6 +55,13 @@ needs_gpus = pytest.mark.skipif(
 needs_tpus = pytest.mark.skipif(not has("libtpu"), reason="needs pip install 'jaxharm[compile]'")
 
 
+def grouped(chip):
+    """A chip whose tests stay in one process of several: they share what its compiler made."""
+    # Two processes with libtpu may not run at once.
+    group = "tpu" if chip in TPUS else chip
+    return pytest.param(chip, marks=pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def rows_of(tmp_path_factory):
     """Chip -> what its compiler made of every kernel."""
@@ -84,7 +91,7 @@ def described(row):
 
 
 @needs_gpus
-@pytest.mark.parametrize("chip", GPUS)
+@pytest.mark.parametrize("chip", [grouped(chip) for chip in GPUS])
 def test_gpu_kernels_compile_within_their_limits(rows_of, chip):
     rows = rows_of(chip)
     assert not [row for row in rows if "failed" in row]
@@ -106,7 +113,7 @@ def test_gpu_kernels_compile_within_their_limits(rows_of, chip):
 
 
 @needs_gpus
-@pytest.mark.parametrize("chip", ["h100"])
+@pytest.mark.parametrize("chip", [grouped("h100")])
 def test_products_and_sums_are_fused(rows_of, chip):
     for row in rows_of(chip):
         if row["kernel"] in ("apply_curves_backward", "region_gradient", "region_blend"):
@@ -114,7 +121,7 @@ def test_products_and_sums_are_fused(rows_of, chip):
 
 
 @needs_gpus
-@pytest.mark.parametrize("chip", ["h100"])
+@pytest.mark.parametrize("chip", [grouped("h100")])
 def test_mosaic_gpu_refuses_by_our_sentence_only(rows_of, chip):
     refused = [row for row in rows_of(chip) if "refused" in row]
     assert refused
@@ -124,7 +131,7 @@ def test_mosaic_gpu_refuses_by_our_sentence_only(rows_of, chip):
 
 
 @needs_tpus
-@pytest.mark.parametrize("chip", TPUS)
+@pytest.mark.parametrize("chip", [grouped(chip) for chip in TPUS])
 def test_tpu_kernels_compile_within_vmem(rows_of, chip):
     rows = rows_of(chip)
     assert not [row for row in rows if "failed" in row or "refused" in row]
