@@ -106,7 +106,7 @@ MUTATIONS = (
     ),
     Mutation(
         "GPU: unaccumulated tiles", CURVES, "pallas_triton.py",
-        "return before + g * hat(t, knot)", "return g * hat(t, knot)",
+        "return before + g * hat", "return g * hat",
     ),
     Mutation(
         "GPU: bfloat16 arithmetic", CURVES, "pallas_triton.py",

@@ -4,7 +4,7 @@ Forward: a block is consecutive numbers of the image as it lies in memory (chann
 Backward: a block is some pixels, since the gradients of mask and shading sum over the channels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import jax
@@ -169,43 +169,22 @@ def _backward_body(
     named = dict(zip(given, refs[:count], strict=True))
     gradients = dict(zip(given, refs[count : 2 * count], strict=True))
     sums = refs[-1]
-    knots = curves.shape[-1]
     tables = sums.shape[-1] // _KNOTS
     image, block = pl.program_id(0), pl.program_id(1)
     knot = jnp.arange(_KNOTS, dtype=jnp.int32)
 
     def tile(index: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         pixel = (block * tiles + index) * size + jnp.arange(size, dtype=jnp.int32)
-        inside = pixel < pixels
-        d_mask = d_shading = jnp.zeros((size,), jnp.float32)
-        mask = shading = None
-        if "mask" in named:
-            mask = _load(named["mask"], image, pixel, inside)
-        if "shading" in named:
-            shading = _load(named["shading"], image, pixel, inside)
-        sums_so_far = []
-        for c in range(3):
-            at = 3 * pixel + c
-            # Zero beyond the image, and so are all gradients there.
-            g = _load(upstream, image, at, inside)
-            curved, rise, t = _look_up(_load(named["image"], image, at, inside), curves, image, c)
-            if mask is not None:
-                background = _load(named["background"], image, at, inside)
-                d_blend = blend_gradients(g, curved, Blend(mask, background, shading))
-                g, d_mask = d_blend.curved, d_mask + d_blend.mask
-                _store(gradients["background"], image, at, d_blend.background, inside)
-                if d_blend.shading is not None:
-                    d_shading = d_shading + d_blend.shading
-            _store(gradients["image"], image, at, g * slope(t, rise, knots), inside)
-            for table in range(tables):
-                first = (table * _KNOTS + knot).astype(jnp.float32)
-                before = carry[c * tables + table]
-                sums_so_far.append(add_hats(g[:, None], t[:, None], first[None, :], before))
-        if mask is not None:
-            _store(gradients["mask"], image, pixel, d_mask, inside)
-        if shading is not None:
-            _store(gradients["shading"], image, pixel, d_shading, inside)
-        return tuple(sums_so_far)
+        at = image, pixel, pixel < pixels
+        channels = _backward_pixels(curves, upstream, named, gradients, at)
+        return tuple(
+            add_hats(g[:, None], t[:, None], (table * _KNOTS + knot)[None, :], before)
+            for (g, t, table), before in zip(
+                ((*channel, table) for channel in channels for table in range(tables)),
+                carry,
+                strict=True,
+            )
+        )
 
     nothing = (jnp.zeros((size, _KNOTS), jnp.float32),) * (3 * tables)
     found = jax.lax.fori_loop(np.int32(0), np.int32(tiles), tile, nothing)
@@ -216,8 +195,55 @@ def _backward_body(
         store_triton(sums.at[image, block, index // tables, at], jnp.sum(value, 0))
 
 
+def _backward_pixels(
+    curves: Ref,
+    upstream: Ref,
+    named: Mapping[str, Ref],
+    gradients: Mapping[str, Ref],
+    place: tuple[Array, Array, Array],
+) -> list[tuple[Array, Array]]:
+    """Writes the gradients of some pixels.
+
+    Args:
+        curves, upstream, named: what is read; `named` are the images that were given.
+        gradients: what is written, by the same names.
+        place: the image, the pixels, and which of them exist.
+
+    Returns:
+        For every channel the gradient of the curved value and the position among the knots.
+    """
+    image, pixel, inside = place
+    knots = curves.shape[-1]
+    d_mask = d_shading = jnp.zeros(pixel.shape, jnp.float32)
+    mask = shading = None
+    if "mask" in named:
+        mask = _load(named["mask"], image, pixel, inside)
+    if "shading" in named:
+        shading = _load(named["shading"], image, pixel, inside)
+    channels = []
+    for c in range(3):
+        at = 3 * pixel + c
+        # Zero beyond the image, and so are all gradients there.
+        g = _load(upstream, image, at, inside)
+        curved, rise, t = _look_up(_load(named["image"], image, at, inside), curves, image, c)
+        if mask is not None:
+            background = _load(named["background"], image, at, inside)
+            d_blend = blend_gradients(g, curved, Blend(mask, background, shading))
+            g, d_mask = d_blend.curved, d_mask + d_blend.mask
+            _store(gradients["background"], image, at, d_blend.background, inside)
+            if d_blend.shading is not None:
+                d_shading = d_shading + d_blend.shading
+        _store(gradients["image"], image, at, g * slope(t, rise, knots), inside)
+        channels.append((g, t))
+    if mask is not None:
+        _store(gradients["mask"], image, pixel, d_mask, inside)
+    if shading is not None:
+        _store(gradients["shading"], image, pixel, d_shading, inside)
+    return channels
+
+
 def _add_hats(g: Array, t: Array, knot: Array, before: Array) -> Array:
-    return before + g * hat(t, knot)
+    return before + g * hat(t, knot.astype(jnp.float32))
 
 
 # |t - knot| is a modifier of the second subtraction, which saturates to [0,1]; a NaN becomes 0 there,
@@ -233,7 +259,7 @@ fma.rn.f32 $0, $1, d, $4;
 
 def _add_hats_fused(g: Array, t: Array, knot: Array, before: Array) -> Array:
     """`_add_hats` in three instructions; Triton's own multiplications are never fused with sums."""
-    arguments = [jnp.broadcast_to(a, before.shape) for a in (g, t, knot)]
+    arguments = [jnp.broadcast_to(a.astype(jnp.float32), before.shape) for a in (g, t, knot)]
     (found,) = elementwise_inline_asm(
         _HATS,
         args=[*arguments, before],
