@@ -37,7 +37,10 @@ BLOCKS = (
     ),
     BlockTable(
         ("apply_curves",), "gpu", "apply_curves.pallas_triton", "GPU_BACKWARD",
-        tuple(curves.GpuBlocks(size, warps) for size in (128, 256, 512) for warps in _WARPS),
+        tuple(
+            curves.GpuBlocks(size, warps, tiles)
+            for size, warps in ((32, 1), (64, 2), (128, 4)) for tiles in (4, 8, 16, 32)
+        ),
     ),
     BlockTable(
         ("dynamic_filter",), "tpu", "dynamic_filter.pallas_tpu", "TPU",
@@ -51,11 +54,14 @@ BLOCKS = (
         _REGIONS, "tpu", "regions.tpu_tiles", "TPU",
         tuple(regions.TpuBlocks(kib * 2**10) for kib in (512, 1024, 1536, 2048)),
     ),
-    BlockTable(
-        _REGIONS, "gpu", "regions.triton_tiles", "GPU",
-        tuple(
-            regions.GpuBlocks(size, tiles, warps)
-            for size in (1024, 2048, 4096, 8192) for tiles in (4, 8, 16) for warps in _WARPS
-        ),
+    *(
+        BlockTable(
+            _REGIONS, "gpu", "regions.triton_tiles", table,
+            tuple(
+                regions.GpuBlocks(size, tiles, warps)
+                for size in (1024, 2048, 4096, 8192) for tiles in (4, 8, 16) for warps in _WARPS
+            ),
+        )
+        for table in ("GPU_SUMS", "GPU_MAPS")
     ),
 )  # fmt: skip
