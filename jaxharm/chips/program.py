@@ -47,8 +47,8 @@ class Program:
     Attributes:
         collectives: in the order of the program; those in a loop's body count once.
         kernels: name -> number of calls of hand-written kernels.
-        kernel_memory: name -> most bytes of fast memory that one of these calls takes beside its
-            blocks, where the compiler says so (TPU).
+        kernel_memory: name -> most bytes of fast memory that one of these calls takes, its blocks
+            included, where the compiler says so (TPU); else 0.
         cycles: the compiler's estimate for all instructions but collectives, loops times their
             trips where the program knows them; None where the compiler gives none.
     """
@@ -90,7 +90,7 @@ def _computations(text: str) -> Iterator[tuple[str, tuple[bool, list[str]]]]:
 
 
 def _collectives(lines: list[str]) -> Iterator[Collective]:
-    started: dict[str, tuple[int, str, str]] = {}
+    started: dict[str, tuple[int, str]] = {}
     for place, line in enumerate(lines):
         found = _INSTRUCTION.match(line)
         if not found:
@@ -99,11 +99,11 @@ def _collectives(lines: list[str]) -> Iterator[Collective]:
         if opcode in _COLLECTIVES:
             yield Collective(opcode, *_size(type_), None)
         elif opcode.endswith("-start") and opcode.removesuffix("-start") in _COLLECTIVES:
-            started[name] = (place, opcode.removesuffix("-start"), type_)
+            started[name] = (place, opcode.removesuffix("-start"))
         elif opcode.endswith("-done"):
             operand = line[found.end() :].split(")")[0].split()[-1].lstrip("%")
             if operand in started:
-                begun, kind, _ = started.pop(operand)
+                begun, kind = started.pop(operand)
                 yield Collective(kind, *_size(type_), place - begun - 1)
 
 

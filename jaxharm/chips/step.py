@@ -92,11 +92,13 @@ def _check_batch(config: RunConfig, target: Target) -> None:
     if batch % parts == 0:
         return
     least = max(1, round(batch / parts)) * parts
-    most = max(n for n in range(1, len(target.devices) + 1) if batch % (n * config.accumulate) == 0)
+    fillable = [
+        n for n in range(1, len(target.devices) + 1) if batch % (n * config.accumulate) == 0
+    ]
+    smaller = f", or choose a machine of at most {fillable[-1]} chips" if fillable else ""
     raise InputError(
         f"data.batch_size={batch} does not fill {target.name} ({len(target.devices)} chips, "
-        f"accumulate={config.accumulate}): add --set data.batch_size={least}, or choose a machine of "
-        f"at most {most} chips"
+        f"accumulate={config.accumulate}): add --set data.batch_size={least}{smaller}"
     )
 
 

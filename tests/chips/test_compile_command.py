@@ -68,6 +68,11 @@ def test_a_batch_that_does_not_fill_the_machine_names_the_choices():
     assert "at most 2 chips" in said
 
 
+def test_a_batch_that_fills_no_machine_names_one_that_does():
+    said = sentence(*SMALL, "--set", "accumulate=3", "--topology", "cpu:2")
+    assert said.endswith("(2 chips, accumulate=3): add --set data.batch_size=6")
+
+
 def test_an_unknown_machine_names_the_known_ones():
     said = sentence(*SMALL, "--topology", "v99:2")
     assert "unknown machine 'v99:2'" in said
