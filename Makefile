@@ -29,9 +29,10 @@ PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed
 	$(PYTEST) --quick
 
-# Everything, as users compile it, with the slow tests: those that repeat a guarantee for every system or kernel.
-test-all: $(VENV)/.installed
-	$(PYTEST)
+# Everything: then the slow tests, compiled as users compile: those that repeat a guarantee for every system
+# or kernel, and those that need optimized code.
+test-all: test
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pycocotools.mask import encode
 from support.coco_annotations import box, compressed
 
 from data_pipelines.datasets.coco import SegmentationError, check_segmentation, draw
@@ -54,7 +55,29 @@ def test_bad_segmentations_are_named(segmentation, words):
         check_segmentation(segmentation, SIZE)
 
 
-@pytest.mark.parametrize("counts", [[3, 4], [3, 4000], [-1, 2001], compressed([3, 4]), "abc", ""])
-def test_runs_that_do_not_add_up_are_refused(counts):
-    with pytest.raises(SegmentationError, match="add up"):
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        *((runs, "add up") for runs in ([3, 4], [3, 4000], [-1, 2001], [])),
+        # What pycocotools draws past the end of the mask: the process may end long after.
+        *((compressed(runs), "add up") for runs in ([3, 4], [3, 4000], [0, 10**9], [3, 2000])),
+        ("", "add up"),
+        ("abc", "ends within a run"),
+        ("a\x00b", "no run at"),
+        ("o" * 40, "no run at"),
+    ],
+    ids=repr,
+)
+def test_damaged_runs_are_refused(counts, words):
+    with pytest.raises(SegmentationError, match=words):
         draw({"size": list(SIZE), "counts": counts}, SIZE)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_runs_are_drawn_as_pycocotools_packs_them(seed):
+    rng = np.random.default_rng(seed)
+    fine = rng.random(SIZE) < rng.uniform(0, 1)
+    coarse = np.kron(rng.random((4, 5)) < 0.5, np.ones((10, 10), bool))
+    for mask in (fine, coarse, np.zeros(SIZE, bool), np.ones(SIZE, bool)):
+        counts = encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+        np.testing.assert_array_equal(draw({"size": list(SIZE), "counts": counts}, SIZE), mask)
