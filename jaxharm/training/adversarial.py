@@ -155,19 +155,21 @@ class AdversarialSystem(SupervisedSystem[ObjectiveT, ExtrasT], Generic[Objective
         """Both networks after a step whose batch is seen whole: one forward pass serves both."""
         prepared = self.prepare(batch)
 
-        def forward(params: Params) -> tuple[Output, Params]:
-            return self.forward(ctx, params, model.collections, prepared)
+        def of_model(params: Params) -> tuple[Array, tuple[Params, Network, Metrics]]:
+            output, collections = self.forward(ctx, params, model.collections, prepared)
+            of_discriminator = jax.grad(self._of_discriminator, argnums=1, has_aux=True)
+            found = of_discriminator(
+                ctx, discriminator.params, discriminator.collections, output, prepared, extras
+            )
+            new, metrics = self._updated(ctx, discriminator, found[0], *found[1])
+            total, (updated, terms) = self._of_output(ctx, output, new, prepared, extras)
+            return total, (collections, new.replace(collections=updated), metrics | terms)
 
-        output, pull_back, collections = jax.vjp(forward, model.params, has_aux=True)
-        grads, (updated, terms) = jax.grad(self._of_discriminator, argnums=1, has_aux=True)(
-            ctx, discriminator.params, discriminator.collections, output, prepared, extras
-        )
-        discriminator, metrics = self._updated(ctx, discriminator, grads, updated, terms)
-        gradient = jax.grad(self._of_output, argnums=1, has_aux=True)
-        slopes, (updated, terms) = gradient(ctx, output, discriminator, prepared, extras)
-        (grads,) = pull_back(slopes)
+        # Not the forward pass alone by jax.vjp: that sends zeros back through every output that no
+        # loss uses, and a kernel's gradient is computed for zeros too.
+        grads, (collections, new, metrics) = jax.grad(of_model, has_aux=True)(model.params)
         model, norms = model.update(ctx, grads, collections, self.optimizer)
-        return model, discriminator.replace(collections=updated), metrics | terms | norms
+        return model, new, metrics | norms
 
     def _two_passes(
         self,

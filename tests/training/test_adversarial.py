@@ -184,3 +184,30 @@ def test_without_a_discriminator_it_is_plain_training():
     state, metrics = run(system)
     assert set(state.params) == set(state.opt_state) == {NETWORK}
     assert not any("discriminator" in name for name in metrics)
+
+
+@jax.custom_vjp
+def only_to_look_at(image):
+    return 2 * image
+
+
+def refuse_gradient(residuals, upstream):
+    raise AssertionError("a gradient of what no loss uses is computed")
+
+
+only_to_look_at.defvjp(lambda image: (2 * image, ()), refuse_gradient)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_no_loss_uses_has_no_gradient(accumulate):
+    class Shown(Model):
+        @nn.compact
+        def __call__(self, composite, mask, background=None, *, train=False):
+            image = Model(name="model")(composite, mask, train=train).image
+            return Output(image, {"shown": only_to_look_at(image)})
+
+    class ShownDuel(Duel):
+        def module(self, axis_name=None):
+            return Shown()
+
+    run(ShownDuel.from_config(make(accumulate=accumulate).config, total_steps=5))
