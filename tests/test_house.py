@@ -39,7 +39,7 @@ ALLOWED = {
     "config_file": {"config", "errors", "metrics", "overrides", "registry"},
     "images": {"errors"},
     "nn": {"interfaces", "ops"},
-    "ops": _WORDS,
+    "ops": _WORDS | {"storage"},
     "losses": {"interfaces"},
     "metrics": _WORDS | {"images"},
     "weights": _WORDS

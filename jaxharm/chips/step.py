@@ -10,12 +10,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import Mesh, SingleDeviceSharding
 
 from jaxharm import registry
 from jaxharm.chips.targets import GIB, Target
 from jaxharm.compiler import matmul_precision
-from jaxharm.config import Launcher, RunConfig
+from jaxharm.config import RunConfig
 from jaxharm.errors import InputError
 from jaxharm.interfaces import PyTree, System, TrainState
 from jaxharm.ops import dispatch
@@ -109,7 +109,7 @@ def compile_step(work: Work) -> Made:
     example = example_batch(config, config.data.batch_size)
     with _compiling(config, work.target):
         state = parallel.abstract_state(system, example, mesh, mode)
-        batch = _placed(example, mode, mesh)
+        batch = parallel.abstract_batch(example, mode, mesh)
         if mode == "pmap":  # takes no shardings: every leaf is replicated or split by its rule
             state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
         return _made(work, parallel.launch(system.step, mode, mesh), state, batch)
@@ -167,19 +167,6 @@ def example_batch(config: RunConfig, count: int) -> HostBatch:
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-
-
-def _placed(batch: HostBatch, mode: Launcher, mesh: Mesh) -> PyTree:
-    split = NamedSharding(mesh, PartitionSpec(parallel.AXIS))
-
-    def leaf(value: np.ndarray) -> jax.ShapeDtypeStruct:
-        if mode != "pmap":
-            return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=split)
-        return jax.ShapeDtypeStruct(
-            (mesh.size, len(value) // mesh.size, *value.shape[1:]), value.dtype
-        )
-
-    return jax.tree.map(leaf, batch.for_devices())
 
 
 # Without a GPU to try them on, XLA takes the first tiling of its own matrix products, and fails where

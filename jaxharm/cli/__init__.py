@@ -42,6 +42,12 @@ def _compile() -> Command:
     return compile
 
 
+def _tune() -> Command:
+    from jaxharm.cli import tune
+
+    return tune
+
+
 def _compare() -> Command:
     from jaxharm.cli import compare
 
@@ -107,6 +113,7 @@ _COMMANDS: Mapping[str, tuple[str, Load]] = {
     "eval": ("Evaluate a trained system on a data set.", _eval),
     "study": ("Train and compare several runs over several seeds.", _study),
     "compile": ("Compile a training step for a machine that is not here.", _compile),
+    "tune": ("Measure which kernels are best on this machine's device.", _tune),
     "compare": ("Compare two runs: equal, or the first step and field that differ.", _compare),
     "convert": ("Convert an official PyTorch checkpoint.", _convert),
     "export": ("Write the weights of a run as a folder to give away.", _export),

@@ -1,22 +1,24 @@
 """Chooses which implementation of an operation runs, while a call is traced, and logs it once.
 
-An operation is a folder: `api.py` (checks, choice, gradient rule), `reference.py` (the definition
-in jax.numpy), and for kernels one file per compiler: `pallas_tpu.py` (Mosaic), `pallas_triton.py`,
-`pallas_mosaic_gpu.py`, with `configs.py` for the block sizes. A file of kernels has the functions of
-the reference, with a keyword `interpret`, and `refusal(*arguments)`. See docs/kernels.md.
+An operation is a folder: `api.py` (checks, gradient rule, the call of `run`), `reference.py` (the
+definition in jax.numpy), and for kernels one file per compiler: `pallas_tpu.py` (Mosaic),
+`pallas_triton.py`, `pallas_mosaic_gpu.py`, with `configs.py` for the block sizes. A file of kernels
+has the functions of the reference, with a keyword `interpret`, and `refusal(*arguments, *settings)`.
+See docs/kernels.md.
 """
 
 import importlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 import jax
 
 from jaxharm.errors import InputError
 from jaxharm.interfaces import Array
+from jaxharm.ops import tuned
 
 _log = logging.getLogger(__name__)
 
@@ -30,13 +32,12 @@ IMPLEMENTATIONS = {
 }
 _RUNS_ON = {"pallas_tpu": "tpu", "pallas_gpu": "gpu", "pallas_mosaic_gpu": "gpu"}
 
-# (operation, platform) -> the implementation that is faster there than the reference, as measured
-# by benchmarks/kernels.py. Empty: nothing was measured on a GPU or TPU yet.
-MEASURED: dict[tuple[str, str], str] = {}
-
 Arguments = TypeVarTuple("Arguments")
+ResultT = TypeVar("ResultT")
 
 _override: str | None = None
+_settled: Mapping[str, str] | None = None
+_heard: dict[str, "Call"] | None = None
 _target: jax.Device | None = None
 _logged: set[tuple[str, str, str | None, str]] = set()
 
@@ -62,6 +63,38 @@ class Implementation:
         return check(*arguments) if check else None
 
 
+@dataclass(frozen=True)
+class Call:
+    """An operation as a program calls it, without the values of its arrays.
+
+    Attributes:
+        op: its name.
+        offered: its implementations by name.
+        apply: (implementation, *settings, *arguments) -> result; it has a gradient.
+        arguments: pytrees of shapes and dtypes.
+        settings: what is no array, such as a grid.
+    """
+
+    op: str
+    offered: Mapping[str, Implementation]
+    apply: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    settings: tuple[Any, ...]
+
+    @property
+    def key(self) -> str:
+        """What the choice may depend on, as text: the name under which it is kept in files."""
+        return _key(self.op, (*self.arguments, *self.settings))
+
+    def kernels(self) -> list[str]:
+        """The compiled kernels that are offered on this process's platform."""
+        return [name for name in self.offered if _RUNS_ON.get(name) == platform()]
+
+    def run(self, name: str, *arguments: Any) -> Any:
+        """The operation on arrays of these shapes, by the implementation of this name."""
+        return self.apply(self.offered[name], *self.settings, *arguments)
+
+
 @contextmanager
 def override(name: str | None) -> Iterator[None]:
     """Makes `name` the implementation of all operations whose call names none, in the whole process.
@@ -85,6 +118,37 @@ def override(name: str | None) -> Iterator[None]:
         yield
     finally:
         _override = before
+
+
+@contextmanager
+def settled(names: Mapping[str, str]) -> Iterator[None]:
+    """Makes `names`, key of a `Call` -> implementation, the choice of calls that name none.
+
+    In the whole process; other calls run their reference, whatever was measured on this machine, so
+    that all processes of a run make the same program. `override` comes first.
+    """
+    global _settled
+    before, _settled = _settled, names
+    try:
+        yield
+    finally:
+        _settled = before
+
+
+@contextmanager
+def listening() -> Iterator[dict[str, Call]]:
+    """Collects the calls that are traced inside and name no implementation, by their keys."""
+    global _heard
+    before, _heard = _heard, {}
+    try:
+        yield _heard
+    finally:
+        _heard = before
+
+
+def kernels_exist(where: str) -> bool:
+    """Whether any kernel is compiled for a platform, as `platform` names it."""
+    return where in _RUNS_ON.values()
 
 
 def is_compiled_kernel(name: str | None) -> bool:
@@ -118,6 +182,28 @@ def device_kind() -> str:
     return (_target or jax.devices()[0]).device_kind
 
 
+def run(
+    op: str,
+    implementation: str | None,
+    offered: Mapping[str, Implementation],
+    apply: Callable[..., ResultT],
+    arguments: tuple[Any, ...],
+    settings: tuple[Any, ...] = (),
+) -> ResultT:
+    """Runs an operation by the implementation that `choose` finds for it.
+
+    Args:
+        op, implementation, offered: see `choose`.
+        apply: (implementation, *settings, *arguments) -> result.
+        arguments: pytrees of arrays.
+        settings: what is no array.
+    """
+    if _heard is not None and implementation is None:
+        call = Call(op, offered, apply, jax.tree.map(_shape_of, arguments), settings)
+        _heard[call.key] = call
+    return apply(choose(op, implementation, offered, *arguments, *settings), *settings, *arguments)
+
+
 def choose(
     op: str,
     implementation: str | None,
@@ -128,10 +214,11 @@ def choose(
 
     Args:
         op: name of the operation, for messages.
-        implementation: a name of `IMPLEMENTATIONS`; None takes that of `override`, else the
-            fastest in `MEASURED` for this platform, else the reference.
+        implementation: a name of `IMPLEMENTATIONS`; None takes that of `override`, else what is
+            `settled` for this run, else what `jaxharm tune` found best on this kind of device, else
+            the reference.
         offered: the implementations that exist, by name; "reference" is always one of them.
-        arguments: those of the operation; an implementation may refuse them.
+        arguments: those of the operation, and its settings; an implementation may refuse them.
 
     Raises:
         InputError: `implementation` is unknown, does not exist for this operation, refuses these
@@ -147,7 +234,7 @@ def choose(
         if reason is not None:
             raise InputError(f"{op} cannot run by {implementation!r}: {reason}")
     else:
-        chosen = _override or MEASURED.get((op, platform()), "reference")
+        chosen = _override or _known_best(op, arguments) or "reference"
         if _override is not None and (reason := _wrong_platform(chosen)) is not None:
             raise InputError(f"ops.implementation={chosen!r} is of no use here: {reason}")
         reason = (
@@ -157,6 +244,15 @@ def choose(
             chosen, reason = "reference", f"{chosen!r} was preferred: {reason}"
     _log_once(op, chosen, reason, arguments)
     return offered[chosen]
+
+
+def _known_best(op: str, arguments: tuple[object, ...]) -> str | None:
+    """What was found best for these arguments, by the run or on this kind of device before."""
+    if _settled is not None:
+        return _settled.get(_key(op, arguments))
+    if not kernels_exist(platform()):
+        return None  # there is nothing to choose from, and the device need not be asked for
+    return tuned.best(device_kind(), _key(op, arguments))
 
 
 def vary_together(*arguments: *Arguments) -> tuple[*Arguments]:
@@ -210,8 +306,21 @@ def choices() -> dict[str, list[str]]:
     return {op: sorted(names) for op, names in sorted(found.items())}
 
 
+def _shape_of(array: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
+
+
+def _key(op: str, arguments: tuple[object, ...]) -> str:
+    rest = [str(a) for a in jax.tree.leaves(arguments) if not hasattr(a, "dtype")]
+    return f"{op}: {', '.join([_shapes(arguments), *rest])}"
+
+
+def _shapes(arguments: object) -> str:
+    return ", ".join(f"{a.dtype}{list(a.shape)}" for a in _leaves(arguments))
+
+
 def _log_once(op: str, chosen: str, reason: str | None, arguments: tuple[object, ...]) -> None:
-    shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in _leaves(arguments))
+    shapes = _shapes(arguments)
     key = (op, chosen, reason, shapes)
     if key in _logged:
         return

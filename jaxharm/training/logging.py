@@ -247,6 +247,19 @@ def note_operations(workdir: Path, ops: Mapping[str, Sequence[str]]) -> None:
     _write_record(file, record)
 
 
+def note_kernels(workdir: Path, kernels: Json) -> None:
+    """Adds to run.json which implementations were tried and chosen: see `choose_kernels`."""
+    record = _read_record(workdir / RECORD)
+    record["kernels"] = kernels
+    _write_record(workdir / RECORD, record)
+
+
+def noted_kernels(workdir: Path) -> Json:
+    """What `note_kernels` wrote; {} where there is nothing."""
+    found = _read_record(workdir / RECORD).get("kernels")
+    return found if isinstance(found, dict) else {}
+
+
 def note_time(workdir: Path, step: int, seconds: Mapping[str, float]) -> Json:
     """Adds to run.json how far this session came and where its time went.
 

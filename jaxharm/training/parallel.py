@@ -210,6 +210,20 @@ def put_batch(batch: HostBatch, mode: Launcher, mesh: Mesh) -> DeviceBatch:
     return placed
 
 
+def abstract_batch(batch: HostBatch, mode: Launcher, mesh: Mesh) -> PyTree:
+    """Shapes, dtypes and shardings of a whole global batch, as `launch` wants it."""
+    split = NamedSharding(mesh, P(AXIS))
+
+    def leaf(value: HostArray) -> jax.ShapeDtypeStruct:
+        if mode != "pmap":
+            return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=split)
+        return jax.ShapeDtypeStruct(
+            (mesh.size, len(value) // mesh.size, *value.shape[1:]), value.dtype
+        )
+
+    return jax.tree.map(leaf, batch.for_devices())
+
+
 def make_init(system: System, batch: HostBatch, mesh: Mesh, mode: Launcher = "shard_map") -> Init:
     """`system.init` of a key, compiled once for any seed; of `batch` only the shapes are read."""
     init = functools.partial(_init, system, batch)

@@ -16,13 +16,16 @@ from jaxharm.ops import dispatch
 from jaxharm.schema import HostBatch, present
 from jaxharm.training import parallel
 from jaxharm.training.clock import Clock, Watchdog, goodput_line
+from jaxharm.training.kernel_choice import choose_kernels
 from jaxharm.training.logging import (
     CURVE,
     RECORD,
     RunLog,
     Window,
+    note_kernels,
     note_operations,
     note_time,
+    noted_kernels,
     write_run_record,
 )
 from jaxharm.training.only_job import only_job
@@ -98,6 +101,8 @@ class Session:
                 self.changes,
                 together=together,
             )
+            if self.programs.kernels:
+                note_kernels(self.task.workdir, self.programs.kernels)
 
     def next_batch(self) -> Placed:
         """The batch of the next step."""
@@ -309,9 +314,15 @@ def opened(task: Task, programs: Programs, label: str = "") -> Iterator[tuple[Se
         active, total = jax.process_index() == 0, task.system.total_steps
         log = RunLog(workdir, config, total, start, active=active, label=label)
         stack.callback(log.close)
-        batches.peek()
+        first = batches.peek()
         for key, change in changes.items():
             log.message(f"changed since the last session: {key} {change.old!r} -> {change.new!r}")
+        if programs.kernels is None:
+            recorded = noted_kernels(workdir) if saved else {}
+            watchdog.moved("trying kernels")
+            programs.kernels = choose_kernels(task, mesh, first.host, recorded, log.message)
+        rows = programs.kernels.get("rows", {})
+        stack.enter_context(dispatch.settled({key: row["chosen"] for key, row in rows.items()}))
         window = Window(config.data.batch_size)
         session = Session(
             task, programs, start, checkpoints, log, batches, window, changes, clock, watchdog

@@ -67,6 +67,7 @@ class Programs:
         mesh: the devices.
         step: see `parallel.launch`.
         predict: see `parallel.make_predict`.
+        kernels: what `choose_kernels` returned; None before the first run is opened.
     """
 
     def __init__(self, task: Task):
@@ -77,6 +78,7 @@ class Programs:
         check_kernels(config.ops.implementation, config.parallel, self.mesh)
         self.step = parallel.launch(task.system.step, config.parallel, self.mesh)
         self.predict = parallel.make_predict(task.system, self.mesh)
+        self.kernels: Json | None = None
         self._init: parallel.Init | None = None
 
     def fresh(self, task: Task, batch: HostBatch) -> TrainState:

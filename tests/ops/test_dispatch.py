@@ -6,11 +6,12 @@ import types
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxharm.config import OpsConfig
 from jaxharm.errors import InputError
-from jaxharm.ops import apply_curves, dispatch
+from jaxharm.ops import apply_curves, dispatch, dynamic_filter, tuned
 from jaxharm.ops.dispatch import Implementation, choose
 from jaxharm.overrides import apply_overrides
 
@@ -39,11 +40,52 @@ def test_default_is_the_reference_where_nothing_is_measured():
     assert choose("op", None, ALL, X) is REFERENCE
 
 
-def test_default_is_the_measured_implementation_unless_it_refuses(monkeypatch):
-    monkeypatch.setitem(dispatch.MEASURED, ("op", "cpu"), "pallas_interpret")
+def test_default_is_what_was_tuned_for_this_device_unless_it_refuses(monkeypatch, tmp_path):
+    monkeypatch.setenv("JAXHARM_CACHE", str(tmp_path))
+    monkeypatch.setitem(dispatch._RUNS_ON, "pallas_interpret", "cpu")
+    row = {"chosen": "pallas_interpret", "trials": {}}
+    keys = ["op: float32[2, 3]", "op: bfloat16[2, 3]"]
+    tuned.add(dispatch.device_kind(), dict.fromkeys(keys, row))
     assert choose("op", None, ALL, X) is INTERPRET
     assert choose("op", None, ALL, HALF) is REFERENCE
     assert choose("other", None, ALL, X) is REFERENCE
+    assert choose("op", None, ALL, X[:1]) is REFERENCE
+
+
+def test_what_a_run_settled_comes_before_what_was_tuned_and_after_the_override(monkeypatch):
+    monkeypatch.setattr(tuned, "best", lambda kind, key: "pallas_interpret")
+    monkeypatch.setitem(dispatch._RUNS_ON, "pallas_interpret", "cpu")
+    with dispatch.settled({}):
+        assert choose("op", None, ALL, X) is REFERENCE
+    with dispatch.settled({"op: float32[2, 3]": "pallas_interpret"}):
+        assert choose("op", None, ALL, X) is INTERPRET
+        assert choose("op", "reference", ALL, X) is REFERENCE
+        with dispatch.override("reference"):
+            assert choose("op", None, ALL, X) is REFERENCE
+    assert choose("op", None, ALL, X) is INTERPRET
+
+
+def test_calls_are_heard_with_shapes_and_settings():
+    def step(image, x, kernels):
+        y = dynamic_filter(x, kernels, dilation=2)
+        return apply_curves(image, jnp.ones((1, 3, 8))), y, apply_curves(image, jnp.ones((1, 3, 8)))
+
+    image, x = jnp.zeros((1, 6, 5, 3)), jnp.zeros((1, 6, 5, 4), jnp.bfloat16)
+    kernels = jnp.zeros((1, 6, 5, 4, 3, 3), jnp.bfloat16)
+    with dispatch.listening() as calls:
+        jax.eval_shape(step, image, x, kernels)
+        apply_curves(
+            image, jnp.ones((1, 3, 9)), implementation="reference"
+        )  # it says what it wants
+    assert list(calls) == [
+        "dynamic_filter: bfloat16[1, 6, 5, 4], bfloat16[1, 6, 5, 4, 3, 3], 2, zero",
+        "apply_curves: float32[1, 6, 5, 3], float32[1, 3, 8]",
+    ]
+    call = calls["apply_curves: float32[1, 6, 5, 3], float32[1, 3, 8]"]
+    assert call.arguments[2:] == (None, None, None)
+    np.testing.assert_array_equal(
+        call.run("reference", image, jnp.ones((1, 3, 8)), None, None, None), jnp.ones_like(image)
+    )
 
 
 def test_named_implementation_is_taken_and_run():

@@ -59,7 +59,7 @@ def apply_curves(
     _check(image, curves, mask, shading, background)
     given = (image, curves, mask, shading, background)
     arguments = dispatch.vary_together(*(None if a is None else jnp.asarray(a) for a in given))
-    return _apply(dispatch.choose("apply_curves", implementation, _OFFERED, *arguments), *arguments)
+    return dispatch.run("apply_curves", implementation, _OFFERED, _apply, arguments)
 
 
 # JAX cannot differentiate a Pallas call, and autodiff of the reference would keep the look-up's

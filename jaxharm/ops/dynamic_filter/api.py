@@ -57,11 +57,10 @@ def dynamic_filter(
     """
     _check(x, kernels, dilation, padding)
     arguments = dispatch.vary_together(jnp.asarray(x), jnp.asarray(kernels))
-    chosen = dispatch.choose(
-        "dynamic_filter", implementation, _OFFERED, *arguments, dilation, padding
-    )
     # No implementation unfolds the image into k*k copies: the kernels are the only array of that size.
-    return _apply(chosen, dilation, padding, *arguments)
+    return dispatch.run(
+        "dynamic_filter", implementation, _OFFERED, _apply, arguments, (dilation, padding)
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))

@@ -68,8 +68,7 @@ def masked_adain(
         if array.shape != shape:
             raise InputError(f"masked_adain: {name} is {list(array.shape)}, not {list(shape)}")
     arguments = dispatch.vary_together(content, style, mask, style_mask)
-    chosen = dispatch.choose("masked_adain", implementation, _OFFERED, *arguments)
-    return _apply(chosen, eps, *arguments)
+    return dispatch.run("masked_adain", implementation, _OFFERED, _apply, arguments, (eps,))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

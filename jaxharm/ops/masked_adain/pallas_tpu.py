@@ -10,6 +10,9 @@ forward = partial(kernels.forward, pallas_tpu)
 backward = partial(kernels.backward, pallas_tpu)
 
 
-def refusal(*images: Array | None) -> str | None:
+def refusal(
+    content: Array, style: Array, mask: Array, style_mask: Array | None, eps: float
+) -> str | None:
     """The reason why the kernels cannot take these arguments, or None."""
-    return pallas_tpu.refusal(*images)
+    del eps
+    return pallas_tpu.refusal(content, style, mask, style_mask)

@@ -48,8 +48,11 @@ def masked_moments(
             f"masked_moments: x is {list(x.shape)} and mask {list(mask.shape)}, "
             "not [b,h,w,c] and [b,h,w,1]"
         )
-    x, mask = dispatch.vary_together(jnp.asarray(x), jnp.asarray(mask))
-    chosen = dispatch.choose("masked_moments", implementation, _OFFERED, x, mask)
+    arguments = dispatch.vary_together(jnp.asarray(x), jnp.asarray(mask))
+    return dispatch.run("masked_moments", implementation, _OFFERED, _apply, arguments, (eps,))
+
+
+def _apply(chosen: Implementation, eps: float, x: Array, mask: Array) -> tuple[Array, Array]:
     # The reference differentiates itself; kernels need a rule of their own.
     if chosen is _OFFERED["reference"]:
         return chosen.call("moments", x, mask, eps)

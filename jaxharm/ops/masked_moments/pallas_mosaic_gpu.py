@@ -10,6 +10,7 @@ forward = partial(kernels.forward, pallas_mosaic_gpu)
 backward = partial(kernels.backward, pallas_mosaic_gpu)
 
 
-def refusal(x: Array, mask: Array) -> str | None:
+def refusal(x: Array, mask: Array, eps: float) -> str | None:
     """The reason why the kernels cannot take these arguments, or None."""
+    del eps
     return pallas_mosaic_gpu.refusal(x, mask)

@@ -10,6 +10,7 @@ forward = partial(kernels.forward, pallas_tpu)
 backward = partial(kernels.backward, pallas_tpu)
 
 
-def refusal(x: Array, mask: Array) -> str | None:
+def refusal(x: Array, mask: Array, eps: float) -> str | None:
     """The reason why the kernels cannot take these arguments, or None."""
+    del eps
     return pallas_tpu.refusal(x, mask)

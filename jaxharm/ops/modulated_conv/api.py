@@ -55,5 +55,11 @@ def modulated_conv(
         )
     if scales.shape != (b, c):
         raise InputError(f"modulated_conv: scales are {list(scales.shape)}, not {[b, c]}")
-    chosen = dispatch.choose("modulated_conv", implementation, _OFFERED, x, kernel, scales)
+    arguments, settings = (x, kernel, scales), (demodulate, eps)
+    return dispatch.run("modulated_conv", implementation, _OFFERED, _apply, arguments, settings)
+
+
+def _apply(
+    chosen: Implementation, demodulate: bool, eps: float, x: Array, kernel: Array, scales: Array
+) -> Array:
     return chosen.call("modulated_conv", x, kernel, scales, demodulate, eps)

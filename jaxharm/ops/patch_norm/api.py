@@ -65,8 +65,7 @@ def patch_norm(
     _check(x, mask, params, grid)
     arrays = {key: jnp.asarray(value) for key, value in params.items()}
     arguments = dispatch.vary_together(jnp.asarray(x), jnp.asarray(mask), arrays)
-    chosen = dispatch.choose("patch_norm", implementation, _OFFERED, *arguments, grid)
-    return _apply(chosen, grid, eps, *arguments)
+    return dispatch.run("patch_norm", implementation, _OFFERED, _apply, arguments, (grid, eps))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))

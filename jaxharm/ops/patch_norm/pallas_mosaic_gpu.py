@@ -11,7 +11,9 @@ forward = partial(kernels.forward, pallas_mosaic_gpu)
 backward = partial(kernels.backward, pallas_mosaic_gpu)
 
 
-def refusal(x: Array, mask: Array, params: Mapping[str, Array], grid: int) -> str | None:
+def refusal(
+    x: Array, mask: Array, params: Mapping[str, Array], grid: int, eps: float
+) -> str | None:
     """The reason why the kernels cannot take these arguments, or None."""
-    del params
+    del params, eps
     return pallas_mosaic_gpu.refusal(x, mask, grid=grid)
