@@ -20,7 +20,7 @@ from jaxharm.errors import InputError
 from jaxharm.interfaces import PyTree, System, TrainState
 from jaxharm.ops import dispatch
 from jaxharm.schema import Batch, HostArray, HostBatch, Pair
-from jaxharm.training import parallel
+from jaxharm.training import initial, parallel
 from jaxharm.training.task import check_kernels
 
 _STEPS = 1000  # of the run that is imagined; schedules alone depend on it
@@ -108,8 +108,8 @@ def compile_step(work: Work) -> Made:
     mode = config.parallel
     example = example_batch(config, config.data.batch_size)
     with _compiling(config, work.target):
-        state = parallel.abstract_state(system, example, mesh, mode)
-        batch = parallel.abstract_batch(example, mode, mesh)
+        state = initial.abstract_state(system, example, mesh, mode)
+        batch = initial.abstract_batch(example, mode, mesh)
         if mode == "pmap":  # takes no shardings: every leaf is replicated or split by its rule
             state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
         return _made(work, parallel.launch(system.step, mode, mesh), state, batch)
@@ -127,7 +127,7 @@ def compile_prediction(work: Work) -> Made:
 
     example = example_batch(config, work.per_chip).for_devices()
     with _compiling(config, work.target):
-        state = here(parallel.abstract_state(system, example, work.mesh))
+        state = here(initial.abstract_state(system, example, work.mesh))
         predict = jax.jit(lambda state, batch: system.predict(state, batch).image)
         return _made(work, predict, state, here(example))
 

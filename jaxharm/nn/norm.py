@@ -125,7 +125,7 @@ def _batch_moments(x: Array, axis_name: str | None) -> tuple[Array, Array]:
     # exact algebra. The price is 8 bytes per channel and device.
     means, variances = jax.lax.all_gather(jnp.stack((mean, var)), axis_name, axis=1)
     mean = jnp.mean(means, 0)
-    return mean, jnp.mean(variances + jnp.square(means - mean), 0)
+    return mean, jnp.mean(variances + jnp.square(means - mean[None]), 0)
 
 
 def _scale_and_shift(x: Array, multiplier: Array, offset: Array) -> Array:

@@ -137,7 +137,10 @@ def settled(names: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def listening() -> Iterator[dict[str, Call]]:
-    """Collects the calls that are traced inside and name no implementation, by their keys."""
+    """Collects the calls that are traced inside and name no implementation, by their keys.
+
+    They run their reference.
+    """
     global _heard
     before, _heard = _heard, {}
     try:
@@ -201,6 +204,7 @@ def run(
     if _heard is not None and implementation is None:
         call = Call(op, offered, apply, jax.tree.map(_shape_of, arguments), settings)
         _heard[call.key] = call
+        return apply(offered["reference"], *settings, *arguments)  # nothing is chosen yet
     return apply(choose(op, implementation, offered, *arguments, *settings), *settings, *arguments)
 
 

@@ -13,7 +13,7 @@ from jaxharm.ops.dispatch import Call
 from jaxharm.ops.trial import try_all
 from jaxharm.ops.tuned import Rows
 from jaxharm.schema import HostBatch
-from jaxharm.training import parallel
+from jaxharm.training import initial, parallel
 from jaxharm.training.task import Task
 from jaxharm.weights.first_process import of_first
 
@@ -63,11 +63,11 @@ def calls_of(system: System, mode: Launcher, mesh: Mesh, batch: HostBatch) -> di
     local = parallel.make_mesh(list(mesh.local_devices))
     # A step of its own: the one that trains would keep what was chosen while this one was traced.
     step = parallel.launch(system.step, mode, local)
-    state = parallel.abstract_state(system, batch, local, mode)
+    state = initial.abstract_state(system, batch, local, mode)
     if mode == "pmap":  # takes no shardings: every leaf is replicated or split by its rule
         state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
     with dispatch.listening() as calls:
-        jax.eval_shape(step, state, parallel.abstract_batch(batch, mode, local))
+        jax.eval_shape(step, state, initial.abstract_batch(batch, mode, local))
     return calls
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,6 @@ from jaxharm.training.sharding import shardings
 AXIS = "data"
 _HEARTBEAT = 30  # seconds without a sign of life after which a process counts as lost
 Step = Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]
-Init = Callable[[Array], TrainState]  # typed key -> fresh state
 TreeT = TypeVar("TreeT")
 ResultT = TypeVar("ResultT")
 
@@ -210,53 +209,6 @@ def put_batch(batch: HostBatch, mode: Launcher, mesh: Mesh) -> DeviceBatch:
     return placed
 
 
-def abstract_batch(batch: HostBatch, mode: Launcher, mesh: Mesh) -> PyTree:
-    """Shapes, dtypes and shardings of a whole global batch, as `launch` wants it."""
-    split = NamedSharding(mesh, P(AXIS))
-
-    def leaf(value: HostArray) -> jax.ShapeDtypeStruct:
-        if mode != "pmap":
-            return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=split)
-        return jax.ShapeDtypeStruct(
-            (mesh.size, len(value) // mesh.size, *value.shape[1:]), value.dtype
-        )
-
-    return jax.tree.map(leaf, batch.for_devices())
-
-
-def make_init(system: System, batch: HostBatch, mesh: Mesh, mode: Launcher = "shard_map") -> Init:
-    """`system.init` of a key, compiled once for any seed; of `batch` only the shapes are read."""
-    init = functools.partial(_init, system, batch)
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    return jax.jit(init, out_shardings=shardings(shapes, mesh, mode))
-
-
-def init_state(
-    system: System,
-    seed: int,
-    batch: HostBatch,
-    mesh: Mesh,
-    mode: Launcher = "shard_map",
-    init: Init | None = None,
-) -> TrainState:
-    """A fresh state, made in place on the devices of the mesh; by `init` where one is at hand."""
-    state = (init or make_init(system, batch, mesh, mode))(jax.random.key(seed))
-    state = system.with_pretrained(state)
-    return jax.device_put(state, shardings(state, mesh, mode))
-
-
-def abstract_state(
-    system: System, batch: HostBatch, mesh: Mesh, mode: Launcher = "shard_map"
-) -> TrainState:
-    """Shapes, dtypes and shardings of the state: the target of a restore."""
-    shapes = jax.eval_shape(functools.partial(_init, system, batch), jax.random.key(0))
-    return jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-        shapes,
-        shardings(shapes, mesh, mode),
-    )
-
-
 def on_mesh(tree: TreeT, mesh: Mesh) -> TreeT:
     """Replicated arrays seen from another mesh that shares this process's devices; no copy.
 
@@ -385,11 +337,6 @@ def _keep_finite(step: SystemStep) -> SystemStep:
         return state, metrics
 
     return kept
-
-
-def _init(system: System, batch: HostBatch, key: jax.Array) -> TrainState:
-    # Only its shapes and dtypes are read, which numpy arrays have as well.
-    return system.init(key, cast(DeviceBatch, batch))
 
 
 def _several_slurm_tasks() -> bool:

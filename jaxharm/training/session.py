@@ -14,7 +14,7 @@ from jaxharm.errors import InputError
 from jaxharm.interfaces import Metrics, Output, System, TrainState
 from jaxharm.ops import dispatch
 from jaxharm.schema import HostBatch, present
-from jaxharm.training import parallel
+from jaxharm.training import initial, parallel
 from jaxharm.training.clock import Clock, Watchdog, goodput_line
 from jaxharm.training.kernel_choice import choose_kernels
 from jaxharm.training.logging import (
@@ -349,7 +349,7 @@ def _first_state(session: Session, saved: Saved | None) -> TrainState:
         f"accumulate {config.accumulate}), {config.parallel}, {config.precision}"
     )
     if saved:
-        target = parallel.abstract_state(system, batch, mesh, config.parallel)
+        target = initial.abstract_state(system, batch, mesh, config.parallel)
         state = session.checkpoints.restored(saved, target)
         log.message(f"resumed at step {saved.step}")
         session.best = saved.record["best"]

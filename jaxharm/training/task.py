@@ -12,7 +12,7 @@ from jaxharm.errors import InputError
 from jaxharm.interfaces import System, TrainState
 from jaxharm.ops import dispatch
 from jaxharm.schema import HostBatch
-from jaxharm.training import parallel
+from jaxharm.training import initial, parallel
 from jaxharm.training.run_folder import RunFolder
 
 
@@ -79,15 +79,13 @@ class Programs:
         self.step = parallel.launch(task.system.step, config.parallel, self.mesh)
         self.predict = parallel.make_predict(task.system, self.mesh)
         self.kernels: Json | None = None
-        self._init: parallel.Init | None = None
+        self._init: initial.Init | None = None
 
     def fresh(self, task: Task, batch: HostBatch) -> TrainState:
         """The state with which `task` starts anew."""
         mode = task.config.parallel
-        self._init = self._init or parallel.make_init(self._system, batch, self.mesh, mode)
-        return parallel.init_state(
-            task.system, task.config.seed, batch, self.mesh, mode, self._init
-        )
+        self._init = self._init or initial.make_init(self._system, batch, self.mesh, mode)
+        return initial.init_state(task.system, task.config.seed, batch, self.mesh, mode, self._init)
 
 
 def check_kernels(implementation: str | None, mode: str, mesh: Mesh) -> None:

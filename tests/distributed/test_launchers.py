@@ -9,7 +9,7 @@ from support import system_cases
 from support.system_cases import NAMES, tiny_batch, tiny_system
 
 from jaxharm.errors import InputError
-from jaxharm.training import parallel, sharding
+from jaxharm.training import initial, parallel, sharding
 from jaxharm.training.task import check_kernels
 
 STEPS, FEW = 10, 3
@@ -33,7 +33,7 @@ QUICK_COMPILE = {"xla_backend_optimization_level": 0}
 def fresh(name):
     """The system and its state as numpy arrays, the same for every launcher."""
     system = tiny_system(name)
-    state = parallel.init_state(system, 0, tiny_batch(system.config), parallel.make_mesh())
+    state = initial.init_state(system, 0, tiny_batch(system.config), parallel.make_mesh())
     return system, to_numpy(state)
 
 
@@ -125,7 +125,7 @@ def test_accumulation_takes_the_same_samples_on_any_number_of_devices():
 @pytest.mark.parametrize("mode", ["pmap", "shard_map", "jit", "fsdp"])
 def test_state_is_donated(mode):
     system, mesh = tiny_system("toy"), parallel.make_mesh()
-    state = parallel.init_state(system, 0, tiny_batch(system.config), mesh, mode)
+    state = initial.init_state(system, 0, tiny_batch(system.config), mesh, mode)
     batch = parallel.put_batch(tiny_batch(system.config), mode, mesh)
     parallel.launch(system.step, mode, mesh)(state, batch)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
@@ -135,7 +135,7 @@ def test_state_is_donated(mode):
 def test_prediction_of_any_batch_length(count):
     system, mesh = tiny_system("toy", batch_size=count), parallel.make_mesh()
     batch = tiny_batch(system.config)
-    state = parallel.init_state(system, 0, batch, mesh)
+    state = initial.init_state(system, 0, batch, mesh)
     predicted = parallel.make_predict(system, mesh)(
         state, batch.replace(composite_id=np.array(["x"] * count, object))
     )

@@ -10,7 +10,7 @@ from support.toy_run import curve, run, run_config, toy_batch
 from support.toy_system import ToyConfig
 
 from jaxharm.registry import make_system
-from jaxharm.training import parallel, sharding
+from jaxharm.training import initial, parallel, sharding
 
 pytestmark = pytest.mark.dist
 
@@ -63,7 +63,7 @@ def test_a_step_keeps_the_state_split_and_gives_its_memory_back():
     config = config_of("fsdp")
     mesh, batch = parallel.make_mesh(), toy_batch(0, 8)
     system = make_system(config, total_steps=6)
-    state = parallel.init_state(system, 0, batch, mesh, "fsdp")
+    state = initial.init_state(system, 0, batch, mesh, "fsdp")
     step = parallel.launch(system.step, "fsdp", mesh)
     following, _ = step(state, parallel.put_batch(batch, "fsdp", mesh))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))

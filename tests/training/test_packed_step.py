@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.system_cases import NAMES, tiny_batch, tiny_system
 
-from jaxharm.training import parallel
+from jaxharm.training import initial, parallel
 
 STEPS, FEW, SEEDS = 10, 3, (0, 1)
 # Compiling is nearly all of the time here, and its optimizations are not what is tested.
@@ -39,9 +39,9 @@ class Compared:
         self.system = tiny_system(name, batch_size=4)
         self.mesh = parallel.make_mesh(jax.devices()[:1])
         batch = tiny_batch(self.system.config)
-        init = parallel.make_init(self.system, batch, self.mesh)
+        init = initial.make_init(self.system, batch, self.mesh)
         self.starts = [
-            to_numpy(parallel.init_state(self.system, seed, batch, self.mesh, init=init))
+            to_numpy(initial.init_state(self.system, seed, batch, self.mesh, init=init))
             for seed in SEEDS
         ]
         mode = self.system.config.parallel

@@ -13,7 +13,7 @@ from support.toy_system import ToyConfig
 from jaxharm.config import OptimConfig, to_json
 from jaxharm.errors import InputError
 from jaxharm.registry import make_system
-from jaxharm.training import parallel
+from jaxharm.training import initial, parallel
 from jaxharm.weights import checkpoint
 from jaxharm.weights.checkpoint import Checkpoints
 from jaxharm.weights.checkpoint_checks import check_model
@@ -45,7 +45,7 @@ def system_of(config):
 def test_state_saved_on_8_devices_is_restored_on_fewer(finished, count):
     workdir, config, state = finished
     mesh = parallel.make_mesh(jax.devices()[:count])
-    target = parallel.abstract_state(system_of(config), toy_batch(0, 8), mesh)
+    target = initial.abstract_state(system_of(config), toy_batch(0, 8), mesh)
     with Checkpoints(workdir, config) as checkpoints:
         newest = checkpoints.newest()
         restored = checkpoints.restored(newest, target)
@@ -218,7 +218,7 @@ def test_init_from_takes_the_weights_only(finished, path):
     workdir, _, _ = finished
     config = run_config(seed=9, ema_decay=0.5, optim=OptimConfig(name="sgd"))
     system, mesh, batch = system_of(config), parallel.make_mesh(), toy_batch(0, 8)
-    fresh = parallel.init_state(system, config.seed, batch, mesh)
+    fresh = initial.init_state(system, config.seed, batch, mesh)
     state = init_from(workdir / path, system, fresh, batch)
     source = load_for_eval(workdir / path, system, batch)
     expected = system.variables(source)

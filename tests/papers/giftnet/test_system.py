@@ -27,7 +27,7 @@ from jaxharm.papers.giftnet.teacher import NETWORK_TEACHER, TeacherConfig
 from jaxharm.papers.issam.model import IssamConfig
 from jaxharm.registry import make_system
 from jaxharm.schema import Batch
-from jaxharm.training import parallel
+from jaxharm.training import initial, parallel
 from jaxharm.training.supervised import NETWORK
 from jaxharm.weights.portable import save_weights
 
@@ -48,7 +48,7 @@ def start():
     """The tiny system and its state, teacher loaded."""
     system = system_of(tiny())
     mesh = parallel.make_mesh(jax.devices()[:1])
-    state = parallel.init_state(system, 0, tiny_batch(system.config), mesh)
+    state = initial.init_state(system, 0, tiny_batch(system.config), mesh)
     return system, state
 
 

@@ -31,7 +31,7 @@ from jaxharm.papers.propih.exit_system import (
 from jaxharm.papers.propih.hazard import decide
 from jaxharm.papers.propih.model import STAGES, ProPIH
 from jaxharm.registry import make_system
-from jaxharm.training import parallel
+from jaxharm.training import initial, parallel
 from jaxharm.training.loop import train
 from jaxharm.training.supervised import NETWORK
 from jaxharm.weights.deployed import load_for_eval
@@ -158,7 +158,7 @@ def test_launchers_are_bit_identical_and_micro_batches_agree(generator):
         optim = OptimConfig(name="sgd", lr=0.1)
         config = run_config(generator, parallel=mode, accumulate=accumulate, optim=optim)
         system = make_system(config, total_steps=4)
-        state = parallel.init_state(system, 0, batch_of(0), devices)
+        state = initial.init_state(system, 0, batch_of(0), devices)
         step = parallel.launch(system.step, mode, devices)
         for number in range(2):
             placed = parallel.put_batch(batch_of(number), mode, devices)
