@@ -29,8 +29,8 @@ PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed
 	$(PYTEST) --quick
 
-# Everything: then the slow tests, compiled as users compile: those that repeat a guarantee for every system
-# or kernel, and those that need optimized code.
+# The slow tests too, compiled as users compile: those that repeat a guarantee for every system or kernel, and
+# those that need optimized code. About 30 minutes more.
 test-all: test
 	$(PYTEST) -m slow
 
