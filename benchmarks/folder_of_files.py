@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--side", type=int, default=1024, help="longest side of a picture")
-    parser.add_argument("--repeats", type=int, default=2, help="of the measurement; 0: none")
+    parser.add_argument("--repeats", type=int, default=1, help="of the measurement; 0: none")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)

@@ -108,10 +108,7 @@ def compile_step(work: Work) -> Made:
     mode = config.parallel
     example = example_batch(config, config.data.batch_size)
     with _compiling(config, work.target):
-        state = initial.abstract_state(system, example, mesh, mode)
-        batch = initial.abstract_batch(example, mode, mesh)
-        if mode == "pmap":  # takes no shardings: every leaf is replicated or split by its rule
-            state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+        state, batch = initial.abstract_arguments(system, example, mesh, mode)
         return _made(work, parallel.launch(system.step, mode, mesh), state, batch)
 
 

@@ -50,18 +50,25 @@ def abstract_state(
     )
 
 
-def abstract_batch(batch: HostBatch, mode: Launcher, mesh: Mesh) -> PyTree:
-    """Shapes, dtypes and shardings of a whole global batch, as `launch` wants it."""
-    split = NamedSharding(mesh, P(AXIS))
-
-    def leaf(value: HostArray) -> jax.ShapeDtypeStruct:
-        if mode != "pmap":
-            return jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=split)
-        return jax.ShapeDtypeStruct(
-            (mesh.size, len(value) // mesh.size, *value.shape[1:]), value.dtype
+def abstract_arguments(
+    system: System, batch: HostBatch, mesh: Mesh, mode: Launcher
+) -> tuple[PyTree, PyTree]:
+    """Shapes, dtypes and shardings of a state and a whole global batch, as a launched step takes them."""
+    state, rows = abstract_state(system, batch, mesh, mode), batch.for_devices()
+    if mode == "pmap":  # takes no shardings: the state is replicated, each device has a row
+        return jax.tree.map(lambda leaf: _shape(leaf.shape, leaf), state), jax.tree.map(
+            lambda leaf: _shape((mesh.size, len(leaf) // mesh.size, *leaf.shape[1:]), leaf), rows
         )
+    split = NamedSharding(mesh, P(AXIS))
+    return state, jax.tree.map(lambda leaf: _shape(leaf.shape, leaf, split), rows)
 
-    return jax.tree.map(leaf, batch.for_devices())
+
+def _shape(
+    shape: tuple[int, ...],
+    leaf: HostArray | jax.ShapeDtypeStruct,
+    place: NamedSharding | None = None,
+) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=place)
 
 
 def _init(system: System, batch: HostBatch, key: jax.Array) -> TrainState:

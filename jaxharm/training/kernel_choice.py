@@ -51,7 +51,8 @@ def choose_kernels(
 
     def decide() -> Json:
         device = {"device": dispatch.device_kind(), "jax": jax.__version__}
-        kept = recorded.get("rows", {}) if recorded.get("device") == device["device"] else {}
+        same_device = recorded.get("device") == device["device"]
+        kept = _undamaged(recorded.get("rows"), say) if same_device else {}
         return {**device, "rows": decided(calls, {**tuned.read(device["device"]), **kept}, say)}
 
     return of_first(decide)
@@ -63,11 +64,8 @@ def calls_of(system: System, mode: Launcher, mesh: Mesh, batch: HostBatch) -> di
     local = parallel.make_mesh(list(mesh.local_devices))
     # A step of its own: the one that trains would keep what was chosen while this one was traced.
     step = parallel.launch(system.step, mode, local)
-    state = initial.abstract_state(system, batch, local, mode)
-    if mode == "pmap":  # takes no shardings: every leaf is replicated or split by its rule
-        state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
     with dispatch.listening() as calls:
-        jax.eval_shape(step, state, initial.abstract_batch(batch, mode, local))
+        jax.eval_shape(step, *initial.abstract_arguments(system, batch, local, mode))
     return calls
 
 
@@ -82,7 +80,23 @@ def decided(calls: dict[str, Call], known: Rows, say: Callable[[str], None]) -> 
         rows[key] = dict(known.get(key) or try_all(call).row())
     if tried:
         say(
-            f"tried the kernels for {tried} calls on {dispatch.device_kind()} in "
-            f"{time.perf_counter() - start:.1f} s"
+            f"tried the kernels for {tried} {'call' if tried == 1 else 'calls'} on "
+            f"{dispatch.device_kind()} in {time.perf_counter() - start:.1f} s"
         )
     return rows
+
+
+def _undamaged(rows: object, say: Callable[[str], None]) -> Rows:
+    """The rows that an earlier session kept, as far as they can be read."""
+    found = rows if isinstance(rows, dict) else {}
+    whole = {
+        key: row
+        for key, row in found.items()
+        if isinstance(row, dict) and str(row.get("chosen")) in dispatch.IMPLEMENTATIONS
+    }
+    if whole != rows:
+        say(
+            "run.json is damaged where it says which kernels the run uses: what is missing is chosen "
+            "anew, so numbers may differ in their last bits from those of an undisturbed run"
+        )
+    return whole

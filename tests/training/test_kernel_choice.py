@@ -63,7 +63,7 @@ def test_a_run_tries_its_calls_once_and_keeps_the_choice(tried, tmp_path, capsys
         "trials": {"pallas_interpret": {"milliseconds": 1.0, "error": 1e-7, "reason": ""}},
     }
     assert record["operations"]["masked_moments"] == ["pallas_interpret"]
-    assert "tried the kernels for 1 calls" in capsys.readouterr().out
+    assert "tried the kernels for 1 call on" in capsys.readouterr().out
     again = run(tmp_path / "run", 4)
     assert tried == [KEY]
     assert again["kernels"] == record["kernels"]
@@ -78,6 +78,30 @@ def test_a_run_that_goes_on_with_another_device_tries_again(tried, tmp_path):
     file.write_text(json.dumps(record))
     assert run(tmp_path / "run", 4)["kernels"]["device"] == dispatch.device_kind()
     assert tried == [KEY, KEY]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda rows: None,
+        lambda rows: [KEY],
+        lambda rows: {KEY: "pallas_interpret"},
+        lambda rows: {KEY: {"trials": {}}},
+        lambda rows: {KEY: {**rows[KEY], "chosen": "pallas_x"}},
+        lambda rows: {KEY: {**rows[KEY], "chosen": ["reference"]}},
+    ],
+)
+def test_a_damaged_choice_is_told_and_made_anew(damage, tried, tmp_path, capsys):
+    run(tmp_path / "run", 2)
+    file = tmp_path / "run" / "run.json"
+    record = json.loads(file.read_text())
+    rows = record["kernels"]["rows"]
+    record["kernels"]["rows"] = damage(rows)
+    file.write_text(json.dumps(record))
+    capsys.readouterr()
+    assert run(tmp_path / "run", 4)["kernels"]["rows"] == rows
+    assert tried == [KEY, KEY]
+    assert "run.json is damaged where it says which kernels" in capsys.readouterr().out
 
 
 def test_what_was_tuned_is_not_tried(tried, tmp_path):
