@@ -1,7 +1,6 @@
 """The error a user can act on, and how a command answers it."""
 
 import os
-import select
 import sys
 from collections.abc import Callable
 
@@ -42,6 +41,8 @@ def run_command(command: Callable[[], int | None]) -> int:
 
 def _reader_has_gone() -> bool:
     """Whether stdout is a pipe that nobody reads any longer."""
+    import select  # only the end of a command needs it
+
     watched = select.poll()
     watched.register(sys.stdout.fileno(), 0)  # errors are told unasked
     return any(event & select.POLLERR for _, event in watched.poll(0))

@@ -1,11 +1,12 @@
 """Registers PIH: the full network and the light one, its runner, options and commands."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxharm.registry import Entry, OfficialFile
 
 if TYPE_CHECKING:  # for the types that the functions below return
+    from pathlib import Path
+
     from jaxharm.commands import Command
     from jaxharm.interfaces import TorchNames
     from jaxharm.papers.pih.commands import PIHFlags
@@ -83,7 +84,9 @@ def _small_system() -> "type[PIHSmallSystem]":
     return PIHSmallSystem
 
 
-def _shipped() -> Path:
+def _shipped() -> "Path":
+    from pathlib import Path  # as slow as all the rest of `import jaxharm`
+
     return Path(__file__).parent / "shipped"
 
 
