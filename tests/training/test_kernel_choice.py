@@ -80,28 +80,33 @@ def test_a_run_that_goes_on_with_another_device_tries_again(tried, tmp_path):
     assert tried == [KEY, KEY]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda rows: None,
-        lambda rows: [KEY],
-        lambda rows: {KEY: "pallas_interpret"},
-        lambda rows: {KEY: {"trials": {}}},
-        lambda rows: {KEY: {**rows[KEY], "chosen": "pallas_x"}},
-        lambda rows: {KEY: {**rows[KEY], "chosen": ["reference"]}},
-    ],
-)
-def test_a_damaged_choice_is_told_and_made_anew(damage, tried, tmp_path, capsys):
-    run(tmp_path / "run", 2)
+def test_a_damaged_choice_is_told_and_made_anew(tried, tmp_path, capsys):
+    rows = run(tmp_path / "run", 2)["kernels"]["rows"]
     file = tmp_path / "run" / "run.json"
-    record = json.loads(file.read_text())
-    rows = record["kernels"]["rows"]
-    record["kernels"]["rows"] = damage(rows)
-    file.write_text(json.dumps(record))
+    file.write_text(file.read_text().replace('"chosen"', '"chose"'))
     capsys.readouterr()
     assert run(tmp_path / "run", 4)["kernels"]["rows"] == rows
     assert tried == [KEY, KEY]
     assert "run.json is damaged where it says which kernels" in capsys.readouterr().out
+
+
+ROW = {"chosen": "reference", "trials": {}}
+
+
+@pytest.mark.parametrize(
+    "row", ["reference", {"trials": {}}, {**ROW, "chosen": "pallas_x"}, {"chosen": ["reference"]}]
+)
+def test_of_damaged_rows_the_others_are_kept(row):
+    told = []
+    assert kernel_choice._undamaged({"a": ROW, "b": row}, told.append) == {"a": ROW}
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("rows", [None, [KEY], "rows"])
+def test_rows_that_are_none_are_told(rows):
+    told = []
+    assert kernel_choice._undamaged(rows, told.append) == {}
+    assert len(told) == 1
 
 
 def test_what_was_tuned_is_not_tried(tried, tmp_path):
