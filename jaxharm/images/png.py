@@ -118,6 +118,9 @@ def encode16(pixels: np.ndarray, tags: Tags) -> list[memoryview]:
     # Noise fills the low bits of most pictures: searching for repeats longer than runs costs half of
     # the time, and makes the file of a photograph larger.
     settings = {"level": 1, "strategy": PNG.STRATEGY.RLE, "filter": PNG.FILTER.SUB}
+    # The binding takes pixels that lie in order only, and looks at the step of a side of 1 as well,
+    # for which numpy leaves any number.
+    pixels = pixels.copy() if 1 in pixels.shape else np.ascontiguousarray(pixels)
     data = memoryview(png_encode(pixels, **settings))
     chunks = []
     if tags.icc_profile is not None:

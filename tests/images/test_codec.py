@@ -116,6 +116,17 @@ def test_orientation_is_applied(tmp_path):
     )
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bit_arrays_of_any_layout_are_written(tmp_path, suffix, channels):
+    image = pixels(np.uint16, channels)
+    one_row = np.lib.stride_tricks.as_strided(image, (1, *image.shape[1:]), (0, *image.strides[1:]))
+    for layout in (np.asfortranarray(image), image[..., :1].T.T, image[::-1, ::-1], one_row):
+        write_image(tmp_path / f"a{suffix}", layout)
+        found = read_image(tmp_path / f"a{suffix}").pixels
+        np.testing.assert_array_equal(found, np.broadcast_to(layout, found.shape))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
