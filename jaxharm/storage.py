@@ -159,9 +159,9 @@ class Bucket:
         """
         if not file.is_file():
             raise FileNotFoundError(file)
-        for send in (self._send_in_one, self._send_as_stream):
+        for send in (self._files.put_file, self._send_as_stream):
             with self._explained("write to"):
-                send(file, f"{self._root}/{name}")
+                send(str(file), f"{self._root}/{name}")
                 info, size = self._info(name), file.stat().st_size
             if int(info["size"]) == size:
                 return _tag(info)
@@ -169,20 +169,16 @@ class Bucket:
             f"cannot write to {self.url}: of {name}, which has {size} bytes, it holds {info['size']}"
         )
 
-    def _send_in_one(self, file: Path, place: str) -> None:
-        self._files.put_file(str(file), place)
-
-    def _send_as_stream(self, file: Path, place: str) -> None:
+    def _send_as_stream(self, file: str, place: str) -> None:
         # What is sent in one request stands between lines that mark its ends, and where a library
         # ends lines as others do not, a server takes the last byte of some files for part of the
         # mark (gcsfs 2026.10, files that end in a carriage return). A stream has no marks.
-        with file.open("rb") as source, self._files.open(place, "wb") as target:
+        with open(file, "rb") as source, self._files.open(place, "wb") as target:
             shutil.copyfileobj(source, target)
 
     def _info(self, name: str) -> dict[str, Any]:
         self._files.invalidate_cache()
-        found: dict[str, Any] = self._files.info(f"{self._root}/{name}")
-        return found
+        return dict(self._files.info(f"{self._root}/{name}"))
 
     def write(self, name: str, data: bytes) -> None:
         """Writes a small file."""
@@ -194,10 +190,9 @@ class Bucket:
         with self._explained("read"):
             self._files.invalidate_cache()
             try:
-                data: bytes = self._files.cat_file(f"{self._root}/{name}")
+                return bytes(self._files.cat_file(f"{self._root}/{name}"))
             except FileNotFoundError:
                 return None
-            return data
 
     def remove(self, names: Iterable[str]) -> None:
         """Removes files; one that is gone already is no error."""
@@ -350,12 +345,8 @@ def _inside(folder: Path, name: str) -> Path:
 
 def _names(folder: Path) -> list[str]:
     """The files of a folder that are worth sending, relative to it."""
-    names = []
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if not _is_ours(name) and path.is_file():
-            names.append(name)
-    return sorted(names)
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return sorted(name for name in names if not _is_ours(name) and (folder / name).is_file())
 
 
 def _is_ours(name: str) -> bool:
@@ -394,9 +385,8 @@ def _tag(info: dict[str, Any]) -> str:
     for key in ("ETag", "etag", "md5Hash", "generation"):
         if info.get(key):
             return str(info[key])
-    return (
-        f"{info.get('size')} {info.get('mtime') or info.get('created') or info.get('LastModified')}"
-    )
+    changed = info.get("mtime") or info.get("created") or info.get("LastModified")
+    return f"{info.get('size')} {changed}"
 
 
 @contextlib.contextmanager
