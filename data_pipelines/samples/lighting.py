@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from scipy.interpolate import BSpline
 from scipy.sparse import csc_array, diags_array
 from scipy.sparse.linalg import splu
 
@@ -177,6 +176,9 @@ def _basis(side: int) -> np.ndarray:
     ends = np.zeros(_DEGREE)
     knots = np.concatenate([ends, np.linspace(0, 1, _GRID + 1 - _DEGREE), ends + 1])
     centers = (np.arange(side) + 0.5) / side
+    # Imported here: it takes a quarter of the start of every command, and few runs draw fields.
+    from scipy.interpolate import BSpline
+
     basis: np.ndarray = BSpline.design_matrix(centers, knots, _DEGREE).toarray()
     return basis
 

@@ -1,7 +1,6 @@
 """What no curve can repair: the error that differs from place to place."""
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from jaxharm.metrics.arrays import make_pair
 from jaxharm.metrics.protocols import Protocol
@@ -62,5 +61,8 @@ def _residual(levels: np.ndarray, goal: np.ndarray, weight: np.ndarray) -> float
     used = total > 0
     total, first, second = total[used], first[used], second[used]
     mean = first / total
+    # Imported here, as it is slow to load and most commands draw no curve.
+    from scipy.optimize import isotonic_regression
+
     curve = isotonic_regression(mean, weights=total).x
     return float(np.sum(second - first * mean) + np.sum(total * (mean - curve) ** 2))
