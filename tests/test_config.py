@@ -42,6 +42,7 @@ ABLATIONS = [
     for path in sorted((ROOT / "configs").glob("*/ablations.py"))
     for name in import_file(path).OVERLAYS
 ]
+PUBLISHED = ("iharmony4", "coco_wikiart")  # each paper's full-size run
 NAME = next(name for name in published_configs() if name.endswith("/demo"))
 DEMO = ROOT / f"configs/{NAME}.py"
 # A system that shares no class with the demo's.
@@ -85,16 +86,21 @@ def test_config_documents_its_run(path):
 
 @pytest.mark.parametrize(("folder", "name"), ABLATIONS)
 def test_overlay_gives_a_run_of_its_own(folder, name):
-    published = ("iharmony4", "coco_wikiart")  # each paper's full-size run
-    path = next(path for path in FILES if path.parent.name == folder and path.stem in published)
+    path = next(path for path in FILES if path.parent.name == folder and path.stem in PUBLISHED)
     plain, changed = (load_config(path, overlays=o) for o in ([], [name]))
     assert (plain == changed) == (name in PLAIN_ROWS)
+    make_system(changed, total_steps=10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("folder", "name"), ABLATIONS)
+def test_network_of_an_overlay_is_whole(folder, name):
+    path = next(path for path in FILES if path.parent.name == folder and path.stem in PUBLISHED)
+    plain, changed = (load_config(path, overlays=o) for o in ([], [name]))
     model = registry.get(changed.system).model()(config=changed.model)
-    # Tracing takes a second, so only networks that the overlay changes are traced.
     if changed.model != plain.model and changed.model.min_size <= 64:
         image, mask = (jax.ShapeDtypeStruct((1, 64, 64, c), jnp.float32) for c in (3, 1))
         jax.eval_shape(model.init, jax.random.key(0), image, mask, background=image)
-    make_system(changed, total_steps=10)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")

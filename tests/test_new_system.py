@@ -74,6 +74,7 @@ def test_the_rules_hold_with_a_sixth_system(checkout):
     assert all(path.startswith(tuple(ROOMS.values())) for path in set(after) - set(before))
 
 
+@pytest.mark.slow
 def test_every_test_of_all_systems_covers_the_sixth(checkout):
     copy, _ = checkout
     listed = run_tests(copy, *RUNS, "tests/distributed/test_launchers.py", "-k", "tinter", "-vv")

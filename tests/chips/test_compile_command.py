@@ -68,6 +68,7 @@ def test_a_batch_that_does_not_fill_the_machine_names_the_choices():
     assert "at most 2 chips" in said
 
 
+@pytest.mark.slow
 def test_a_batch_that_fills_no_machine_names_one_that_does():
     said = sentence(*SMALL, "--set", "accumulate=3", "--topology", "cpu:2")
     assert said.endswith("(2 chips, accumulate=3): add --set data.batch_size=6")
@@ -80,6 +81,7 @@ def test_an_unknown_machine_names_the_known_ones():
     assert "h200" in said
 
 
+@pytest.mark.slow
 def test_kernels_of_another_platform_are_refused():
     said = sentence(*SMALL, "--topology", "cpu:2", "--set", "ops.implementation=pallas_tpu")
     assert "Pallas kernel for TPU" in said

@@ -122,6 +122,7 @@ def test_worker_process_that_is_killed_ends_the_stream_with_one_sentence() -> No
             list(itertools.islice(batches, 100))  # what was read before is given
 
 
+@pytest.mark.slow
 def test_worker_process_ends_when_its_reader_is_killed() -> None:
     script = (
         f"{ONE_WORKER}    import multiprocessing, time\n"
@@ -279,7 +280,11 @@ def test_steps_per_epoch_drops_the_rest(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["print(next(batches).index)", "print((held := next(batches)).index)"]
+    "line",
+    [
+        pytest.param("print(next(batches).index)", marks=pytest.mark.slow),
+        "print((held := next(batches)).index)",
+    ],
 )
 def test_a_program_that_forgets_to_close_ends_quietly(line: str, tmp_path) -> None:
     program = tmp_path / "forgetful.py"

@@ -156,6 +156,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
 
 
 @pytest.mark.dist
+@pytest.mark.slow
 def test_a_broken_prediction_on_one_process_stops_both(tmp_path):
     for told in _two_processes(tmp_path, broken="image6"):
         assert "'image6' holds NaN" in told

@@ -68,8 +68,13 @@ def trained(name):
     return predictor, jaxharm.Harmonizer(model, variables=variables)
 
 
+# One that predicts curves and one that predicts pixels; the slow tests take every model.
+QUICK = (PARAMETRIC[0], next(name for name in NAMES if name not in PARAMETRIC))
+BY_TIER = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES]
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BY_TIER)
 def test_evaluated_is_harmonized(name, size):
     _evaluated_is_harmonized(name, size, strength=1.0)
 

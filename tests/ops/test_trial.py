@@ -57,7 +57,12 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("op", CALLS)
+SLOW = ("apply_curves", "dynamic_filter", "masked_adain", "patch_norm")
+
+
+@pytest.mark.parametrize(
+    "op", [pytest.param(op, marks=[pytest.mark.slow] if op in SLOW else []) for op in CALLS]
+)
 def test_every_kernel_passes_its_trial(op):
     verdict = try_all(CALLS[op](), seconds=0.01)
     trial = verdict.trials["pallas_interpret"]

@@ -1,5 +1,7 @@
 """Variables of a model without compiling its initializer, which takes most of a small test's time."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -7,9 +9,10 @@ import numpy as np
 QUICK_COMPILE = {"xla_backend_optimization_level": 0}
 
 
-def random_variables(model, *inputs, seed=0):
+def random_variables(model, *inputs, seed=0, **options):
     """Variables of the shapes that `model.init` gives: variances in [0.5, 1.5], the rest normal."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0), *inputs)
+    init = functools.partial(model.init, **options)
+    shapes = jax.eval_shape(init, jax.random.key(0), *inputs)
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf):

@@ -21,6 +21,7 @@ def test_kill_in_training_then_rerun(toy_command, undisturbed, tmp_path):
     assert_same_run(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_kill_in_a_checkpoint_then_rerun(toy_command, undisturbed, tmp_path):
     assert toy_command(tmp_path, "--kill-in-checkpoint", 4)[0] == -9
     assert [p.name for p in (tmp_path / "last").iterdir() if p.name.isdigit()] == ["2"]

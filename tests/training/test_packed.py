@@ -89,6 +89,7 @@ def assert_curves_close(ours, theirs, tolerance):
             np.testing.assert_allclose(row[name], other[name], rtol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 def test_both_ways_give_the_same_numbers(tmp_path):
     short = {"steps": 2, "log": LogConfig(every=1, images_every=0, tensorboard=False)}
     train_seeds(toy_tasks(tmp_path / "process", **short), "process")

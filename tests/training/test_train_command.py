@@ -128,6 +128,7 @@ def test_divergence_is_status_1_with_a_message(command, tmp_path, capsys):
     assert "failed" in errors
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_its_record_and_gives_the_same_numbers(command, tmp_path, capsys):
     first, again = tmp_path / "first", tmp_path / "again"
     short = ["--set", "steps=3", "--set", "optim.b1=0.8"]

@@ -13,6 +13,7 @@ from data_pipelines.reading import dataset_info, open_source
 from data_pipelines.verify import verify
 
 
+@pytest.mark.slow
 def test_counts_licenses_and_what_was_held_out(demo_data_dir):
     info = dataset_info("demo", demo_data_dir)
     objects = sum(len(photo.objects) for photo in PHOTOS.values())
@@ -22,6 +23,7 @@ def test_counts_licenses_and_what_was_held_out(demo_data_dir):
     assert verify("demo", demo_data_dir) == []
 
 
+@pytest.mark.slow
 def test_no_framing_or_composite_of_test_is_in_train(demo_data_dir):
     seen = {}
     for split in PLAN:
@@ -33,6 +35,7 @@ def test_no_framing_or_composite_of_test_is_in_train(demo_data_dir):
         assert not train & test
 
 
+@pytest.mark.slow
 def test_composites_differ_from_the_photograph_inside_the_mask(demo_data_dir):
     source = open_source("demo", demo_data_dir, "test")
     inside, outside = [], []

@@ -4,24 +4,22 @@ import functools
 import tempfile
 from pathlib import Path
 
-import jax
 from support.case import Case
+from support.random_weights import random_variables
 
 from jaxharm.papers.giftnet.system import GiftNetObjective
-from jaxharm.registry import make_system
 from jaxharm.weights.portable import save_weights
 
 
 @functools.cache
 def _holder() -> tempfile.TemporaryDirectory:
     """A folder that is removed with the process."""
-    from support.system_cases import tiny_batch, tiny_config
+    from support.system_cases import tiny_config
 
     config = tiny_config("giftnet_teacher")
-    system = make_system(config, total_steps=1)
-    variables = system.variables(jax.jit(system.init)(jax.random.key(5), tiny_batch(config)))
+    variables = random_variables(config.system, config.model)
     holder = tempfile.TemporaryDirectory()
-    save_weights(holder.name, config.system, config.model, jax.device_get(variables))
+    save_weights(holder.name, config.system, config.model, variables)
     return holder
 
 

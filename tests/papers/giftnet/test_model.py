@@ -271,6 +271,7 @@ def test_gradients_are_finite_and_reach_every_parameter(kind):
                 assert float(jnp.abs(grad).max()) > 0, (name, path)
 
 
+@pytest.mark.slow
 def test_all_sites_and_local_codes_run_and_return_their_codes():
     config = dataclasses.replace(TINY, sites=EVERYWHERE, guidance="local", residual=True)
     output = run(config, *example())
@@ -297,6 +298,7 @@ def test_an_empty_mask_leaves_the_skips_alone():
         np.testing.assert_array_equal(skip, feature)
 
 
+@pytest.mark.slow
 def test_initial_scales_are_about_one_and_kernels_of_unit_variance():
     init = jax.jit(GiftNet(TINY).init, compiler_options=QUICK_COMPILE)
     params = init(jax.random.key(0), *example())

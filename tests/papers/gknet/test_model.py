@@ -222,6 +222,7 @@ def test_the_background_is_the_composites_bit_for_bit():
     assert float(jnp.abs(run(TINY, image, mask).image - image).max()) > 0.01
 
 
+@pytest.mark.slow
 def test_identity_start_returns_the_composite():
     image, mask = example()
     config = dataclasses.replace(TINY, head="residual", identity_start=True)

@@ -271,6 +271,7 @@ def gradients(model, variables, image, mask):
     return jax.grad(loss)(variables["params"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hard", "empty", "full"])
 def test_gradients_are_finite_and_reach_every_parameter(tiny, kind):
     model, variables, image, mask = tiny

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.golden_recipe import fill_all, region_norm_override
 from support.goldens import load_layout
+from support.random_weights import random_variables
 from support.round_trip import assert_comes_back
 
 from jaxharm import metrics, registry
@@ -142,7 +143,7 @@ def tiny():
     rng = np.random.default_rng(0)
     image = jnp.asarray(rng.random((2, 64, 72, 3)), jnp.float32)
     mask = jnp.asarray(rng.random((2, 64, 72, 1)) > 0.6, jnp.float32)
-    return model, jax.jit(model.init)(jax.random.key(1), image, mask), image, mask
+    return model, random_variables("phnet_ffhqh", model.config), image, mask
 
 
 def test_background_is_untouched_and_output_in_range(tiny):
@@ -215,29 +216,29 @@ def test_impossible_options_are_named(field, value):
         dataclasses.replace(PHNetConfig.tiny(), **{field: value})
 
 
-def test_initial_values_follow_the_release(tiny):
-    _, variables, _, _ = tiny
-    params = variables["params"]
+def initial(config):
+    image, mask = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 1))
+    return jax.jit(PHNet(config).init)(jax.random.key(0), image, mask)["params"]
+
+
+def test_initial_values_follow_the_release():
+    params = initial(PHNetConfig.tiny())
     assert params["pfe"]["weights"].tolist() == pytest.approx([0.9, 0.1])
     norm = params["decoder3"]["norm"]  # grid 4, 8 channels
     np.testing.assert_allclose(norm["grid_weights"], 1 / (16 * 8))
     np.testing.assert_allclose(norm["fg_var"], 0.8)
     np.testing.assert_allclose(norm["weights"], 0.5)
-    mean = dataclasses.replace(PHNetConfig.tiny(), grid_weights_init="mean")
-    image, mask = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 1))
-    params = jax.jit(PHNet(mean).init)(jax.random.key(0), image, mask)["params"]
-    np.testing.assert_allclose(params["decoder3"]["norm"]["grid_weights"], 1 / 16)
 
 
 @pytest.mark.slow
 def test_initial_weights_can_be_set():
     options = {"scale_init": 0.5, "mix_init": (0.25, 0.75), "pfe_mix_init": (0.2, 0.8)}
-    config = dataclasses.replace(PHNetConfig.tiny(), **options)
-    image, mask = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 64, 64, 1))
-    params = jax.jit(PHNet(config).init)(jax.random.key(0), image, mask)["params"]
+    options["grid_weights_init"] = "mean"
+    params = initial(dataclasses.replace(PHNetConfig.tiny(), **options))
     assert params["pfe"]["weights"].tolist() == pytest.approx([0.2, 0.8])
     norm = params["decoder3"]["norm"]
     assert norm["weights"].tolist() == pytest.approx([0.25, 0.75])
+    np.testing.assert_allclose(norm["grid_weights"], 1 / 16)
     np.testing.assert_allclose(norm["fg_var"], 0.5)
 
 

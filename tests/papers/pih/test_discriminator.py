@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from papers.pih.golden_case import allowed, discriminator_variables, state_dict
 from support.goldens import load_layout
+from support.random_variables import random_variables
 
 from jaxharm.errors import InputError
 from jaxharm.papers.pih.convert import discriminator_names
@@ -86,7 +87,7 @@ def test_parameter_count_is_exact_without_dead_ones():
 def tiny():
     module, run = model(PIHDiscriminatorConfig.tiny())
     image = np.random.default_rng(0).random((2, 70, 64, 3), np.float32)
-    variables = jax.jit(functools.partial(module.init, train=True))(jax.random.key(0), image)
+    variables = random_variables(module, image, train=True)
     return run, variables, image
 
 

@@ -77,7 +77,7 @@ def test_pictures_of_any_size_come_out_with_their_background(tmp_path):
 def test_images_and_batches_that_are_too_small_are_refused():
     composite, mask, _ = inputs(1)
     model = PIHPixels(TINY)
-    variables = model.init(jax.random.key(0), composite, mask)
+    variables = random_variables(model, composite, mask)
     with pytest.raises(InputError, match="batches of at least 2 images"):
         model.apply(variables, composite, mask, train=True, mutable=["batch_stats"])
     with pytest.raises(InputError, match=f"at least {TINY.min_size} pixels, not 32x64"):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.fixtures_data import box_mask, random_image, write_image
+from support.random_weights import random_variables
 from support.system_cases import tiny_batch, tiny_config
 from support.toy_run import curve, saved
 
@@ -45,10 +46,8 @@ QUICK_COMPILE = {"xla_backend_optimization_level": 0}
 def generator(tmp_path_factory):
     """A weights folder of a random generator."""
     config = tiny_config("propih", batch_size=SIZE)
-    system = make_system(config, total_steps=1)
-    state = jax.jit(system.init)(jax.random.key(4), tiny_batch(config))
     folder = tmp_path_factory.mktemp("generator")
-    save_weights(folder, "propih", config.model, jax.device_get(system.variables(state)))
+    save_weights(folder, "propih", config.model, random_variables("propih", config.model))
     return folder
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from support.random_weights import random_variables
 
 from jaxharm import convert, registry
 from jaxharm.errors import InputError
@@ -28,8 +29,7 @@ def images(height=24, width=32, count=2):
 
 @pytest.fixture(scope="module")
 def variables():
-    composite, mask, painting = images()
-    return jax.jit(MODEL.init)(jax.random.key(0), composite, mask, painting)
+    return random_variables("propih", MODEL.config)
 
 
 def test_outputs_of_any_size_and_their_names(variables):

@@ -94,6 +94,7 @@ def test_outside_of_the_object_is_the_painting(dtype):
     np.testing.assert_array_equal(untouched[mask == 1][:, :3], composite[mask == 1][:, :3])
 
 
+@pytest.mark.slow
 def test_a_given_size_is_predicted_at_and_enlarged():
     composite, mask, painting = example(90, 140)
     result = harmonizer(64)(composite, mask, background=painting)
