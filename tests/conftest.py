@@ -1,5 +1,6 @@
 """Test settings that must stand before jax is imported, and where the shared material lies."""
 
+import gc
 import importlib.metadata
 import os
 import sys
@@ -31,6 +32,10 @@ from support.goldens import shared_folder  # noqa: E402
 flags.FLAGS(sys.argv[:1])  # grain's worker processes read absl flags
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# Tracing makes millions of small objects: Python's search for cycles among them takes a tenth of the
+# time. Modules are made once and stay; of the rest, `forget_programs` has the cycles collected.
+gc.freeze()
+gc.set_threshold(100_000, 50, 100)
 LONG = ("training", "distributed", "papers", "ops", "inference")
 pytest_plugins = ["support.fixtures_data"]
 
@@ -76,6 +81,9 @@ def forget_programs():
     """
     yield
     jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") > 20_000:
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -228,6 +228,7 @@ def test_what_could_not_be_sent_is_still_here(monkeypatch, capsys):
     assert "last/6/_CHECKPOINT_METADATA" in Bucket(URL).tags()
 
 
+@pytest.mark.slow
 def test_a_second_job_is_kept_out_and_a_killed_one_is_not_waited_for_long(
     monkeypatch, empty_bucket, capsys
 ):

@@ -279,12 +279,9 @@ def test_steps_per_epoch_drops_the_rest(monkeypatch) -> None:
     assert steps == [2, 3, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "line",
-    [
-        pytest.param("print(next(batches).index)", marks=pytest.mark.slow),
-        "print((held := next(batches)).index)",
-    ],
+    "line", ["print(next(batches).index)", "print((held := next(batches)).index)"]
 )
 def test_a_program_that_forgets_to_close_ends_quietly(line: str, tmp_path) -> None:
     program = tmp_path / "forgetful.py"

@@ -96,6 +96,7 @@ def test_a_process_that_is_killed_ends_the_other_with_one_sentence(tmp_path):
     assert "step 6/6" in finish(start_pair(tmp_path))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_a_process_that_does_not_come_is_named(tmp_path):
     coordinator = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}", "JAX_NUM_PROCESSES": "3"}

@@ -88,9 +88,10 @@ def test_a_run_ends_as_with_whole_states(tmp_path):
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "then"),
-    [("fsdp", "shard_map"), pytest.param("pmap", "fsdp", marks=pytest.mark.slow)],
+    [("fsdp", "shard_map"), ("pmap", "fsdp")],
 )
 def test_a_checkpoint_fits_both_kinds_of_state(tmp_path, first, then):
     run(config_of("shard_map"), tmp_path / "undisturbed")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from support.tiers import first_is_quick
 
 from jaxharm import metrics
 from jaxharm.images.bit_depth import to_unit
@@ -85,7 +86,7 @@ _KEYS = {"MSE": "mse", "fMSE": "fmse", "PSNR": "psnr", "fPSNR": "fpsnr", "SSIM":
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("index", first_is_quick([0, 1, 2]))
 def test_identity_under_every_protocol(shared, index):
     entry = json.loads((shared / "golden" / "metrics" / "manifest.json").read_text())["protocols"][
         index

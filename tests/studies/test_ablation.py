@@ -167,6 +167,7 @@ def test_other_settings_need_another_folder(study, capsys):
     assert "its optim.lr was 0.001 and is now 0.25" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status"), [((), 0), pytest.param(("--job", "1"), 1, marks=pytest.mark.slow)]
 )

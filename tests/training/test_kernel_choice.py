@@ -70,6 +70,7 @@ def test_a_run_tries_its_calls_once_and_keeps_the_choice(tried, tmp_path, capsys
     assert "tried" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_with_another_device_tries_again(tried, tmp_path):
     run(tmp_path / "run", 2)
     file = tmp_path / "run" / "run.json"

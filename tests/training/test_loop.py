@@ -223,7 +223,12 @@ def test_damaged_records_of_a_run_do_not_end_it(finished, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("steps", "message"), [(range(3, 5), "3 to 4"), (range(5, 100), "5 to 6"), (range(7, 9), None)]
+    ("steps", "message"),
+    [
+        (range(3, 5), "3 to 4"),
+        pytest.param(range(5, 100), "5 to 6", marks=pytest.mark.slow),
+        pytest.param(range(7, 9), None, marks=pytest.mark.slow),
+    ],
 )
 def test_a_profile_of_chosen_steps(finished, tmp_path, capsys, steps, message):
     config = run_config()

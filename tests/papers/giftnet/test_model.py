@@ -256,6 +256,7 @@ def gradients_of(config):
 
 
 # A foreground of one pixel vanishes at some level: half a pixel beside the aligned corners.
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hard", "empty", "full", "one pixel"])
 def test_gradients_are_finite_and_reach_every_parameter(kind):
     config = dataclasses.replace(TINY, pool="fg_bg_concat")

@@ -199,6 +199,7 @@ def test_no_gradient_reaches_the_teacher():
     assert any(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(gradients[1]))
 
 
+@pytest.mark.slow
 def test_without_distillation_there_is_no_teacher():
     system = system_of(tiny(weight=0.0))
     batch = tiny_batch(system.config)

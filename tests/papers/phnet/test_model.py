@@ -11,6 +11,7 @@ from support.golden_recipe import fill_all, region_norm_override
 from support.goldens import load_layout
 from support.random_weights import random_variables
 from support.round_trip import assert_comes_back
+from support.tiers import first_is_quick
 
 from jaxharm import metrics, registry
 from jaxharm.errors import InputError
@@ -159,7 +160,7 @@ def test_background_is_untouched_and_output_in_range(tiny):
     assert not np.allclose(np.where(mask == 1, output.image, 0), np.where(mask == 1, image, 0))
 
 
-@pytest.mark.parametrize("kind", ["hard", "empty", "full"])
+@pytest.mark.parametrize("kind", first_is_quick(["hard", "empty", "full"]))
 def test_gradient_reaches_every_parameter_and_is_finite(tiny, kind):
     model, variables, image, mask = tiny
     mask = {"hard": mask, "empty": 0 * mask, "full": 0 * mask + 1}[kind]
@@ -290,7 +291,11 @@ def test_parts_that_are_left_out_have_no_parameters():
 
 @pytest.mark.parametrize(
     ("options", "gates"),
-    [({"pfe": False}, 1), ({"se": False}, 1), ({"pfe": False, "se": False}, 0)],
+    [
+        ({"pfe": False}, 1),
+        pytest.param({"se": False}, 1, marks=pytest.mark.slow),
+        pytest.param({"pfe": False, "se": False}, 0, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_the_gates_that_are_left_scale_the_bottleneck(tiny, options, gates):

@@ -191,6 +191,7 @@ def test_predict_size_renders_at_full_size():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("light", first_is_quick([True, False]))
 def test_gradient_reaches_every_parameter(light):
     composite, mask, background = inputs(4)

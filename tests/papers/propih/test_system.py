@@ -83,6 +83,7 @@ def test_options_of_the_losses_change_what_they_name():
     assert float(no_style) < 1e-10 < float(some_content)
 
 
+@pytest.mark.slow
 def test_the_average_leaves_the_encoder_out():
     run = dataclasses.replace(config(discriminator=None), ema_decay=0.9)
     system = make_system(run, total_steps=10)
@@ -178,6 +179,7 @@ def test_torch_and_safetensors_hold_the_same_encoder(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, *encoders)
 
 
+@pytest.mark.slow
 def test_training_starts_with_the_encoder_of_the_file(tmp_path):
     state = flat_vgg()
     (tmp_path / "vgg.safetensors").write_bytes(tensor_bytes(state))
