@@ -53,7 +53,15 @@ OTHER = next(
 )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+# Tracing takes half a second, so of most configs the slow tests trace the network.
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, marks=[] if p.stem in (*PUBLISHED, "demo") else pytest.mark.slow)
+        for p in FILES
+    ],
+    ids=lambda p: f"{p.parent.name}/{p.stem}",
+)
 def test_config_builds_its_model(path):
     config = load_config(path)
     entry = registry.get(config.system)

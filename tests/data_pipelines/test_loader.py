@@ -101,6 +101,7 @@ def test_worker_process_gives_the_batches_of_threads() -> None:
     assert_equal(take([MemorySource()], data, 3), take([MemorySource()], WHOLE, 3))
 
 
+@pytest.mark.slow
 def test_worker_process_passes_the_error_on_and_closes() -> None:
     source = MemorySource(1, name="torn")
     source.broken = 0
@@ -112,6 +113,7 @@ def test_worker_process_passes_the_error_on_and_closes() -> None:
         next(batches)
 
 
+@pytest.mark.slow
 def test_worker_process_that_is_killed_ends_the_stream_with_one_sentence() -> None:
     data = dataclasses.replace(PLAIN, num_workers=1)
     with loader.train_batches_from([MemorySource()], data, seed=0) as batches:

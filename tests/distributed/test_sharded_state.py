@@ -100,6 +100,7 @@ def test_a_checkpoint_fits_both_kinds_of_state(tmp_path, first, then):
     assert_alike(numbers(tmp_path / "run"), numbers(tmp_path / "undisturbed"))
 
 
+@pytest.mark.slow
 def test_weights_of_another_run_are_split_as_well(tmp_path):
     run(config_of("shard_map", steps=2), tmp_path / "first")
     state = run(config_of("fsdp", steps=1, init_from=str(tmp_path / "first")), tmp_path / "second")

@@ -144,6 +144,7 @@ def _two_processes(out, broken=""):
     return [outcome[0] for outcome in outcomes]
 
 
+@pytest.mark.slow
 @pytest.mark.dist
 def test_two_processes_give_the_numbers_of_one(tmp_path):
     _two_processes(tmp_path)

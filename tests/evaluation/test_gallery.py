@@ -77,6 +77,7 @@ def test_the_page_is_self_contained_and_safe(tmp_path):
         assert f"<dt>{title}</dt>" in text
 
 
+@pytest.mark.slow
 def test_large_images_are_shrunk(tmp_path):
     gallery = Gallery(3)
     evaluate(halfway, batches(images(1, side=700), 1), "default_native", observers=[gallery])

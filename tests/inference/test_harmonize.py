@@ -146,7 +146,8 @@ def test_parametric_result_is_the_model_itself_at_its_own_size(name):
     np.testing.assert_allclose(result[mask > 0], expected[mask > 0], atol=2e-6)
 
 
-@pytest.mark.parametrize("name", first_is_quick(NAMES))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_a_chosen_size_compiles_once_for_every_image(name):
     model, _ = tiny(name)
     run = harmonizer(name, model.config.default_size)

@@ -83,6 +83,7 @@ def test_bad_files_are_named(tmp_path, capsys, text, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_image_gives_no_interval_and_methods_never_compared_are_said(tmp_path, capsys):
     path = tmp_path / "votes.csv"
     path.write_text("image,method_a,method_b,winner\n1,A,B,A\n1,C,D,D\n1,B,A,A\n")

@@ -81,6 +81,7 @@ def test_a_run_that_goes_on_with_another_device_tries_again(tried, tmp_path):
     assert tried == [KEY, KEY]
 
 
+@pytest.mark.slow
 def test_a_damaged_choice_is_told_and_made_anew(tried, tmp_path, capsys):
     rows = run(tmp_path / "run", 2)["kernels"]["rows"]
     file = tmp_path / "run" / "run.json"

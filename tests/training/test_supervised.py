@@ -108,6 +108,7 @@ def test_average_is_used_for_prediction_and_follows_the_parameters():
     assert not np.array_equal(predict(state.replace(ema={}), batch), averaged)
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_parameters_statistics_and_outputs_in_float32():
     system = make_system(toy_config(precision="bfloat16"), total_steps=5)
     batch = toy_batch()

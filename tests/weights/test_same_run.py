@@ -182,6 +182,7 @@ def test_a_refused_run_is_left_as_it_was(resumable):
     assert after == before
 
 
+@pytest.mark.slow
 def test_an_allowed_change_is_told_recorded_and_takes_effect(resumable, stopped, tmp_path, capsys):
     capsys.readouterr()
     faster = run_config(steps=6, **changed("optim", lr=0.02))

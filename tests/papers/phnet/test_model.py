@@ -190,6 +190,7 @@ def test_input_gradient_is_finite_where_patches_are_constant(tiny):
     assert bool(jnp.isfinite(grad).all())
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_close_to_float32(tiny):
     model, variables, image, mask = tiny
     low = PHNet(model.config, dtype=jnp.bfloat16)
@@ -222,6 +223,7 @@ def initial(config):
     return jax.jit(PHNet(config).init)(jax.random.key(0), image, mask)["params"]
 
 
+@pytest.mark.slow
 def test_initial_values_follow_the_release():
     params = initial(PHNetConfig.tiny())
     assert params["pfe"]["weights"].tolist() == pytest.approx([0.9, 0.1])

@@ -208,7 +208,7 @@ def test_files_of_other_networks_are_refused(tmp_path, layers, message):
 def test_training_without_an_encoder_is_refused(tmp_path):
     system = make_system(config(random_encoder=False), total_steps=10)
     with pytest.raises(InputError, match=r"set objective\.encoder to vgg_normalised\.pth"):
-        system.with_pretrained(first_state())
+        system.with_pretrained(jax.eval_shape(system.init, jax.random.key(0), tiny_batch(config())))
     with pytest.raises(InputError, match="does not exist: put vgg_normalised"):
         load_encoder(tmp_path / "absent.pth")
     (tmp_path / "bad.safetensors").write_bytes(b"no such thing")
