@@ -8,6 +8,7 @@ color spaces here: the profile is returned and written again; `spaces` converts.
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -123,6 +124,7 @@ def write_image(path: str | os.PathLike[str], pixels: np.ndarray, tags: Tags | N
             "use .png or .tif",
             stacklevel=2,
         )
+    parts: Sequence[bytes | memoryview]
     try:
         if suffix in _TIFF_SUFFIXES:
             parts = [tiff.encode(pixels, tags)]
