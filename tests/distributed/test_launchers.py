@@ -116,6 +116,7 @@ def test_the_compared_steps_move_the_weights(name):
     )
 
 
+@pytest.mark.slow
 def test_accumulation_takes_the_same_samples_on_any_number_of_devices():
     one = trained("toy", "shard_map", 1, accumulate=2)
     assert_close("toy", trained("toy", "shard_map", 4, accumulate=2), one)

@@ -120,7 +120,8 @@ def test_cut_out_over_a_background(name):
     np.testing.assert_array_equal(result[outside], background[outside])
 
 
-@pytest.mark.parametrize("name", first_is_quick(PIXEL_NAMES))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PIXEL_NAMES)
 def test_native_size_is_the_model_itself(name):
     composite, mask, background = example(name, 64, 96, np.float32)
     model, variables = tiny(name)

@@ -10,13 +10,14 @@ from ops.test_masked_adain import CASES, golden, nhwc  # noqa: F401
 from support import region_cases
 from support.lowering import count_kernels, lower
 from support.region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
+from support.tiers import first_is_quick
 
 from jaxharm.ops import masked_adain
 from jaxharm.ops.masked_adain import pallas_tpu, pallas_triton
 
 LOWERINGS = {"tpu": pallas_tpu, "cuda": pallas_triton}
 EPS = 1e-5
-parametrize_lowering = pytest.mark.parametrize("lowering", LOWERINGS)
+parametrize_lowering = pytest.mark.parametrize("lowering", first_is_quick(LOWERINGS))
 
 
 @functools.partial(jax.jit, static_argnums=0)

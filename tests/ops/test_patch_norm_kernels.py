@@ -27,7 +27,7 @@ CASES = {
     "channels in the lanes": (SHAPES["channels in the lanes"], 3),
     "whole image": ((1, 7, 9, 5), 1),
 }
-parametrize_lowering = pytest.mark.parametrize("lowering", LOWERINGS)
+parametrize_lowering = pytest.mark.parametrize("lowering", first_is_quick(LOWERINGS))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -177,6 +177,7 @@ def test_what_cannot_be_repeated_is_one_sentence(command, tmp_path, capsys):
     assert "--config is missing" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_data_set_by_name_and_a_run_that_is_evaluated_by_its_folder(
     command, tmp_path, monkeypatch, capsys
 ):

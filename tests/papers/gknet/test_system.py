@@ -38,11 +38,8 @@ def tiny_system(**objective):
 def start():
     system = tiny_system()
     batch = tiny_batch(system.config)
-    return (
-        system,
-        jax.jit(system.init, compiler_options=QUICK_COMPILE)(jax.random.key(0), batch),
-        batch,
-    )
+    state = jax.jit(system.init, compiler_options=QUICK_COMPILE)(jax.random.key(0), batch)
+    return system, state, batch
 
 
 @functools.cache
@@ -51,8 +48,8 @@ def compiled_figures():
 
 
 def test_losses_match_their_names():
-    system, _, batch = start()
-    batch = system.prepare(batch)
+    system = tiny_system()
+    batch = system.prepare(tiny_batch(system.config))
     image = jnp.asarray(np.random.default_rng(0).random(batch.target.shape), jnp.float32)
     error = np.asarray(image - batch.target, np.float64)
     area = np.maximum(np.asarray(batch.mask).sum((1, 2, 3)), 100)

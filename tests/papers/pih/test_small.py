@@ -60,8 +60,8 @@ def test_an_empty_region_gives_finite_numbers(value):
 def test_an_untrained_model_changes_nothing():
     image, mask = one()
     model = jaxharm.create_model("pih_small")
-    variables = model.init(jax.random.key(0), image, mask)
-    output = model.apply(variables, image, mask)
+    variables = jax.jit(model.init)(jax.random.key(0), image, mask)
+    output = jax.jit(model.apply)(variables, image, mask)
     np.testing.assert_allclose(output.image, image, atol=0.5 / 255)
     assert output.aux["curves"].shape == (1, 3, 256)
     assert np.all(np.asarray(output.image)[mask[..., 0] == 0] == image[mask[..., 0] == 0])

@@ -86,6 +86,7 @@ def test_the_decision_does_not_depend_on_the_batch(runner, images, threshold):
         np.testing.assert_allclose(alone.final[0], together.final[i], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_program_agrees_and_skips_stages(runner, variables, images, threshold):
     run = jax.jit(functools.partial(one_program, MODEL, threshold=threshold))
     first = runner(*images, mode="gru", threshold=threshold).stage == 1

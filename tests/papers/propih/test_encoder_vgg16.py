@@ -67,6 +67,7 @@ def relative_difference(state, encoder, image) -> float:
     return float(np.abs(ours * scale - plain).max() / plain.max())
 
 
+@pytest.mark.slow
 def test_relu4_1_is_that_of_the_plain_network():
     state = vgg16()
     encoder = encoder_from_torch(normalized_encoder(state, IMAGES, network="vgg16"), WIDTHS[0])
