@@ -7,17 +7,20 @@ Units everywhere: images f32[b,h,w,3] in [0,1], sRGB-encoded; masks f32[b,h,w,1]
 """
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from jaxharm import papers as _papers  # noqa: F401 - registers every model, importing nothing heavy
 from jaxharm import registry as _registry
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not look into `__getattr__`
-    from jaxharm.errors import InputError
-    from jaxharm.images.composing import Composite, compose
-    from jaxharm.inference.harmonize import Harmonizer, harmonize
-    from jaxharm.interfaces import Output
-    from jaxharm.registry import create_model, list_models
+    from jaxharm.errors import InputError as InputError
+    from jaxharm.images.composing import Composite as Composite
+    from jaxharm.images.composing import compose as compose
+    from jaxharm.inference.harmonize import Harmonizer as Harmonizer
+    from jaxharm.inference.harmonize import harmonize as harmonize
+    from jaxharm.interfaces import Output as Output
+    from jaxharm.registry import create_model as create_model
+    from jaxharm.registry import list_models as list_models
 
 __version__ = "0.1.0"
 
@@ -32,24 +35,8 @@ _ATTRIBUTES = {
     "list_models": "jaxharm.registry",
 }
 _MODULES = ("convert", "metrics", "ops")
-# What the papers' rooms offer, such as the classes of their options.
-_EXPORTS = {name: load for entry in _registry.entries() for name, load in entry.exports.items()}
 
-__all__ = [
-    "Composite",
-    "Harmonizer",
-    "InputError",
-    "Output",
-    "__version__",
-    "compose",
-    "convert",
-    "create_model",
-    "harmonize",
-    "list_models",
-    "metrics",
-    "ops",
-    *_EXPORTS,
-]
+_registry.look_in(f"{__name__}.papers")
 
 
 def __getattr__(name: str) -> Any:
@@ -57,10 +44,17 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _ATTRIBUTES:
         return getattr(importlib.import_module(_ATTRIBUTES[name]), name)
-    if name in _EXPORTS:
-        return _EXPORTS[name]()
+    if name == "__all__":
+        return __dir__()
+    if not name.startswith("_") and name in (offered := _offered_by_papers()):
+        return offered[name]()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(["__version__", *_ATTRIBUTES, *_MODULES, *_offered_by_papers()])
+
+
+def _offered_by_papers() -> dict[str, Callable[[], object]]:
+    """Public names that the papers' rooms add, such as the classes of their options."""
+    return {name: load for entry in _registry.entries() for name, load in entry.exports.items()}

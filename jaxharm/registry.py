@@ -1,10 +1,11 @@
 """Which models exist: name -> where its parts are and what a user should know of it.
 
 The entries come from the papers' rooms (`jaxharm/papers/<paper>/entry.py`), which `jaxharm.papers`
-registers; this file names none of them. An entry refers to its classes by functions that import
+registers when a model is first asked for (`look_in`); this file names none of them. An entry refers to its classes by functions that import
 them when called: listing names stays fast, and a type checker follows every reference.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -109,16 +110,30 @@ class Entry(NamedTuple):  # light to import, as a dataclass is not
 _ENTRIES: dict[str, Entry] = {}
 
 
+_PACKAGES: list[str] = []
+
+
+def look_in(package: str) -> None:
+    """Names a package that registers models as it is imported: when one is asked for, not before."""
+    _PACKAGES.append(package)
+
+
+def _registered() -> dict[str, Entry]:
+    for package in _PACKAGES:  # the first call reads them; another thread waits for it here
+        importlib.import_module(package)
+    return _ENTRIES
+
+
 def register(entry: Entry) -> None:
-    """Adds a model; a second one of the same name is an error."""
-    if entry.name in _ENTRIES:
+    """Adds a model, after those of the papers; a second one of the same name is an error."""
+    if entry.name in _registered():
         raise ValueError(f"a model named {entry.name!r} is registered already")
     _ENTRIES[entry.name] = entry
 
 
 def list_models() -> list[str]:
     """Names of the registered models, in order of registration; helpers are left out."""
-    return [name for name, entry in _ENTRIES.items() if entry.listed]
+    return [name for name, entry in _registered().items() if entry.listed]
 
 
 def shipped_folder() -> "Path":
@@ -128,17 +143,18 @@ def shipped_folder() -> "Path":
 
 def entries() -> tuple[Entry, ...]:
     """Every registered entry, in order of registration."""
-    return tuple(_ENTRIES.values())
+    return tuple(_registered().values())
 
 
 def get(name: str) -> Entry:
     """The entry of `name`; InputError naming the closest ones where there is none."""
-    if name not in _ENTRIES:
+    known = _registered()
+    if name not in known:
         import difflib  # only a mistake needs it
 
-        close = difflib.get_close_matches(name, _ENTRIES, n=3, cutoff=0.4) or list_models()
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or list_models()
         raise InputError(f"unknown model {name!r}; known: {', '.join(close)}")
-    return _ENTRIES[name]
+    return known[name]
 
 
 def model_config(name: str, **overrides: object) -> Any:

@@ -62,7 +62,7 @@ ALLOWED = {
     | {"data_pipelines.build", "data_pipelines.export", "data_pipelines.loader"}
     | {"data_pipelines.making", "data_pipelines.reading", "data_pipelines.verify"},
     "__main__": {"cli"},
-    "__init__": _WORDS | {"images", "inference", "papers", "registry"},
+    "__init__": _WORDS | {"images", "inference", "registry"},
     "data_pipelines.building": {"errors", "images"},
     "data_pipelines.reading": {"data_pipelines.building", "storage"},
     "data_pipelines.samples": {"data_pipelines.building", "data_pipelines.reading", "images"}
