@@ -41,6 +41,12 @@ def test_a_folder_of_mixed_and_damaged_files_is_accounted_for(capsys):
     assert "10 kinds of damage, 0 faults" in capsys.readouterr().out
 
 
+def test_both_writers_of_png_hold_the_same_pixels(capsys):
+    png_encoding = import_file(BENCHMARKS / "png_encoding.py")
+    png_encoding.main(["--megapixels", "0.02", "--repeats", "1"])
+    assert [line[:7] for line in capsys.readouterr().out.splitlines()[1:]] == ["libpng,", "jaxharm"]
+
+
 def test_mutated_files_bring_a_result_or_a_sentence():
     # A process of its own: it forks, which JAX's threads do not survive.
     command = [sys.executable, str(BENCHMARKS / "fuzz_readers.py"), "--count", "200", "--seed", "1"]

@@ -3,7 +3,7 @@
 import functools
 
 import numpy as np
-from support.random_weights import random_variables
+from support.random_variables import random_weights
 
 from jaxharm import registry
 from jaxharm.inference import Harmonizer
@@ -13,7 +13,7 @@ from jaxharm.inference import Harmonizer
 def tiny(name):
     """The model of `name` at its smallest sizes, and its random variables."""
     model = registry.get(name).model()(config=registry.model_config(name).shrunk())
-    return model, random_variables(name, model.config)
+    return model, random_weights(name, model.config)
 
 
 @functools.cache

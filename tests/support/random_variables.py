@@ -5,6 +5,8 @@ import functools
 import jax
 import numpy as np
 
+from jaxharm.weights.portable import variable_shapes
+
 # Small networks are compiled to be run once or twice.
 QUICK_COMPILE = {"xla_backend_optimization_level": 0}
 
@@ -24,3 +26,20 @@ def random_variables(model, *inputs, seed=0, **options):
         return value.astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def random_weights(name, config):
+    """Weights as a file of this model holds them, scaled so that values stay plausible at any depth."""
+    random = np.random.default_rng(0)
+    tree: dict = {}
+    for path, shape in variable_shapes(name, config).items():
+        *parents, leaf = path.split("/")
+        node = tree
+        for part in parents:
+            node = node.setdefault(part, {})
+        if leaf in ("var", "scale") or leaf.endswith("_var"):
+            value = random.uniform(0.5, 1.0, shape)
+        else:
+            value = random.normal(0, 1 / np.sqrt(max(1, np.prod(shape[:-1]))), shape)
+        node[leaf] = np.float32(value)
+    return tree

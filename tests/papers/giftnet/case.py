@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from support.case import Case
-from support.random_weights import random_variables
+from support.random_variables import random_weights
 
 from jaxharm.papers.giftnet.system import GiftNetObjective
 from jaxharm.weights.portable import save_weights
@@ -17,7 +17,7 @@ def _holder() -> tempfile.TemporaryDirectory:
     from support.system_cases import tiny_config
 
     config = tiny_config("giftnet_teacher")
-    variables = random_variables(config.system, config.model)
+    variables = random_weights(config.system, config.model)
     holder = tempfile.TemporaryDirectory()
     save_weights(holder.name, config.system, config.model, variables)
     return holder

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.golden_recipe import fill_all, region_norm_override
 from support.goldens import load_layout
-from support.random_weights import random_variables
+from support.random_variables import random_weights
 from support.round_trip import assert_comes_back
 from support.tiers import first_is_quick
 
@@ -144,7 +144,7 @@ def tiny():
     rng = np.random.default_rng(0)
     image = jnp.asarray(rng.random((2, 64, 72, 3)), jnp.float32)
     mask = jnp.asarray(rng.random((2, 64, 72, 1)) > 0.6, jnp.float32)
-    return model, random_variables("phnet_ffhqh", model.config), image, mask
+    return model, random_weights("phnet_ffhqh", model.config), image, mask
 
 
 def test_background_is_untouched_and_output_in_range(tiny):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from support.random_weights import random_variables
+from support.random_variables import random_weights
 
 from jaxharm.__main__ import main
 from jaxharm.images import read_image, write_image
@@ -27,7 +27,7 @@ def weights(tmp_path_factory):
     """A weights folder of a small pih_light."""
     config = PIHConfig.tiny(light=True)
     folder = tmp_path_factory.mktemp("weights")
-    save_weights(folder, "pih_light", config, random_variables("pih_light", config))
+    save_weights(folder, "pih_light", config, random_weights("pih_light", config))
     return folder
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from support.random_weights import random_variables
+from support.random_variables import random_weights
 
 from jaxharm.__main__ import main
 from jaxharm.images import read_image, write_image
@@ -24,7 +24,7 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     for name, exit_head in (("gru", True), ("plain", False)):
         config = ProPIHConfig.tiny(exit_head=exit_head)
-        save_weights(folder / name, "propih", config, random_variables("propih", config))
+        save_weights(folder / name, "propih", config, random_weights("propih", config))
     return folder
 
 
@@ -149,7 +149,7 @@ def test_other_models_refuse_the_options(tmp_path, files, capsys):
     from jaxharm import registry
 
     config = toy_system.ToyConfig()
-    save_weights(tmp_path / "w", registry.get("toy").name, config, random_variables("toy", config))
+    save_weights(tmp_path / "w", registry.get("toy").name, config, random_weights("toy", config))
     call = (*files, "-o", tmp_path / "o.png", "--checkpoint", tmp_path / "w")
     for option in (("--stage", "2"), ("--save-rounding", "trunc")):
         assert harmonize(*call, *option) == 2

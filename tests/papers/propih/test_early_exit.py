@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.random_weights import random_variables
+from support.random_variables import random_weights
 
 from jaxharm.errors import InputError
 from jaxharm.papers.propih.early_exit import StageRunner, one_program
@@ -28,7 +28,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def variables():
-    found = random_variables("propih", MODEL.config)
+    found = random_weights("propih", MODEL.config)
     # As drawn, the head sees no difference between the images: none of its units is above zero.
     head = jax.tree.map(lambda leaf: -leaf, found["params"]["exit_head"])
     return {**found, "params": {**found["params"], "exit_head": head}}

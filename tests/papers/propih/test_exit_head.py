@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.fixtures_data import box_mask, random_image, write_image
-from support.random_weights import random_variables
+from support.random_variables import random_weights
 from support.system_cases import tiny_batch, tiny_config
 from support.toy_run import curve, saved
 
@@ -47,7 +47,7 @@ def generator(tmp_path_factory):
     """A weights folder of a random generator."""
     config = tiny_config("propih", batch_size=SIZE)
     folder = tmp_path_factory.mktemp("generator")
-    save_weights(folder, "propih", config.model, random_variables("propih", config.model))
+    save_weights(folder, "propih", config.model, random_weights("propih", config.model))
     return folder
 
 

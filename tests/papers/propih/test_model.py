@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from support.random_weights import random_variables
+from support.random_variables import random_weights
 
 from jaxharm import convert, registry
 from jaxharm.errors import InputError
@@ -29,7 +29,7 @@ def images(height=24, width=32, count=2):
 
 @pytest.fixture(scope="module")
 def variables():
-    return random_variables("propih", MODEL.config)
+    return random_weights("propih", MODEL.config)
 
 
 def test_outputs_of_any_size_and_their_names(variables):

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.random_variables import QUICK_COMPILE
-from support.random_weights import random_variables
+from support.random_variables import QUICK_COMPILE, random_weights
 
 from jaxharm.errors import InputError
 from jaxharm.inference import Harmonizer
@@ -21,7 +20,7 @@ from jaxharm.papers.propih.restyle import Restyle
 @functools.cache
 def harmonizer(size=None, exit_head=True):
     model = ProPIH(ProPIHConfig.tiny(exit_head=exit_head))
-    return Harmonizer(model, variables=random_variables("propih", model.config), size=size)
+    return Harmonizer(model, variables=random_weights("propih", model.config), size=size)
 
 
 def example(height=45, width=70, dtype=np.uint8, channels=3):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.fixtures_data import box_mask, random_image, write_image
 from support.inference_cases import tiny
-from support.random_weights import random_variables
+from support.random_variables import random_weights
 from support.system_cases import tiny_config
 from support.toy_run import curve
 
@@ -180,7 +180,7 @@ def test_values_depend_on_no_other_record_and_any_size_will_do(judge):
 @pytest.fixture(scope="module")
 def exit_judge():
     config = ProPIHConfig.tiny(exit_head=True)
-    variables = random_variables("propih", config)
+    variables = random_weights("propih", config)
     return ExitJudge(config, variables, threshold=0.5, beta=2.0)
 
 
