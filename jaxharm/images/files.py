@@ -9,6 +9,8 @@ from pathlib import Path
 
 from jaxharm.errors import InputError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
     """The content of a file; OSError also for a pipe or a device, which may have no end."""
@@ -22,7 +24,7 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
     """Writes the parts one after the other; the file appears under its name only when it is complete.
 
     Raises:
-        InputError: the folder does not exist or is not writable.
+        InputError: the folder does not exist or is not writable, or the disk is full.
     """
     path = Path(path)
     # Not made of the file's own name, which may be as long as the file system allows. Other hosts
@@ -35,9 +37,8 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
                 file.write(part)
         partial.replace(path)
     except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror}; choose a folder that is writable"
-        ) from None
+        remedy = "make room there" if error.errno in _FULL else "choose a folder that is writable"
+        raise InputError(f"cannot write {path}: {error.strerror}; {remedy}") from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()

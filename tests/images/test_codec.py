@@ -1,6 +1,9 @@
 """Bit depth, alpha, orientation and profile survive; damaged files are refused with a reason."""
 
+import errno
+import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,6 +184,16 @@ def test_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose a folder that is writable"):
         write_image(tmp_path / "file" / "a.png", pixels(np.uint8, 3))
+
+
+def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, monkeypatch):
+    def full(partial, _):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(InputError, match="No space left on device; make room there"):
+        write_image(tmp_path / "out.png", np.zeros((4, 4, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
 
 
 def exif_block(*entries, values=b""):
