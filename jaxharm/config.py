@@ -276,6 +276,10 @@ class ModelConfig(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    def __hash__(self) -> int:
+        """Configs are keys of what is computed once for each."""
+        ...
+
     @property
     def size_multiple(self) -> int:
         """Image sides must be a multiple of this many pixels."""

@@ -1,10 +1,12 @@
 """Portable weights: one folder, `weights.safetensors` and `manifest.json`; no code in either."""
 
+import functools
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -161,7 +163,8 @@ def read_manifest(path: str | Path) -> Json:
     return manifest
 
 
-def variable_shapes(name: str, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+@functools.lru_cache(maxsize=32)  # tracing a network takes up to seconds
+def variable_shapes(name: str, config: ModelConfig) -> Mapping[str, tuple[int, ...]]:
     """Maps "collection/path" to the shape of every variable of model `name` at `config`."""
     model = registry.build_model(name, config)
     side = config.min_size
@@ -170,7 +173,7 @@ def variable_shapes(name: str, config: ModelConfig) -> dict[str, tuple[int, ...]
     tree = jax.eval_shape(
         lambda key, c, m: model.init(key, c, m, background=c), jax.random.key(0), image, mask
     )
-    return {key: tuple(leaf.shape) for key, leaf in _flatten(tree).items()}
+    return MappingProxyType({key: tuple(leaf.shape) for key, leaf in _flatten(tree).items()})
 
 
 def check_variables(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support import system_cases
 from support.system_cases import NAMES, tiny_batch, tiny_system
+from support.tiers import first_is_quick
 
 from jaxharm.errors import InputError
 from jaxharm.training import initial, parallel, sharding
@@ -123,7 +124,7 @@ def test_accumulation_takes_the_same_samples_on_any_number_of_devices():
     assert_close("toy", trained("toy", "jit", 4, accumulate=2), one)
 
 
-@pytest.mark.parametrize("mode", ["pmap", "shard_map", "jit", "fsdp"])
+@pytest.mark.parametrize("mode", ["pmap", *first_is_quick(["shard_map", "jit", "fsdp"])])
 def test_state_is_donated(mode):
     system, mesh = tiny_system("toy"), parallel.make_mesh()
     state = initial.init_state(system, 0, tiny_batch(system.config), mesh, mode)

@@ -96,7 +96,7 @@ def test_two_runs_have_the_same_bits(lowering):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("shape", [(16, 128, 128, 128), (1, 131, 111, 64)])
+@pytest.mark.parametrize("shape", first_is_quick([(1, 131, 111, 64), (16, 128, 128, 128)]))
 @pytest.mark.parametrize("platform", LOWERINGS)
 def test_all_kernels_lower(platform, shape, masked):
     x, mask = (jax.ShapeDtypeStruct((*shape[:3], c), jnp.bfloat16) for c in (shape[3], 1))

@@ -142,8 +142,10 @@ def test_two_runs_have_the_same_bits(lowering):
     ("shape", "grid"),
     [
         ((16, 256, 256, 64), 2),
-        ((16, 128, 128, 128), 4),
-        ((2, 128, 128, 32), 10),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [((16, 128, 128, 128), 4), ((2, 128, 128, 32), 10)]
+        ),
         ((1, 131, 111, 3), 3),
     ],
 )

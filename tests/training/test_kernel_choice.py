@@ -6,6 +6,7 @@ import json
 import jax
 import jax.numpy as jnp
 import pytest
+from support.tiers import first_is_quick
 from support.toy_run import run_config, toy_batch, toy_stream
 from support.toy_system import ToySystem
 
@@ -120,7 +121,9 @@ def test_what_was_tuned_is_not_tried(tried, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"ops": OpsConfig(implementation="reference")}, {"parallel": "jit"}, {"parallel": "fsdp"}],
+    first_is_quick(
+        [{"ops": OpsConfig(implementation="reference")}, {"parallel": "jit"}, {"parallel": "fsdp"}]
+    ),
     ids=str,
 )
 def test_nothing_is_tried_where_there_is_no_choice(changes, tried, tmp_path):

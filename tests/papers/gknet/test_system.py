@@ -66,6 +66,7 @@ def test_losses_match_their_names():
         assert list(terms) == [f"{dict(options).get('loss', 'fn_mse')}_loss"]
 
 
+@pytest.mark.slow
 def test_figures_show_kernels_attention_and_fusion():
     _, state, batch = start()
     figures = compiled_figures()(state, batch)

@@ -45,6 +45,7 @@ def direct(composite, mask, painting, number):
     return np.asarray(compiled(*arguments).image[0])
 
 
+@pytest.mark.slow
 def test_a_size_that_fits_is_the_model_itself():
     number = 2
     composite, mask, painting = example(48, 72, np.float32)

@@ -216,6 +216,7 @@ def test_training_without_an_encoder_is_refused(tmp_path):
         load_encoder(tmp_path / "bad.safetensors")
 
 
+@pytest.mark.slow
 def test_another_encoder_than_that_of_the_checkpoint_is_told(tmp_path):
     (tmp_path / "vgg.safetensors").write_bytes(tensor_bytes(flat_vgg()))
     plain = make_system(config(), total_steps=10)
