@@ -134,6 +134,8 @@ def import_file(path: Path) -> types.ModuleType:
     while (folder / "__init__.py").is_file():
         names.insert(0, folder.name)
         folder = folder.parent
+    if _is_imported(names[0], folder):  # the configs that travel inside the wheel
+        return importlib.import_module(".".join(names))
     # A name of its own for each place: two checkouts, or a wheel and a checkout, may both have
     # a package `configs`, and another project's must not be shadowed.
     unique = f"_jaxharm_configs_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
@@ -144,6 +146,12 @@ def import_file(path: Path) -> types.ModuleType:
         package.__path__ = [str(folder)]
         sys.modules[unique] = package
     return importlib.import_module(".".join([unique, *names]))
+
+
+def _is_imported(package: str, folder: Path) -> bool:
+    """Whether the package in `folder` is the one that this process uses under its name."""
+    file = getattr(sys.modules.get(package), "__file__", None)
+    return file is not None and Path(file).resolve() == folder / package / "__init__.py"
 
 
 def _run(path: Path, name: str) -> types.ModuleType:

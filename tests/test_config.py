@@ -1,6 +1,7 @@
 """Configs load, compose and refuse what they do not know."""
 
 import dataclasses
+import importlib
 import inspect
 from pathlib import Path
 
@@ -310,3 +311,20 @@ def test_evaluation_options_reach_the_loader():
     loading = EvalConfig(split="val", batch_size=3, paintings="p", paintings_split="q").loading
     assert loading == {"split": "val", "batch_size": 3, "paintings": "p", "paintings_split": "q"}
     assert set(loading) <= set(inspect.signature(eval_batches).parameters)
+
+
+def test_a_config_inside_an_imported_package_does_not_import_the_package_again(
+    tmp_path, monkeypatch
+):
+    configs = tmp_path / "boxed" / "configs"
+    configs.mkdir(parents=True)
+    (tmp_path / "boxed" / "__init__.py").write_text("TIMES = []\n")
+    (configs / "__init__.py").touch()
+    (configs / "run.py").write_text(
+        "import boxed\nfrom ..once import HERE\nboxed.TIMES.append(1)\n"
+    )
+    (tmp_path / "boxed" / "once.py").write_text("from . import TIMES\n\nHERE = TIMES\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    boxed = importlib.import_module("boxed")
+    assert import_file(configs / "run.py").HERE is boxed.TIMES
+    assert boxed.TIMES == [1]
