@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
+from jaxharm.chips.program import read_program
 from jaxharm.nn.norm import BatchNorm, instance_norm
 
 MOMENTUM, EPSILON = 0.9, 1e-5
@@ -142,6 +143,38 @@ def test_devices_share_statistics_and_gradients(launcher):
         first = functools.partial(jax.tree.map, lambda a: a[0])
         got = (first(grads), d_x.reshape(x.shape), first(updated))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, expected)
+
+
+@pytest.mark.dist
+def test_a_far_mean_costs_no_precision_between_devices():
+    """The devices' own means lie apart, and all lie far from 0."""
+    x, variables, _ = draw((8, 3, 4, 5))
+    x = x + np.arange(8, dtype=np.float32)[:, None, None, None]
+    run = jax.pmap(
+        lambda part: BatchNorm("data").apply(variables, part, train=True, mutable=["batch_stats"]),
+        "data",
+    )
+    y, _ = run((x + np.float32(4096)).reshape(4, 2, *x.shape[1:]))
+    expected = plain(jnp.asarray(x), variables["params"])
+    np.testing.assert_allclose(np.reshape(y, x.shape), expected, atol=5e-3)
+
+
+@pytest.mark.dist
+def test_a_training_step_waits_for_two_exchanges_per_layer():
+    """One for both statistics, one for both means of the gradient."""
+    x, variables, upstream = draw((8, 3, 4, 5))
+
+    def loss(x, upstream):
+        y, _ = BatchNorm("data").apply(variables, x, train=True, mutable=["batch_stats"])
+        return jnp.sum(y * upstream)
+
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+    data = PartitionSpec("data")
+    run = jax.shard_map(
+        jax.grad(loss), mesh=mesh, in_specs=(data, data), out_specs=data, check_vma=False
+    )
+    program = read_program(jax.jit(run).lower(x, upstream).compile().as_text())
+    assert len(program.collectives) == 2
 
 
 @pytest.mark.dist
