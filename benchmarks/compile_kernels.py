@@ -24,9 +24,19 @@ from jaxharm.chips.targets import CHIPS, Target, find_target
 from jaxharm.compiler import use_cpu_only
 from jaxharm.errors import InputError, run_command
 from jaxharm.ops import dispatch
+from jaxharm.ops.apply_curves import configs as curves
+from jaxharm.ops.regions import configs as regions
 
 _ODD = (1, 131, 111)
 _BY = {"tpu": ("pallas_tpu",), "cuda": ("pallas_gpu", "pallas_mosaic_gpu")}
+_LOOPS = {
+    "apply_curves_backward": curves.GPU_BACKWARD,
+    "region_sums": regions.GPU_SUMS,
+    "region_gradient_sums": regions.GPU_SUMS,
+    "region_blend": regions.GPU_MAPS,
+    "region_gradient": regions.GPU_MAPS,
+    "region_centered_gradient": regions.GPU_MAPS,
+}
 _BY_MOSAIC_GPU = ("masked_adain", "masked_moments", "patch_norm")
 
 
@@ -87,6 +97,8 @@ def _gpu_figures(code: KernelCode, target: Target) -> dict[str, Any]:
         "registers": code.registers,
         "spilled": code.spilled,
         "shared": code.shared,
+        "blocks": code.blocks,
+        "turns": _turns(code),
         "occupancy": round(code.occupancy(gpu), 3),
         "instructions": code.instructions,
         "looped": code.looped,
@@ -96,6 +108,15 @@ def _gpu_figures(code: KernelCode, target: Target) -> dict[str, Any]:
         "barriers": code.opcodes.get("BAR", 0),
         "local": sum(code.opcodes.get(name, 0) for name in ("LDL", "STL")),
     }
+
+
+def _turns(code: KernelCode) -> int:
+    """How often the loop of a kernel by Triton goes round at the models' sizes."""
+    for name, table in _LOOPS.items():
+        if code.name.startswith(name) and code.looped:
+            (_, _, cut), *_ = table
+            return cut.tiles // getattr(cut, "held", 1)
+    return 1
 
 
 def tpu_rows(case: Case, shape: Shape, dtype: str, target: Target) -> list[Any]:

@@ -58,10 +58,13 @@ BLOCKS = (
         BlockTable(
             _REGIONS, "gpu", "regions.triton_tiles", table,
             tuple(
-                regions.GpuBlocks(size, tiles, warps)
-                for size in (1024, 2048, 4096, 8192) for tiles in (4, 8, 16) for warps in _WARPS
+                regions.GpuBlocks(size, tiles * held, warps, held)
+                for size in sizes for tiles in (4, 8, 16) for warps in every for held in group
             ),
         )
-        for table in ("GPU_SUMS", "GPU_MAPS")
+        for table, sizes, every, group in (
+            ("GPU_SUMS", (256, 512), (2, 4), (4, 8)),
+            ("GPU_MAPS", (1024, 2048, 4096, 8192), _WARPS, (1,)),
+        )
     ),
 )  # fmt: skip

@@ -246,16 +246,24 @@ MUTATIONS = (
     ),
     Mutation(
         "GPU: unaccumulated tiles", REGIONS, "pallas_triton.py",
-        "_join(held, _tile_sums(value, weight, plan.lanes))",
-        "_tile_sums(value, weight, plan.lanes)",
+        "_join(held, _group_sums(values, weights[region], fma), fma)",
+        "_group_sums(values, weights[region], fma)",
     ),
     Mutation(
         "GPU: tiles joined without the distance of their means", REGIONS, "pallas_triton.py",
-        "part.square + (part.cross + cross) * offset", "part.square",
+        "fma(part.cross + cross, offset, part.square)", "part.square",
+    ),
+    Mutation(
+        "GPU: threads' parts joined around another center", REGIONS, "pallas_triton.py",
+        "_moved(part, center[None, :], fma)]", "_moved(part, part.center, fma)]",
     ),
     Mutation(
         "GPU: sums around zero, E[x^2] - E[x]^2", REGIONS, "pallas_triton.py",
-        "center = jnp.sum(x * m, 0) * inverse", "center = jnp.sum(x * m, 0) * 0",
+        "center = total * jnp.where(", "center = 0 * total * jnp.where(",
+    ),
+    Mutation(
+        "GPU: unaccumulated tiles of upstream sums", REGIONS, "pallas_triton.py",
+        "found += [total + weighted,", "found += [weighted,",
     ),
     Mutation(
         "GPU: unaccumulated strips", REGIONS, "pallas_triton.py",

@@ -21,7 +21,7 @@ from jaxharm.errors import InputError
 
 _ENTRY = re.compile(r"\.entry (\w+)\s*\(")
 _THREADS = re.compile(r"\.(?:req|max)ntid (\d+), (\d+), (\d+)")
-_THUNK = re.compile(r" (\w+) grid: .* shared_memory: (\d+) bytes")
+_THUNK = re.compile(r" (\w+) grid: \[(\d+), (\d+), (\d+)\] .* shared_memory: (\d+) bytes")
 # What XLA calls the kernels that it makes itself.
 _OF_XLA = re.compile(r"fusion|^(?:wrapped|copy|loop|input|memset|transpose)")
 _INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?(\w+)", re.MULTILINE)
@@ -41,6 +41,7 @@ class KernelCode:
         registers: of a thread.
         spilled: bytes per thread that are moved out of registers for want of them.
         shared: bytes of shared memory of a block; None where the compiler does not say.
+        blocks: in its grid; None as above.
         opcodes: name -> how often it stands in the code; a loop's body counts once.
         looped: instructions of the longest loop.
     """
@@ -50,6 +51,7 @@ class KernelCode:
     registers: int
     spilled: int
     shared: int | None
+    blocks: int | None
     opcodes: Mapping[str, int]
     looped: int
 
@@ -84,20 +86,26 @@ def dumped() -> Iterator[Path]:
 def assembled(folder: Path, gpu: Gpu) -> list[KernelCode]:
     """The hand-written kernels whose assembly lies in `folder`, which is emptied."""
     thunks = "\n".join(path.read_text() for path in folder.glob("*.thunk_sequence.txt"))
-    shared = {name: int(size) for name, size in _THUNK.findall(thunks)}
+    launched = {
+        name: (int(size), int(x) * int(y) * int(z))
+        for name, x, y, z, size in _THUNK.findall(thunks)
+    }
     found = []
     for path in sorted(folder.glob("*.ptx")):
         text = path.read_text()
         entry = _ENTRY.search(text)
         if entry and not _OF_XLA.search(entry[1]):
-            found.append(_assemble(path, entry[1], text, shared.get(entry[1]), gpu))
+            shared, blocks = launched.get(entry[1], (None, None))
+            found.append(_assemble(path, entry[1], text, shared, blocks, gpu))
     for path in folder.iterdir():
         if path.is_file():
             path.unlink()
     return found
 
 
-def _assemble(path: Path, name: str, text: str, shared: int | None, gpu: Gpu) -> KernelCode:
+def _assemble(
+    path: Path, name: str, text: str, shared: int | None, blocks: int | None, gpu: Gpu
+) -> KernelCode:
     major, minor = gpu.capability
     # From 9.0 on, "a" allows the instructions of just this generation, as XLA does.
     target = f"sm_{major}{minor}{'a' if major >= 9 else ''}"
@@ -115,6 +123,7 @@ def _assemble(path: Path, name: str, text: str, shared: int | None, gpu: Gpu) ->
         int(registers[1]),
         sum(map(int, spills)),
         shared,
+        blocks,
         dict(Counter(_INSTRUCTION.findall(listing))),
         _longest_loop(listing),
     )

@@ -126,6 +126,7 @@ def _kernels(lines: list[str]) -> Iterator[tuple[str, int]]:
             named = _KERNEL_NAME.search(line)
             scopes = named[1].split("/") if named else ["unnamed"]
             name = scopes[-2] if scopes[-1] == "pallas_call" else scopes[-1]
+            name = name.rpartition("(")[2].rstrip(")")  # "jvp(NAME)": what a gradient made of it
             size = _SCOPED.search(line)
             yield name, int(size[1]) if size else 0
 

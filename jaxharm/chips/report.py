@@ -25,6 +25,7 @@ def measure(work: Work, made: Made, *, whole: bool) -> Json:
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     needed = held + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
     program = read_program(text)
+    costs: Any = made.program.cost_analysis() or {}
     figures: Json = {
         "compile_seconds": round(made.seconds, 1),
         "chips": work.mesh.size if whole else 1,
@@ -41,6 +42,7 @@ def measure(work: Work, made: Made, *, whole: bool) -> Json:
         "collectives": _exchanges(program.collectives),
         "kernels": program.kernels,
         "cycles": program.cycles,
+        "bytes": costs.get("bytes accessed"),
     }
     if program.cycles is not None and chip.clock is not None:
         figures["seconds"] = program.cycles / chip.clock

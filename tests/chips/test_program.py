@@ -22,7 +22,7 @@ ENTRY %main (p: f32[64]) -> f32[64] {
   %all-reduce.1 = (f32[64]{0:T(128)}, bf16[8,4]{1,0:T(8,128)(2,1)}, /*index=2*/f32[]{:T(128)}) all-reduce(%p, %p, %p), channel_id=1, to_apply=%add
   %start = f32[256]{0:T(128)} all-reduce-start(%p), channel_id=2, to_apply=%add
   %a = f32[64]{0:T(128)} fusion(%p), kind=kLoop, calls=%f, backend_config={"estimated_cycles":"700"}
-  %b = f32[64]{0:T(128)} custom-call(%p), custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/PN/region_sums/pallas_call" source_file="x.py"}, backend_config={"estimated_cycles":"300"}
+  %b = f32[64]{0:T(128)} custom-call(%p), custom_call_target="tpu_custom_call", metadata={op_name="jit(step)/PN/transpose(jvp(region_sums))/pallas_call" source_file="x.py"}, backend_config={"estimated_cycles":"300"}
   %done = f32[256]{0:T(128)} all-reduce-done(%start)
   %loop = (s32[]{:T(128)}, f32[8]{0:T(128)}) while(%t), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"5"}}
   ROOT %r = f32[64]{0:T(128)} copy(%b), backend_config={"estimated_cycles":"1"}

@@ -10,6 +10,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jax.sharding import AxisType, PartitionSpec
 from ops.test_patch_norm_kernels import params_of
 from support import region_cases
+from support.kernel_runs import INTERPRET, on_gpu
 from support.lowering import MOSAIC_GPU, abstract_device, lower
 from support.region_cases import MASKS, assert_close, assert_same_bits, draw, in_float64
 
@@ -20,7 +21,8 @@ from jaxharm.ops.masked_moments import pallas_mosaic_gpu as moments_kernels
 from jaxharm.ops.patch_norm import pallas_mosaic_gpu as patch_kernels
 
 needs_interpretation = pytest.mark.skipif(
-    not hasattr(plgpu, "InterpretGPUParams"), reason="this JAX cannot interpret Mosaic GPU"
+    INTERPRET and not hasattr(plgpu, "InterpretGPUParams"),
+    reason="this JAX cannot interpret Mosaic GPU",
 )
 # One block of channels, and two; the last patch takes three quarters of the columns.
 SHAPES = ((1, 6, 192, 16), (2, 4, 64, 128))
@@ -28,17 +30,20 @@ SHAPES = ((1, 6, 192, 16), (2, 4, 64, 128))
 
 @functools.partial(jax.jit, static_argnums=0)
 def run(grid, x, mask, params, upstream):
-    out, found = patch_kernels.forward(x, mask, params, grid, 1e-7, interpret=True)
+    out, found = patch_kernels.forward(x, mask, params, grid, 1e-7, interpret=INTERPRET)
     arguments = (x, mask, params, found, upstream, grid, 1e-7)
-    return out, patch_kernels.backward(*arguments, interpret=True)
+    return out, patch_kernels.backward(*arguments, interpret=INTERPRET)
 
 
 @pytest.mark.slow
 @needs_interpretation
-@pytest.mark.parametrize(("shape", "grid"), [(SHAPES[0], 2), (SHAPES[1], 1)])
+@on_gpu
+@pytest.mark.parametrize(
+    ("shape", "grid"),
+    # The last two have tiles of two and of four runs; the last patches of the last one are taller.
+    [((1, 6, 128, 16), 2), (SHAPES[1], 1), ((1, 8, 64, 16), 2), ((1, 9, 64, 16), 4)],
+)
 def test_patch_norm_is_that_of_float64(shape, grid):
-    if grid == 2:
-        shape = (*shape[:2], 128, shape[3])
     params = params_of(shape[-1], grid)
     definition = functools.partial(region_cases.patch_norm, grid=grid)
     for kind in ("hard", "soft"):
@@ -50,36 +55,39 @@ def test_patch_norm_is_that_of_float64(shape, grid):
 
 @pytest.mark.slow
 @needs_interpretation
+@on_gpu
 @pytest.mark.parametrize("shape", SHAPES)
 def test_masked_moments_are_those_of_float64(shape):
     rng = np.random.default_rng(4)
     upstream = tuple(np.float32(rng.normal(size=(2, shape[0], 1, 1, shape[-1]))))
     for kind in MASKS:
         x, mask, _ = draw(shape, kind)
-        found = moments_kernels.forward(x, mask, 1e-5, interpret=True)
-        gradients = moments_kernels.backward(x, mask, found, upstream, 1e-5, interpret=True)
+        found = moments_kernels.forward(x, mask, 1e-5, interpret=INTERPRET)
+        gradients = moments_kernels.backward(x, mask, found, upstream, 1e-5, interpret=INTERPRET)
         want = in_float64(region_cases.moments, (x, mask), upstream)
         assert_close((found[:2], gradients), want, 5e-4 if kind == "one pixel" else 3e-6)
 
 
 @pytest.mark.slow
 @needs_interpretation
+@on_gpu
 @pytest.mark.parametrize("shape", SHAPES)
 def test_masked_adain_is_that_of_float64(shape):
     content, mask, upstream = draw(shape)
     style, style_mask, _ = draw(shape, seed=1)
     arguments = (content, style, mask, style_mask)
-    out, found = adain_kernels.forward(*arguments, 1e-5, interpret=True)
-    gradients = adain_kernels.backward(*arguments, found, upstream, 1e-5, interpret=True)
+    out, found = adain_kernels.forward(*arguments, 1e-5, interpret=INTERPRET)
+    gradients = adain_kernels.backward(*arguments, found, upstream, 1e-5, interpret=INTERPRET)
     assert_close((out, gradients), in_float64(region_cases.adain, arguments, upstream), 1e-5)
 
 
 @pytest.mark.slow
 @needs_interpretation
+@on_gpu
 def test_bfloat16_is_summed_in_float32():
     x, mask, _ = draw(SHAPES[0], offset=40)
     x, mask = jnp.asarray(x, jnp.bfloat16), jnp.asarray(mask, jnp.bfloat16)
-    found = moments_kernels.forward(x, mask, 1e-5, interpret=True)
+    found = moments_kernels.forward(x, mask, 1e-5, interpret=INTERPRET)
     wide = tuple(np.asarray(a, np.float64) for a in (x, mask))
     assert_close(found[:2], tuple(map(np.asarray, region_cases.moments(*wide))), 2e-6)
 
@@ -142,8 +150,8 @@ def test_lowers_inside_programs(program):
 def test_what_is_not_divisible_is_refused():
     for shape, grid, reason in (
         ((1, 16, 16, 12), 1, "multiples of 8 or of 64 channels, not 12"),
-        ((1, 13, 13, 16), 1, "13x13 pixels in 1x1 patches have rows that 64 does not divide"),
-        ((1, 128, 128, 16), 4, "128x128 pixels in 4x4 patches"),
+        ((1, 13, 13, 16), 1, "64 does not divide 13x13 pixels"),
+        ((1, 32, 32, 16), 4, "32x32 pixels in 4x4 patches have rows that 16 does not divide"),
         ((1, 64, 64, 96), 1, "not 96"),
     ):
         x, mask = (jax.ShapeDtypeStruct((*shape[:3], c), jnp.float32) for c in (shape[3], 1))

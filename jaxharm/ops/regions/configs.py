@@ -13,16 +13,24 @@ class TpuBlocks:
 
 @dataclass(frozen=True)
 class GpuBlocks:
-    """Numbers in a tile (a power of two), tiles per program, one after the other, and warps."""
+    """How a program is cut.
+
+    Attributes:
+        size: numbers in a tile, a power of two.
+        tiles: of a program, one after the other.
+        warps: of a program.
+        held: tiles that are read at once and stay in registers; it divides `tiles`.
+    """
 
     size: int
     tiles: int
     warps: int
+    held: int = 1
 
 
 # (date, device, blocks); the first row serves devices without one of their own.
 TPU = (("not measured", "any TPU", TpuBlocks(bytes=3 * 2**19)),)
 # Kernels that sum pixels, and kernels that map each of them. A map of two regions keeps so much of a
 # tile in registers that smaller tiles let twice as many warps be resident (by the assembler).
-GPU_SUMS = (("not measured", "any GPU", GpuBlocks(size=4096, tiles=8, warps=4)),)
+GPU_SUMS = (("not measured", "any GPU", GpuBlocks(size=256, tiles=128, warps=2, held=8)),)
 GPU_MAPS = (("not measured", "any GPU", GpuBlocks(size=2048, tiles=16, warps=4)),)

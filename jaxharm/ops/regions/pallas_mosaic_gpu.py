@@ -1,10 +1,12 @@
 """Kernels for GPU through Mosaic GPU (Hopper and later).
 
-A program, one warpgroup, takes a tile of 64 neighboring pixels of one patch and up to 64 channels.
-Tiles must be whole, so `refusal` names the sizes that must be divisible. Every tile writes its own
-sums, and sums of the mask alone are computed by jax.numpy.
+A program, one warpgroup, takes a tile of 64 neighboring pixels and up to 64 channels. Where rows of
+patches are shorter, a tile has several runs of 16 or 32 pixels, each within one patch. Tiles must be
+whole, so `refusal` names the sizes that must be divisible. Every run writes its own sums, and sums of
+the mask alone are computed by jax.numpy.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -31,6 +33,9 @@ from jaxharm.ops.regions.sums import Parts
 
 PIXELS = 64  # of a tile: the rows of a warpgroup's layout
 _CHANNELS = 64  # of a tile, at most
+_SHORTEST = (
+    16  # run of pixels: each run of a tile is summed by itself, in arithmetic over the whole tile
+)
 # The layout of the tensor cores' results, because in it Mosaic sums along either axis.
 _LAYOUT = plgpu.Layout.WGMMA
 _PER_PIXEL, _PER_CHANNEL = _LAYOUT.reduce(1), _LAYOUT.reduce(0)
@@ -45,9 +50,10 @@ def refusal(*images: Array | None, grid: int = 1) -> str | None:
         return f"a batch of {first.size} numbers needs 64-bit indices"
     if c % 8 or (c > _CHANNELS and c % _CHANNELS):
         return f"Mosaic GPU's tiles take multiples of 8 or of {_CHANNELS} channels, not {c}"
-    row = h * w if grid == 1 else np.gcd(w, w // grid)
-    if row % PIXELS:
-        return f"{h}x{w} pixels in {grid}x{grid} patches have rows that {PIXELS} does not divide"
+    if h * w % PIXELS:
+        return f"{PIXELS} does not divide {h}x{w} pixels"
+    if _run(h, w, grid) < _SHORTEST:
+        return f"{h}x{w} pixels in {grid}x{grid} patches have rows that {_SHORTEST} does not divide"
     return unsupported_dtype(*images)
 
 
@@ -57,30 +63,32 @@ def sums(
     """See `pallas_tpu.sums`."""
     b, h, w, c = x.shape
     m = jnp.ones((b, h, w), jnp.float32) if mask is None else mask.astype(jnp.float32)
-    m = m.reshape(b, -1, PIXELS)
+    run = _run(h, w, grid)
+    m = m.reshape(b, -1, run)
     weights = [m, 1 - m][:regions]
-    sizes = jnp.stack([jnp.sum(w, 2) for w in weights], 2)  # [b,tiles,regions]
+    sizes = jnp.stack([jnp.sum(w, 2) for w in weights], 2)  # [b,runs,regions]
     squares = jnp.stack([jnp.sum(w * w, 2) for w in weights], 2)
-    # Two selects, so that no division by 0 takes place; an empty tile has center 0.
+    # Two selects, so that no division by 0 takes place; an empty run has center 0.
     inverse = jnp.where(sizes > 0, 1 / jnp.where(sizes > 0, sizes, 1), 0)
-    # A row of numbers for each tile, so that a program reads its factors as it reads the table.
+    # A row of numbers for each run, so that a program reads its factors as it reads the table.
     factors = jnp.broadcast_to(inverse[..., None], (*inverse.shape, c))
     arrays = [factors, _flat(x), m.reshape(b, -1)]
-    tiles = sizes.shape[1]
+    runs = sizes.shape[1]
+    arrays += _members(run)
     out = _call(
         partial(_sums_body, regions=regions),
         "sums",
         x,
         arrays,
-        [out_like((b, tiles, 4 * regions, c), jnp.float32, *arrays)],
+        [out_like((b, runs, 4 * regions, c), jnp.float32, *arrays)],
         interpret,
     )[0]
-    found = jnp.moveaxis(out.reshape(b, tiles, regions, 4, c), 3, 0)
+    found = jnp.moveaxis(out.reshape(b, runs, regions, 4, c), 3, 0)
     every = [sizes[..., None], squares[..., None], *found]
-    index = _tiles_of_patches(h, w, grid)
+    index = _runs_of_patches(h, w, grid)
 
     def by_patch(value: Array) -> Array:
-        # Patches have different numbers of tiles: those without point to an empty one at the end.
+        # Patches have different numbers of runs: those without point to an empty one at the end.
         nothing = jnp.zeros_like(value[:, :1])
         return jnp.concatenate([value, nothing], 1)[:, index]
 
@@ -119,8 +127,8 @@ def gradient(
     """See `pallas_tpu.gradient`."""
     arrays = [table, _flat(grad), _flat(x), _flat_mask(mask)]
     if patch is not None:
-        owner = _patch_of_tiles(x.shape[1], x.shape[2], patch.shape[1])
-        arrays.append(_flat(patch)[:, owner])
+        h, w, grid = *x.shape[1:3], patch.shape[1]
+        arrays += [_flat(patch)[:, _patch_of_runs(h, w, grid)], *_members(_run(h, w, grid))]
     out = [out_like(arrays[2].shape, x.dtype, *arrays), _mask_sums(x, arrays)]
     d_x, d_mask = _call(_gradient_body, "gradient", x, arrays, out, interpret)
     return d_x.reshape(x.shape), jnp.sum(d_mask, 1).reshape(mask.shape)
@@ -160,19 +168,32 @@ def _mask_sums(x: Array, arrays: Sequence[Array]) -> jax.ShapeDtypeStruct:
     return out_like((b, c // _lanes(x), h * w), jnp.float32, *arrays)
 
 
-def _patch_of_tiles(height: int, width: int, grid: int) -> np.ndarray:
-    """i32[tiles]: the patch of each tile, in row-major order."""
+def _run(height: int, width: int, grid: int) -> int:
+    """Pixels in a row of memory that lie in one patch wherever a tile is cut, at most a tile's."""
+    row = height * width if grid == 1 else math.gcd(width, width // grid)
+    return math.gcd(row, PIXELS)
+
+
+def _members(run: int) -> list[Array]:
+    """f32[runs of a tile,64]: 1 for the pixels of each run; none where a tile is one run."""
+    runs = PIXELS // run
+    return [jnp.repeat(jnp.eye(runs, dtype=jnp.float32), run, 1)] if runs > 1 else []
+
+
+def _patch_of_runs(height: int, width: int, grid: int) -> np.ndarray:
+    """i32[runs]: the patch of each run, in row-major order."""
     rows, columns = patches.indices(height, grid), patches.indices(width, grid)
-    return (rows[:, None] * grid + columns).reshape(-1)[::PIXELS]
+    every = (rows[:, None] * grid + columns).reshape(-1)
+    return every[:: _run(height, width, grid)]
 
 
-def _tiles_of_patches(height: int, width: int, grid: int) -> np.ndarray:
-    """i32[n,patches]: the n-th tile of each patch, or the number of tiles where there is none."""
-    owner = _patch_of_tiles(height, width, grid)
+def _runs_of_patches(height: int, width: int, grid: int) -> np.ndarray:
+    """i32[n,patches]: the n-th run of each patch, or the number of runs where there is none."""
+    owner = _patch_of_runs(height, width, grid)
     found = [np.flatnonzero(owner == patch) for patch in range(grid * grid)]
     index = np.full((max(map(len, found)), grid * grid), len(owner), np.int32)
-    for patch, tiles in enumerate(found):
-        index[: len(tiles), patch] = tiles
+    for patch, runs in enumerate(found):
+        index[: len(runs), patch] = runs
     return index
 
 
@@ -208,9 +229,20 @@ class _Tile(NamedTuple):
     def spread(self, row: Array) -> Array:
         return jax.lax.broadcast_in_dim(row, (PIXELS, self.lanes), (1,))
 
-    def put(self, ref: Ref, index: int, row: Array) -> None:
-        """A row of f32[b,tiles,k,c]."""
-        store_mosaic_gpu(ref, (self.image, self.number, index, self.channels), row)
+    def put(self, ref: Ref, number: Array, index: int, row: Array) -> None:
+        """Row `number`, `index` of f32[b,tiles or runs,k,c]."""
+        store_mosaic_gpu(ref, (self.image, number, index, self.channels), row)
+
+    def runs(self, members: Sequence[Ref]) -> list[tuple[Array, Array | float]]:
+        """The number of each run among all, and 1 for its pixels: f32[64,lanes]."""
+        if not members:
+            return [(self.number, 1.0)]
+        count = members[0].shape[0]
+        rows = [_load(members[0], (k, pl.ds(0, PIXELS)), _PER_PIXEL) for k in range(count)]
+        return [
+            (self.number * count + k, jax.lax.broadcast_in_dim(row, (PIXELS, self.lanes), (0,)))
+            for k, row in enumerate(rows)
+        ]
 
     def store(self, ref: Ref, value: Array) -> None:
         at = (self.image, self.pixels, self.channels)
@@ -252,16 +284,18 @@ def _call(
     return list(dispatch.vary_together(*[*arrays, *results])[len(arrays) :])
 
 
-def _sums_body(tile: _Tile, factors: Ref, x: Ref, mask: Ref, out: Ref, *, regions: int) -> None:
+def _sums_body(tile: _Tile, factors: Ref, x: Ref, mask: Ref, *refs: Ref, regions: int) -> None:
+    *members, out = refs
     value, m = tile.load(x), tile.load_mask(mask)
-    for region, weight in enumerate([m, 1 - m][:regions]):
-        inverse = _load(factors, (tile.image, tile.number, region, tile.channels), _PER_CHANNEL)
-        center = jnp.sum(value * weight, 0) * inverse
-        weighted = (value - tile.spread(center)) * weight
-        tile.put(out, 4 * region, center)
-        tile.put(out, 4 * region + 1, jnp.sum(weighted, 0))
-        tile.put(out, 4 * region + 2, jnp.sum(weighted * weight, 0))
-        tile.put(out, 4 * region + 3, jnp.sum(weighted * weighted, 0))
+    for number, member in tile.runs(members):
+        for region, weight in enumerate([m * member, (1 - m) * member][:regions]):
+            inverse = _load(factors, (tile.image, number, region, tile.channels), _PER_CHANNEL)
+            center = jnp.sum(value * weight, 0) * inverse
+            weighted = (value - tile.spread(center)) * weight
+            tile.put(out, number, 4 * region, center)
+            tile.put(out, number, 4 * region + 1, jnp.sum(weighted, 0))
+            tile.put(out, number, 4 * region + 2, jnp.sum(weighted * weight, 0))
+            tile.put(out, number, 4 * region + 3, jnp.sum(weighted * weighted, 0))
 
 
 def _blend_body(tile: _Tile, table: Ref, x: Ref, mask: Ref, out: Ref) -> None:
@@ -275,14 +309,17 @@ def _gradient_sums_body(
     g, value, m = tile.load(grad), tile.load(x), tile.load_mask(mask)
     for region, weight in enumerate([m, 1 - m][:regions]):
         weighted = g * weight
-        tile.put(out, 2 * region, jnp.sum(weighted, 0))
-        tile.put(out, 2 * region + 1, jnp.sum(weighted * (value - tile.row(table, region)), 0))
+        centered = weighted * (value - tile.row(table, region))
+        tile.put(out, tile.number, 2 * region, jnp.sum(weighted, 0))
+        tile.put(out, tile.number, 2 * region + 1, jnp.sum(centered, 0))
 
 
 def _gradient_body(tile: _Tile, table: Ref, grad: Ref, x: Ref, mask: Ref, *refs: Ref) -> None:
     *patch, d_x, d_mask = refs
     fg, bg = body.regions([tile.row(table, k) for k in range(body.GRADIENT_ROWS)])
-    patch_term = tile.row(patch[0], tile.number) if patch else 0.0
+    patch_term: Array | float = 0.0
+    for number, member in tile.runs(patch[1:]) if patch else ():
+        patch_term += tile.row(patch[0], number) * member
     found, dm = body.gradient(
         tile.load(grad), tile.load(x), tile.load_mask(mask), fg, bg, patch_term
     )

@@ -1,7 +1,9 @@
 """Kernels for GPU through Triton; `triton_tiles` describes how the arrays are cut."""
-# A tile stays in registers while its mean and the sums around it are computed; tiles are joined as
-# in `sums`. Every program writes its own sums, and one reduction adds them: atomics would add in
-# any order, and the bits would differ from run to run.
+# Some tiles stay in registers while their means and the sums around these are computed. All this is
+# element by element, each thread for itself: threads meet once, at the end of a strip (before, they met
+# for every tile, in two thirds of the instructions). Parts are joined as in `sums`. Every program
+# writes its own sums, and one reduction adds them: atomics would add in any order, and the bits would
+# differ from run to run.
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,6 +18,7 @@ from jaxharm.ops.regions.triton_tiles import (
     Plan,
     Tile,
     call,
+    each_group,
     each_tile,
     flat,
     flat_mask,
@@ -47,7 +50,13 @@ def sums(
     plan = plan_of_sums(x, grid)
     arrays = [flat(x)] if mask is None else [flat(x), flat_mask(mask)]
     out = call(
-        partial(_sums_body, plan=plan, regions=regions, masked=mask is not None),
+        partial(
+            _sums_body,
+            plan=plan,
+            regions=regions,
+            masked=mask is not None,
+            fma=_fma(interpret),
+        ),
         "sums",
         plan,
         arrays,
@@ -76,7 +85,7 @@ def gradient_sums(
     table = jnp.concatenate(centers, 1)[:, :, 0]
     arrays = [table, flat(grad), flat(x), flat_mask(mask)]
     out = [strip_sums(plan, 2 * len(centers), arrays)]
-    kernel = partial(_gradient_sums_body, plan=plan)
+    kernel = partial(_gradient_sums_body, plan=plan, fma=_fma(interpret))
     return jnp.sum(call(kernel, "gradient_sums", plan, arrays, out, interpret)[0], 1)
 
 
@@ -126,28 +135,29 @@ def _fma(interpret: bool) -> body.MultiplyAdd:
     return body.multiply_add if interpret else multiply_add_triton
 
 
-def _tile_sums(x: Array, m: Array, lanes: int) -> Parts:
-    """The sums of one tile and region, f32[lanes] each."""
-    weight, squares = jnp.sum(m), jnp.sum(m * m)
-    inverse = jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1.0), 0.0)
-    center = jnp.sum(x * m, 0) * inverse
-    weighted = (x - center[None, :]) * m
-    return Parts(
-        jnp.full((lanes,), weight),
-        jnp.full((lanes,), squares),
-        center,
-        jnp.sum(weighted, 0),
-        jnp.sum(weighted * m, 0),
-        jnp.sum(weighted * weighted, 0),
-    )
+def _group_sums(values: Sequence[Array], weights: Sequence[Array], fma: body.MultiplyAdd) -> Parts:
+    """The sums of several tiles f32[pixels,lanes], element by element, around their means."""
+    weight: Array = sum(weights[1:], weights[0])
+    squares = weights[0] * weights[0]
+    total = values[0] * weights[0]
+    for value, m in zip(values[1:], weights[1:], strict=True):
+        squares, total = fma(m, m, squares), fma(value, m, total)
+    # Two selects, so that no division by 0 takes place.
+    center = total * jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1.0), 0.0)
+    first = cross = square = jnp.zeros_like(center)
+    for value, m in zip(values, weights, strict=True):
+        weighted = (value - center) * m
+        first += weighted
+        cross, square = fma(weighted, m, cross), fma(weighted, weighted, square)
+    return Parts(weight, squares, center, first, cross, square)
 
 
-def _join(a: Parts, b: Parts) -> Parts:
+def _join(a: Parts, b: Parts, fma: body.MultiplyAdd) -> Parts:
     """The sums of two parts together, around the mean of all their pixels."""
     weight = a.weight + b.weight
     share = jnp.where(weight > 0, b.weight / jnp.where(weight > 0, weight, 1.0), 0.0)
-    center = a.center + (b.center - a.center) * share
-    moved = [_moved(part, center) for part in (a, b)]
+    center = fma(b.center - a.center, share, a.center)
+    moved = [_moved(part, center, fma) for part in (a, b)]
     return Parts(
         weight,
         a.square_weight + b.square_weight,
@@ -156,33 +166,46 @@ def _join(a: Parts, b: Parts) -> Parts:
     )
 
 
-def _moved(part: Parts, center: Array) -> tuple[Array, Array, Array]:
+def _moved(part: Parts, center: Array, fma: body.MultiplyAdd) -> tuple[Array, Array, Array]:
     """The sums of a part around another center."""
     offset = part.center - center
-    cross = part.cross + part.square_weight * offset
+    cross = fma(part.square_weight, offset, part.cross)
     return (
-        part.first + part.weight * offset,
+        fma(part.weight, offset, part.first),
         cross,
-        part.square + (part.cross + cross) * offset,
+        fma(part.cross + cross, offset, part.square),
     )
 
 
-def _sums_body(x: Ref, *refs: Ref, plan: Plan, regions: int, masked: bool) -> None:
+def _over_pixels(part: Parts, fma: body.MultiplyAdd) -> Parts:
+    """The sums of the elements [pixels,lanes] of a part together: f32[lanes] each."""
+    weight = jnp.sum(part.weight)
+    share = part.weight * jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1.0), 0.0)
+    center = jnp.sum(part.center * share, 0)
+    moved = [jnp.sum(value, 0) for value in _moved(part, center[None, :], fma)]
+    squares = jnp.sum(part.square_weight)
+    return Parts(*(jnp.full_like(center, total) for total in (weight, squares)), center, *moved)
+
+
+def _sums_body(
+    x: Ref, *refs: Ref, plan: Plan, regions: int, masked: bool, fma: body.MultiplyAdd
+) -> None:
     mask = refs[0] if masked else None
     out = refs[-1]
 
-    def step(tile: Tile, carry: tuple[Parts, ...]) -> tuple[Parts, ...]:
-        value, m = tile.load(x), tile.load_mask(mask)
-        weights = [m, tile.rest(m)][:regions]
+    def step(tiles: Sequence[Tile], carry: tuple[Parts, ...]) -> tuple[Parts, ...]:
+        values, masks = [tile.load(x) for tile in tiles], [tile.load_mask(mask) for tile in tiles]
+        weights = [masks, [tile.rest(m) for tile, m in zip(tiles, masks, strict=True)]]
         return tuple(
-            _join(held, _tile_sums(value, weight, plan.lanes))
-            for held, weight in zip(carry, weights, strict=True)
+            _join(held, _group_sums(values, weights[region], fma), fma)
+            for region, held in enumerate(carry)
         )
 
-    nothing = Parts(*[jnp.zeros((plan.lanes,), jnp.float32)] * _KINDS)
-    sums_of_regions = each_tile(plan, step, (nothing,) * regions)
+    nothing, weightless = (jnp.zeros((plan.pixels, n), jnp.float32) for n in (plan.lanes, 1))
+    empty = Parts(weightless, weightless, *[nothing] * (_KINDS - 2))
+    sums_of_regions = each_group(plan, step, (empty,) * regions)
     for region, found in enumerate(sums_of_regions):
-        for kind, value in enumerate(found):
+        for kind, value in enumerate(_over_pixels(found, fma)):
             put(out, region * _KINDS + kind, value, plan)
 
 
@@ -197,23 +220,26 @@ def _blend_body(
     each_tile(plan, step, None)
 
 
-def _gradient_sums_body(table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, *, plan: Plan) -> None:
+def _gradient_sums_body(
+    table: Ref, grad: Ref, x: Ref, mask: Ref, out: Ref, *, plan: Plan, fma: body.MultiplyAdd
+) -> None:
     count = out.shape[2]
     centers = [get(table, k, plan) for k in range(count // 2)]
 
     def step(tile: Tile, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         # Loads give zero outside of the patch, and so all terms are zero there.
         g, value, m = tile.load(grad), tile.load(x), tile.load_mask(mask)
-        found = []
-        for center, weight in zip(centers, [m, tile.rest(m)], strict=False):
+        found = list[Array]()
+        for region, (center, weight) in enumerate(zip(centers, [m, tile.rest(m)], strict=False)):
+            total, product = carry[2 * region : 2 * region + 2]
             weighted = g * weight
-            found += [jnp.sum(weighted, 0), jnp.sum(weighted * (value - center), 0)]
-        return tuple(a + b for a, b in zip(carry, found, strict=True))
+            found += [total + weighted, fma(weighted, value - center, product)]
+        return tuple(found)
 
-    nothing = (jnp.zeros((plan.lanes,), jnp.float32),) * count
+    nothing = (jnp.zeros((plan.pixels, plan.lanes), jnp.float32),) * count
     totals = each_tile(plan, step, nothing)
     for index, value in enumerate(totals):
-        put(out, index, value, plan)
+        put(out, index, jnp.sum(value, 0), plan)
 
 
 def _gradient_body(

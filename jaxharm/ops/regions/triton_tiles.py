@@ -30,7 +30,7 @@ _CHANNELS = 64  # of a tile, at most
 class Plan(NamedTuple):
     """How the work is cut: tiles of `pixels` x `lanes`, `tiles` in a strip, `strips` in a patch.
 
-    The strips cover the largest patch; smaller ones have empty tiles.
+    The strips cover the largest patch; smaller ones have empty tiles. `held` tiles are taken at once.
     """
 
     batch: int
@@ -43,6 +43,7 @@ class Plan(NamedTuple):
     tiles: int
     strips: int
     warps: int
+    held: int
 
     @property
     def columns(self) -> int:
@@ -114,9 +115,10 @@ def _plan(x: Array, grid: int, blocks: GpuBlocks) -> Plan:
     lanes = min(_CHANNELS, pl.next_power_of_2(c))
     pixels = blocks.size // lanes
     tall, wide = (n - (grid - 1) * (n // grid) for n in (h, w))
-    tiles = min(blocks.tiles, pl.cdiv(tall * wide, pixels))
+    groups = min(blocks.tiles // blocks.held, pl.cdiv(tall * wide, pixels * blocks.held))
+    tiles = groups * blocks.held
     strips = pl.cdiv(tall * wide, pixels * tiles)
-    return Plan(b, h, w, c, grid, pixels, lanes, tiles, strips, blocks.warps)
+    return Plan(b, h, w, c, grid, pixels, lanes, tiles, strips, blocks.warps, blocks.held)
 
 
 def flat(x: Array) -> Array:
@@ -166,6 +168,17 @@ def _channels(plan: Plan) -> tuple[Array, Array]:
 
 def each_tile(plan: Plan, step: Callable[[Tile, Carry], Carry], carry: Carry) -> Carry:
     """Folds `step` over the tiles of this program's strip."""
+
+    def one(tiles: Sequence[Tile], carry: Carry) -> Carry:
+        for tile in tiles:
+            carry = step(tile, carry)
+        return carry
+
+    return each_group(plan, one, carry)
+
+
+def each_group(plan: Plan, step: Callable[[Sequence[Tile], Carry], Carry], carry: Carry) -> Carry:
+    """Folds `step` over the tiles of this program's strip, `plan.held` at a time."""
     patch, strip = pl.program_id(1) // plan.strips, pl.program_id(1) % plan.strips
     (top, tall), (left, wide) = (
         _side(size, plan.patches, index)
@@ -177,15 +190,18 @@ def each_tile(plan: Plan, step: Callable[[Tile, Carry], Carry], carry: Carry) ->
     image, column = pl.program_id(0), pl.program_id(2)
     channel, channel_exists = _channels(plan)
 
-    def one(index: Array, carry: Carry) -> Carry:
+    def tile(index: Array) -> Tile:
         first = (strip * plan.tiles + index) * plan.pixels
         at = first + jnp.arange(plan.pixels, dtype=jnp.int32)
         # Nothing is negative, so // and % need no corrections: Triton could not lower them.
         pixel = (top + jax.lax.div(at, wide)) * plan.width + left + jax.lax.rem(at, wide)
         exists = at < tall * wide
-        return step(Tile(image, column, pixel, exists, channel, channel_exists), carry)
+        return Tile(image, column, pixel, exists, channel, channel_exists)
 
-    return jax.lax.fori_loop(np.int32(0), np.int32(plan.tiles), one, carry)
+    def group(index: Array, carry: Carry) -> Carry:
+        return step([tile(index * plan.held + k) for k in range(plan.held)], carry)
+
+    return jax.lax.fori_loop(np.int32(0), np.int32(plan.tiles // plan.held), group, carry)
 
 
 def _side(size: int, grid: int, index: Array) -> tuple[Array, Array]:
