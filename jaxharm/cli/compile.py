@@ -63,7 +63,8 @@ def execute(arguments: argparse.Namespace) -> int:
         figures[name] = measure(work, made, whole=name == "training step")
         print(describe(name, figures[name]), flush=True)
     if arguments.json is not None:
-        record = {"run": work.title, "topology": target.name, **figures}
+        streams = 1 + work.config.data.unpaired.enabled
+        record = {"run": work.title, "topology": target.name, "streams": streams, **figures}
         _write(arguments.json, json.dumps(record, indent=1) + "\n")
     return int(any(not each["fits"] for each in figures.values()))
 
