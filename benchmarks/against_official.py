@@ -30,14 +30,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from official_sides import (
     Ours,
     chosen_cases,
     conditions,
+    finished,
     official,
     pictures,
     share_weights,
+    use_device,
     use_threads,
 )
 from official_tables import write_table
@@ -60,7 +63,9 @@ def main() -> None:
         write_table(_HERE.name, json.loads(arguments.from_json.read_text()), arguments.tables)
         return
     use_threads(arguments.threads, with_official=arguments.worker != "ours")
-    save_memory_on_cpu()
+    use_device(arguments.device)
+    if arguments.device == "cpu":
+        save_memory_on_cpu()
     # The processes that measure memory find our programs compiled: the compiler keeps much memory.
     with tempfile.TemporaryDirectory() as folder:
         if not arguments.worker:
@@ -79,12 +84,15 @@ def _measure_all(arguments: argparse.Namespace) -> None:
             print(peak_memory(case, arguments.worker, arguments.repos))
         return
     given = conditions(arguments.threads) | {"repeats": arguments.repeats}
+    if arguments.device != "cpu":
+        given["device"] = jax.devices()[0].device_kind
     found: dict[str, Any] = {"conditions": given, "cases": []}
     print(json.dumps(found["conditions"]))
     for case in chosen_cases(arguments.models):
         row = times(case, arguments)
-        row["memory"] = memory(case, arguments, with_official="commit" in row)
-        print("  memory   " + _shown(row["memory"], "MiB", 0), flush=True)
+        if arguments.device == "cpu":  # that of a GPU is not the process's own
+            row["memory"] = memory(case, arguments, with_official="commit" in row)
+            print("  memory   " + _shown(row["memory"], "MiB", 0), flush=True)
         found["cases"].append(row)
         if arguments.out:
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +124,7 @@ def measure(case: OfficialCase, arguments: argparse.Namespace) -> dict[str, Any]
     ):
         sides: dict[str, Callable[[HostBatch], object]] = {"ours": getattr(ours, name)}
         if peer is not None:
-            sides["official"] = getattr(peer, name)
+            sides["official"] = _waiting(getattr(peer, name), arguments.device)
         row[name] = in_turns(sides, data, repeats)
         print(f"  {name:8s} " + _shown(row[name], "s", 3), flush=True)
     return row
@@ -152,6 +160,17 @@ def compare(
     return {**row, "image_difference": apart, "loss_difference": None if case.draws else losses}
 
 
+def _waiting(run: Callable[[HostBatch], object], device: str) -> Callable[[HostBatch], object]:
+    """`run`, and then the end of what it started."""
+
+    def whole(batch: HostBatch) -> object:
+        result = run(batch)
+        finished(device)
+        return result
+
+    return whole
+
+
 def in_turns(
     sides: dict[str, Callable[[HostBatch], object]], batch: HostBatch, repeats: int
 ) -> dict[str, float]:
@@ -180,6 +199,7 @@ def _worker(case: OfficialCase, arguments: argparse.Namespace, what: str, *more:
     """The command that measures one thing of a case."""
     command = [sys.executable, str(_HERE), "--worker", what, "--models", case.name, *more]
     command += ["--threads", str(arguments.threads), "--repeats", str(arguments.repeats)]
+    command += ["--device", arguments.device]
     return command + (["--repos", str(arguments.repos)] if arguments.repos else [])
 
 
@@ -244,6 +264,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7, help="training steps of each side")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="of both sides; memory: cpu only"
+    )
     parser.add_argument(
         "--tables", type=Path, nargs="+", default=[], help="Markdown files whose table is renewed"
     )

@@ -127,6 +127,28 @@ def use_threads(count: int, *, with_official: bool = True) -> None:
         torch.set_num_threads(count)
 
 
+def use_device(name: str) -> None:
+    """Makes PyTorch put what it makes on a device, "cpu" or "cuda", and leaves memory for it.
+
+    Call it before JAX runs anything.
+    """
+    if name == "cpu":
+        return
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        torch.set_default_device(name)
+
+
+def finished(device: str) -> None:
+    """Waits for PyTorch's work on a device."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.synchronize()
+
+
 def conditions(threads: int) -> dict[str, Any]:
     """What a reader must know to judge figures of this machine."""
     versions = {}

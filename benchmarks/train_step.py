@@ -12,12 +12,14 @@ convolutions are such loops (jaxharm/ops/conv.py), so there a training step coun
 import argparse
 import dataclasses
 import functools
+import json
 import math
 import resource
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,6 +31,7 @@ from jaxharm.config import TrainConfig
 from jaxharm.config_file import load_config
 from jaxharm.errors import run_command
 from jaxharm.interfaces import DeviceBatch, TrainState
+from jaxharm.ops import dispatch
 from jaxharm.ops.dispatch import override
 from jaxharm.registry import make_system
 from jaxharm.schema import Batch, HostBatch, Pair
@@ -71,7 +74,8 @@ def _report(config: TrainConfig, arguments: argparse.Namespace) -> None:
     wall, cpu = measure(run, arguments.repeats)
     what = "inference" if arguments.forward_only else "training step"
     device = jax.devices()[0]
-    print(f"{config.system}, {what}, batch {arguments.batch}, {size}x{size}, {config.precision}")
+    title = f"{config.system}, {what}, batch {arguments.batch}, {size}x{size}, {config.precision}"
+    print(title)
     print(f"device            {device.device_kind} ({device.platform})")
     print(f"compilation       {compile_seconds:.1f} s")
     print(f"wall time         {wall * 1e3:.1f} ms (median of {arguments.repeats})")
@@ -79,9 +83,15 @@ def _report(config: TrainConfig, arguments: argparse.Namespace) -> None:
     print(f"CPU time          {cpu:.2f} CPU-s (least of {arguments.repeats})")
     flops = compiled.cost_analysis()["flops"]
     print(f"arithmetic        {flops / 1e9:.1f} GFLOP, {flops / wall / 1e9:.1f} GFLOP/s")
+    figures = {"title": title, "seconds": wall, "images_per_second": arguments.batch / wall}
+    figures |= {"compile_seconds": compile_seconds, "flops": flops, "kernels": dispatch.choices()}
     if arguments.peak_tflops:
-        print(f"MFU               {flops / wall / arguments.peak_tflops / 1e12:.1%}")
+        figures["mfu"] = flops / wall / arguments.peak_tflops / 1e12
+        print(f"MFU               {figures['mfu']:.1%}")
     memory = compiled.memory_analysis()
+    figures["temporaries"] = memory.temp_size_in_bytes
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     print(f"state and batch   {held / _MIB:.0f} MiB")
     print(f"temporaries       {memory.temp_size_in_bytes / _MIB:.0f} MiB at their peak (by XLA)")
@@ -171,6 +181,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--peak-tflops", type=float, help="of the device, to print the MFU")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
     parser.add_argument("--overlay", nargs="*", default=[])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     return parser.parse_args()

@@ -37,6 +37,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.freeze()
 gc.set_threshold(100_000, 50, 100)
 LONG = ("training", "distributed", "papers", "ops", "inference")
+# Marker -> platforms of JAX. The CPU computes what the tests compare with.
+CHIPS = {"gpu": "cuda,cpu", "tpu": "tpu,cpu"}
 pytest_plugins = ["support.fixtures_data"]
 
 
@@ -49,9 +51,21 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Where the shared goldens lie; a mistyped setting ends the run before any test."""
     config.shared_folder = shared_folder(os.environ, ROOT)
+    if config.option.markexpr in CHIPS:
+        use_chip(config.option.markexpr)
     if config.option.quick:
         config.option.markexpr = config.option.markexpr or "not slow"
         os.environ["XLA_FLAGS"] += "".join(f" {flag}" for flag in compile_fast_flags())
+
+
+def use_chip(platform: str) -> None:
+    """Runs this session, and what it starts, on the chips of this machine."""
+    os.environ["JAX_PLATFORMS"] = CHIPS[platform]
+    jax.config.update("jax_platforms", CHIPS[platform])
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        pytest.exit(f"-m {platform} needs a {platform.upper()} that JAX can use: {error}", 4)
 
 
 def compile_fast_flags() -> list[str]:

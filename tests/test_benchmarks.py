@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxharm.chips.targets import CHIPS
 from jaxharm.config_file import import_file, load_config, published_configs
 from jaxharm.errors import InputError
 from jaxharm.registry import make_system
@@ -84,3 +86,26 @@ def test_the_search_knows_a_fault(reader, words):
         signal.signal(signal.SIGALRM, before)
     assert words in found
     assert bool(words) == bool(found)
+
+
+@pytest.fixture
+def chip_report(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)  # it imports its neighbors
+    return import_file(BENCHMARKS / "chip_report.py")
+
+
+def test_a_report_says_what_was_not_measured(tmp_path, chip_report):
+    # Half a minute is enough to see the device, and for no step of a model.
+    assert chip_report.main(["--out", str(tmp_path), "--minutes", "0.5"]) == 0
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith(f"# {jax.device_count()} x cpu, jax {jax.__version__}")
+    assert "- tests: there is no chip here" in text
+    assert re.search(r"- \S+/\S+, bfloat16, reference: (no time was left|it was stopped)", text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "chip"), [("NVIDIA H200", "h200"), ("TPU v5 lite", "v5e"), ("TPU v6 lite", "v6e")]
+)
+def test_the_peak_of_a_device_is_found_by_its_name(kind, chip, chip_report):
+    assert chip_report.peak_of(kind) == CHIPS[chip].peak
+    assert chip_report.peak_of("NVIDIA GeForce GTX 1080") is None

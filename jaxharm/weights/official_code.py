@@ -130,13 +130,13 @@ def fill(network: TorchModule, names: NameMap, variables: Params) -> None:
     """Gives a PyTorch module our variables; tensors that ours lacks stay as they are."""
     import torch
 
-    own = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+    own = {name: tensor.cpu().detach().numpy() for name, tensor in network.state_dict().items()}
     tensors = state_dict(names, variables, own)
     network.load_state_dict({name: torch.tensor(value) for name, value in tensors.items()})
 
 
 def tensors(batch: HostBatch) -> dict[str, Tensor]:
-    """A batch as PyTorch tensors [b,c,h,w] in [0,1], of the default dtype."""
+    """A batch as PyTorch tensors [b,c,h,w] in [0,1], of the default dtype, on the default device."""
     import torch
 
     found = {}
@@ -144,14 +144,14 @@ def tensors(batch: HostBatch) -> dict[str, Tensor]:
         value = getattr(batch, name)
         if value is not None:
             scaled = value / np.float32(255) if value.dtype == np.uint8 else value
-            tensor = torch.from_numpy(np.ascontiguousarray(np.moveaxis(scaled, 3, 1)))
-            found[name] = tensor.to(torch.get_default_dtype())
+            array = np.ascontiguousarray(np.moveaxis(scaled, 3, 1))
+            found[name] = torch.tensor(array, dtype=torch.get_default_dtype())
     return found
 
 
 def images(tensor: Tensor) -> np.ndarray:
     """A PyTorch tensor [b,c,h,w] as an array [b,h,w,c]."""
-    return np.moveaxis(tensor.detach().numpy(), 1, 3)
+    return np.moveaxis(tensor.detach().cpu().numpy(), 1, 3)
 
 
 def optimizer(config: OptimConfig, network: TorchModule) -> TorchOptimizer:
@@ -167,6 +167,13 @@ def optimizer(config: OptimConfig, network: TorchModule) -> TorchOptimizer:
 
         return Lion(parameters, lr=config.lr, betas=(config.b1, config.b2))
     return torch.optim.SGD(parameters, lr=config.lr, momentum=config.b1)
+
+
+def default_device() -> str:
+    """Where PyTorch makes tensors, by its name; official trainers want to be told."""
+    import torch
+
+    return str(torch.get_default_device())
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ops.test_apply_curves import define, draw, only
+from support.kernel_runs import INTERPRET, lowerings
 from support.lowering import count_kernels, lower
 
 from jaxharm.errors import InputError
@@ -25,7 +26,7 @@ CASES = {
     "many knots": ((1, 3, 40), 100, "curves"),
     "one pixel": ((1, 1, 1), 32, "render"),
 }
-parametrize_lowering = pytest.mark.parametrize("lowering", LOWERINGS)
+parametrize_lowering = pytest.mark.parametrize("lowering", lowerings())
 
 
 def listed(arrays):
@@ -39,8 +40,8 @@ def run(lowering, arrays, upstream):
     @jax.jit
     def both(arguments, upstream):
         return (
-            module.forward(*arguments, interpret=True),
-            module.backward(tuple(arguments), upstream, interpret=True),
+            module.forward(*arguments, interpret=INTERPRET),
+            module.backward(tuple(arguments), upstream, interpret=INTERPRET),
         )
 
     out, gradients = both(listed(arrays), upstream)

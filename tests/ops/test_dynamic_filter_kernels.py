@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.goldens import load_golden
+from support.kernel_runs import INTERPRET, lowerings
 from support.lowering import count_kernels, lower
 from support.tiers import first_is_quick
 
@@ -17,10 +18,10 @@ from jaxharm.ops.dynamic_filter import api, pallas_tpu
 
 GOLDEN = {"d": ("zero", 1), "f": ("reflect", 1), "g": ("zero", 2)}  # padding, dilation
 RUNS = {
-    "tpu": Implementation("jaxharm.ops.dynamic_filter.pallas_tpu", interpret=True),
-    "cuda": Implementation("jaxharm.ops.dynamic_filter.pallas_triton", interpret=True),
+    "tpu": Implementation("jaxharm.ops.dynamic_filter.pallas_tpu", interpret=INTERPRET),
+    "cuda": Implementation("jaxharm.ops.dynamic_filter.pallas_triton", interpret=INTERPRET),
 }
-parametrize_runs = pytest.mark.parametrize("run", RUNS)
+parametrize_runs = pytest.mark.parametrize("run", lowerings())
 
 
 def values_and_gradients(run, x, kernels, upstream, padding="zero", dilation=1):
@@ -129,7 +130,7 @@ def test_bfloat16_is_summed_in_float32(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", ["tpu", "cuda"])
+@parametrize_runs
 def test_two_backward_runs_have_the_same_bits(run):
     arrays = [np.float32(a) for a in draw((2, 9, 8, 4), 2, 3)]
     first, second = (values_and_gradients(run, *arrays) for _ in range(2))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ops.test_masked_adain import CASES, golden, nhwc  # noqa: F401
 from support import region_cases
+from support.kernel_runs import INTERPRET, lowerings
 from support.lowering import count_kernels, lower
 from support.region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
 from support.tiers import first_is_quick
@@ -17,15 +18,15 @@ from jaxharm.ops.masked_adain import pallas_tpu, pallas_triton
 
 LOWERINGS = {"tpu": pallas_tpu, "cuda": pallas_triton}
 EPS = 1e-5
-parametrize_lowering = pytest.mark.parametrize("lowering", first_is_quick(LOWERINGS))
+parametrize_lowering = pytest.mark.parametrize("lowering", first_is_quick(lowerings()))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def run(lowering, arguments, upstream):
     """The result and the gradients."""
     module = LOWERINGS[lowering]
-    out, found = module.forward(*arguments, EPS, interpret=True)
-    return out, module.backward(*arguments, found, upstream, EPS, interpret=True)
+    out, found = module.forward(*arguments, EPS, interpret=INTERPRET)
+    return out, module.backward(*arguments, found, upstream, EPS, interpret=INTERPRET)
 
 
 def arrays_of(shape, kind, **options):

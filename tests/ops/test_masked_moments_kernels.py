@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support import region_cases
+from support.kernel_runs import INTERPRET, lowerings
 from support.lowering import count_kernels, lower
 from support.region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
 
@@ -16,15 +17,15 @@ from jaxharm.ops.masked_moments import pallas_tpu, pallas_triton
 
 LOWERINGS = {"tpu": pallas_tpu, "cuda": pallas_triton}
 EPS = 1e-5
-parametrize_lowering = pytest.mark.parametrize("lowering", LOWERINGS)
+parametrize_lowering = pytest.mark.parametrize("lowering", lowerings())
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def run(lowering, x, mask, upstream):
     """Mean and deviation, and the gradients towards x and the mask."""
     module = LOWERINGS[lowering]
-    found = module.forward(x, mask, EPS, interpret=True)
-    return found[:2], module.backward(x, mask, found, upstream, EPS, interpret=True)
+    found = module.forward(x, mask, EPS, interpret=INTERPRET)
+    return found[:2], module.backward(x, mask, found, upstream, EPS, interpret=INTERPRET)
 
 
 def upstream_of(x):

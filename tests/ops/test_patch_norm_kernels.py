@@ -9,6 +9,7 @@ import pytest
 from ops.test_patch_norm import BLOCKS, VECTORS, blocks, golden_params, nhwc, our_layout  # noqa: F401
 from ops.test_patch_norm import CASES as GOLDEN_CASES
 from support import region_cases
+from support.kernel_runs import INTERPRET, lowerings
 from support.lowering import count_kernels, lower
 from support.region_cases import MASKS, SHAPES, assert_close, assert_same_bits, draw, in_float64
 from support.tiers import first_is_quick
@@ -27,15 +28,15 @@ CASES = {
     "channels in the lanes": (SHAPES["channels in the lanes"], 3),
     "whole image": ((1, 7, 9, 5), 1),
 }
-parametrize_lowering = pytest.mark.parametrize("lowering", first_is_quick(LOWERINGS))
+parametrize_lowering = pytest.mark.parametrize("lowering", first_is_quick(lowerings()))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def run(lowering, grid, x, mask, params, upstream):
     """The result and the gradients."""
     module = LOWERINGS[lowering]
-    out, found = module.forward(x, mask, params, grid, EPS, interpret=True)
-    return out, module.backward(x, mask, params, found, upstream, grid, EPS, interpret=True)
+    out, found = module.forward(x, mask, params, grid, EPS, interpret=INTERPRET)
+    return out, module.backward(x, mask, params, found, upstream, grid, EPS, interpret=INTERPRET)
 
 
 def params_of(channels, grid):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 # name -> (batch, height, width, channels). Small proxies of the models' features: 64 channels lie
-# below the lanes of a TPU's tile, 256 fill them twice, 3 fill neither; a GPU's tile is 4096 numbers.
+# below the lanes of a TPU's tile, 256 fill them twice, 3 fill neither; a GPU's tiles have 256 and 2048 numbers.
 SHAPES = {
     "64 channels": (2, 24, 16, 64),
     "odd sides": (1, 131, 111, 3),
@@ -31,7 +31,8 @@ def draw(shape, mask="soft", *, offset=1.0, spread=1.0, seed=0):
 
 def in_float64(function, arguments, upstream):
     """Value and gradients of a function of jax.numpy, as NumPy float64."""
-    with jax.enable_x64(True):
+    # On the CPU wherever kernels run: a TPU has no float64.
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (arguments, upstream))
         out, pullback = jax.vjp(function, *wide[0])
         return jax.tree.map(np.asarray, (out, pullback(wide[1])))

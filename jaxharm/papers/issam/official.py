@@ -20,6 +20,7 @@ from jaxharm.weights.official_code import (
     OfficialCase,
     Tensor,
     TorchModule,
+    default_device,
     images,
     optimizer,
     quiet,
@@ -44,7 +45,7 @@ class IssamPeer:
         vars(self._loop).update(
             net=network,
             optim=optimizer(config.optim, network),
-            device="cpu",
+            device=default_device(),
             lr=config.optim.lr,
             lr_scheduler=None,
             train_metrics=[],

@@ -19,6 +19,7 @@ from jaxharm.weights.official_code import (
     Checkout,
     OfficialCase,
     TorchModule,
+    default_device,
     images,
     optimizer,
     quiet,
@@ -60,7 +61,7 @@ class PIHPeer:
         self._loop = script.Trainer.__new__(script.Trainer)
         vars(self._loop).update(
             args=_arguments(objective),
-            device="cpu",
+            device=default_device(),
             checkpoint_directory=self._folder.name,
             start_epoch=1,
             save_model=lambda epoch: None,
