@@ -255,7 +255,7 @@ MUTATIONS = (
     ),
     Mutation(
         "GPU: threads' parts joined around another center", REGIONS, "pallas_triton.py",
-        "_moved(part, center[None, :], fma)]", "_moved(part, part.center, fma)]",
+        "in _moved(part, center[None, :], fma)", "in _moved(part, part.center, fma)",
     ),
     Mutation(
         "GPU: sums around zero, E[x^2] - E[x]^2", REGIONS, "pallas_triton.py",

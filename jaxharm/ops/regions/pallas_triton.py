@@ -182,9 +182,11 @@ def _over_pixels(part: Parts, fma: body.MultiplyAdd) -> Parts:
     weight = jnp.sum(part.weight)
     share = part.weight * jnp.where(weight > 0, 1 / jnp.where(weight > 0, weight, 1.0), 0.0)
     center = jnp.sum(part.center * share, 0)
-    moved = [jnp.sum(value, 0) for value in _moved(part, center[None, :], fma)]
-    squares = jnp.sum(part.square_weight)
-    return Parts(*(jnp.full_like(center, total) for total in (weight, squares)), center, *moved)
+    first, cross, square = (jnp.sum(value, 0) for value in _moved(part, center[None, :], fma))
+    weights, squares = (
+        jnp.full_like(center, total) for total in (weight, jnp.sum(part.square_weight))
+    )
+    return Parts(weights, squares, center, first, cross, square)
 
 
 def _sums_body(
