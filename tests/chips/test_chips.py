@@ -32,7 +32,7 @@ TRITON = {
     "region_centered_gradient": (64, 128),
 }
 MOSAIC_GPU = {
-    "region_sums": 176,
+    "region_sums": 184,
     "region_blend": 152,
     "region_gradient": 248,
     "region_gradient_sums": 176,

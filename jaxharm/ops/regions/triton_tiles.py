@@ -174,7 +174,8 @@ def each_tile(plan: Plan, step: Callable[[Tile, Carry], Carry], carry: Carry) ->
             carry = step(tile, carry)
         return carry
 
-    return each_group(plan, one, carry)
+    # Unrolled, they would spill at odd sizes.
+    return each_group(plan._replace(held=1), one, carry)
 
 
 def each_group(plan: Plan, step: Callable[[Sequence[Tile], Carry], Carry], carry: Carry) -> Carry:
