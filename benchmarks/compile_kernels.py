@@ -32,7 +32,7 @@ _BY = {"tpu": ("pallas_tpu",), "cuda": ("pallas_gpu", "pallas_mosaic_gpu")}
 _LOOPS = {
     "apply_curves_backward": curves.GPU_BACKWARD,
     "region_sums": regions.GPU_SUMS,
-    "region_gradient_sums": regions.GPU_SUMS,
+    "region_gradient_sums": regions.GPU_UPSTREAM,
     "region_blend": regions.GPU_MAPS,
     "region_gradient": regions.GPU_MAPS,
     "region_centered_gradient": regions.GPU_MAPS,

@@ -12,6 +12,7 @@ where one fails or does not fit. Nothing is run: all figures are the compilers' 
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -31,10 +32,7 @@ KERNELS = {"tpu": "pallas_tpu", "cuda": "pallas_gpu"}
 
 def chips_of(topology: str) -> int:
     """How many chips a machine has."""
-    count = 1
-    for side in topology.partition(":")[2].split("x"):
-        count *= int(side)
-    return count
+    return math.prod(int(side) for side in topology.partition(":")[2].split("x"))
 
 
 def filling(batch: int, accumulate: int, chips: int) -> int:

@@ -64,6 +64,7 @@ BLOCKS = (
         )
         for table, sizes, every, group in (
             ("GPU_SUMS", (256, 512), (2, 4), (4, 8)),
+            ("GPU_UPSTREAM", (256, 512), (2, 4), (1, 2, 4)),
             ("GPU_MAPS", (1024, 2048, 4096, 8192), _WARPS, (1,)),
         )
     ),

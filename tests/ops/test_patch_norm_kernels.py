@@ -87,6 +87,7 @@ def test_blocks_that_end_inside_patches(lowering, monkeypatch):
     for where, small in (
         ("tpu_tiles.TPU", configs.TpuBlocks(bytes=8 * 64 * 128 * 4)),
         ("triton_tiles.GPU_SUMS", configs.GpuBlocks(1024, 2, 4)),
+        ("triton_tiles.GPU_UPSTREAM", configs.GpuBlocks(1024, 2, 4)),
         ("triton_tiles.GPU_MAPS", configs.GpuBlocks(1024, 2, 4)),
     ):
         monkeypatch.setattr(f"jaxharm.ops.regions.{where}", (("test", "any", small),))

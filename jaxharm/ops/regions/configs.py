@@ -30,7 +30,9 @@ class GpuBlocks:
 
 # (date, device, blocks); the first row serves devices without one of their own.
 TPU = (("not measured", "any TPU", TpuBlocks(bytes=3 * 2**19)),)
-# Kernels that sum pixels, and kernels that map each of them. A map of two regions keeps so much of a
-# tile in registers that smaller tiles let twice as many warps be resident (by the assembler).
+# Kernels that sum a feature map, kernels that sum the gradient from upstream, and kernels that map each
+# pixel. A map of two regions keeps so much of a tile in registers that smaller tiles let twice as many warps
+# be resident. Upstream sums read three arrays: one tile alone and four at once spill (by the assembler).
 GPU_SUMS = (("not measured", "any GPU", GpuBlocks(size=256, tiles=128, warps=2, held=8)),)
+GPU_UPSTREAM = (("not measured", "any GPU", GpuBlocks(size=256, tiles=128, warps=2, held=2)),)
 GPU_MAPS = (("not measured", "any GPU", GpuBlocks(size=2048, tiles=16, warps=4)),)

@@ -27,6 +27,7 @@ from jaxharm.ops.regions.triton_tiles import (
     mask_sums,
     plan_of_map,
     plan_of_sums,
+    plan_of_upstream_sums,
     put,
     strip_sums,
 )
@@ -81,7 +82,7 @@ def gradient_sums(
     grad: Array, x: Array, mask: Array, centers: Sequence[Array], *, interpret: bool = False
 ) -> Array:
     """See `pallas_tpu.gradient_sums`."""
-    plan = plan_of_sums(x)
+    plan = plan_of_upstream_sums(x)
     table = jnp.concatenate(centers, 1)[:, :, 0]
     arrays = [table, flat(grad), flat(x), flat_mask(mask)]
     out = [strip_sums(plan, 2 * len(centers), arrays)]

@@ -21,7 +21,7 @@ from jaxharm.ops.kernel_calls import (
     out_like,
     store_triton,
 )
-from jaxharm.ops.regions.configs import GPU_MAPS, GPU_SUMS, GpuBlocks
+from jaxharm.ops.regions.configs import GPU_MAPS, GPU_SUMS, GPU_UPSTREAM, GpuBlocks
 
 Carry = TypeVar("Carry")
 _CHANNELS = 64  # of a tile, at most
@@ -65,10 +65,13 @@ class Tile(NamedTuple):
     pixel: Array  # [pixels]
     exists: Array
     channel: Array  # [lanes]
-    channel_exists: Array
+    channel_exists: Array | None  # None: all of them
 
     @property
     def inside(self) -> Array:
+        """Which numbers exist, [pixels,lanes]."""
+        if self.channel_exists is None:
+            return jnp.broadcast_to(self.exists[:, None], (*self.exists.shape, *self.channel.shape))
         return self.exists[:, None] & self.channel_exists[None, :]
 
     def load(self, ref: Ref) -> Array:
@@ -103,6 +106,11 @@ class Tile(NamedTuple):
 def plan_of_sums(x: Array, grid: int = 1) -> Plan:
     """How a kernel cuts x [b,h,w,c] that sums pixels of `grid` patches per side."""
     return _plan(x, grid, block_sizes(GPU_SUMS))
+
+
+def plan_of_upstream_sums(x: Array) -> Plan:
+    """How a kernel cuts x [b,h,w,c] that sums products of x and the gradient from upstream."""
+    return _plan(x, 1, block_sizes(GPU_UPSTREAM))
 
 
 def plan_of_map(x: Array, grid: int = 1) -> Plan:
@@ -161,21 +169,21 @@ def call(
     )(*arrays)
 
 
-def _channels(plan: Plan) -> tuple[Array, Array]:
+def _channels(plan: Plan) -> tuple[Array, Array | None]:
+    """This program's channels, and which exist; None: all of them."""
     channel = pl.program_id(2) * plan.lanes + jnp.arange(plan.lanes, dtype=jnp.int32)
-    return channel, channel < plan.channels
+    return channel, None if plan.channels % plan.lanes == 0 else channel < plan.channels
 
 
 def each_tile(plan: Plan, step: Callable[[Tile, Carry], Carry], carry: Carry) -> Carry:
-    """Folds `step` over the tiles of this program's strip."""
+    """Folds `step` over the tiles of this program's strip, one after the other."""
 
-    def one(tiles: Sequence[Tile], carry: Carry) -> Carry:
+    def in_turn(tiles: Sequence[Tile], carry: Carry) -> Carry:
         for tile in tiles:
             carry = step(tile, carry)
         return carry
 
-    # Unrolled, they would spill at odd sizes.
-    return each_group(plan._replace(held=1), one, carry)
+    return each_group(plan, in_turn, carry)
 
 
 def each_group(plan: Plan, step: Callable[[Sequence[Tile], Carry], Carry], carry: Carry) -> Carry:
@@ -224,7 +232,7 @@ def get_patch(vectors: Ref, plan: Plan) -> Array:
 def _row(vectors: Ref, index: Array | int, plan: Plan) -> Array:
     channel, exists = _channels(plan)
     at = vectors.at[pl.program_id(0), index, channel]
-    return load_triton(at, mask=exists, other=0.0)[None, :]
+    return load_triton(at, mask=exists, other=None if exists is None else 0.0)[None, :]
 
 
 def put(vectors: Ref, index: int, value: Array, plan: Plan) -> None:
