@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import jaxharm
 from jaxharm import cli, registry
 from jaxharm.__main__ import main
 from jaxharm.config_file import load_config, published_configs
@@ -49,6 +50,11 @@ def test_another_broken_pipe_keeps_its_traceback(capfd):
 
     with capfd.disabled(), pytest.raises(BrokenPipeError, match="to a worker"):
         run_command(lose_a_worker)
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"jaxharm {jaxharm.__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])

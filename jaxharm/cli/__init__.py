@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from jaxharm import __version__
 from jaxharm.cli.command import run_module
 from jaxharm.commands import Command
 from jaxharm.errors import InputError, run_command
@@ -96,6 +97,18 @@ def _models() -> Command:
     return models
 
 
+def _studio() -> Command:
+    from jaxharm.cli import studio
+
+    return studio
+
+
+def _serve() -> Command:
+    from jaxharm.cli import serve
+
+    return serve
+
+
 def _votes() -> Command:
     from jaxharm.cli import votes
 
@@ -117,6 +130,8 @@ _COMMANDS: Mapping[str, tuple[str, Load]] = {
     "compare": ("Compare two runs: equal, or the first step and field that differ.", _compare),
     "convert": ("Convert an official PyTorch checkpoint.", _convert),
     "export": ("Write the weights of a run as a folder to give away.", _export),
+    "studio": ("Harmonize by hand in your browser, or collect votes of raters.", _studio),
+    "serve": ("Serve harmonization over HTTP.", _serve),
     "votes": ("Rank methods by the votes of a user study.", _votes),
 }
 
@@ -130,11 +145,15 @@ def run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview(papers))
         return 0
+    if argv[0] == "--version":
+        print(f"jaxharm {__version__}")
+        return 0
     name = argv[0]
     loads = {**{known: load for known, (_, load) in _COMMANDS.items()}, **papers}
     if name not in loads:
         return run_command(lambda: _refuse(name, list(loads)))
-    return run_module(loads[name](), argv[1:], prog=f"jaxharm {name}")
+    # Inside, as importing a command may find that a package of an extra is missing.
+    return run_command(lambda: run_module(loads[name](), argv[1:], prog=f"jaxharm {name}"))
 
 
 def _overview(papers: Mapping[str, Load]) -> str:
