@@ -44,6 +44,9 @@ class Batches(Iterator[HostBatch]):
         workers: number of worker processes; 0: threads of this process.
         threads: number of these threads.
         evaluation: whether batches have the fields of evaluation.
+
+    Attributes:
+        total: how many batches one pass of evaluation has; None in training, which has no end.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Batches(Iterator[HostBatch]):
         self._readers = [_start(samples, rows, workers, threads)]
         self._workers = workers
         self._evaluation = evaluation
+        self.total = len(samples) // rows if evaluation else None
         # Also runs when the interpreter shuts down: readers that outlive it print tracebacks. It
         # holds the list, not the iterator, which would otherwise never be collected.
         self._stop = weakref.finalize(self, _close_all, self._readers)

@@ -14,6 +14,7 @@ from data_pipelines.building.record_format import Record
 from data_pipelines.building.report import Report
 from data_pipelines.reading import open_source
 from jaxharm.errors import run_command
+from jaxharm.progress import tracked
 
 # Key of an encoded image -> its folder, and the key of the id that names its file.
 _FILES = {
@@ -44,8 +45,9 @@ def export(name: str, *, data_dir: str | None, split: str, count: int, out: Path
     total = len(source)
     report = Report(f"{name}, split {split}")
     names = []
-    for position in range(min(count, total)):
-        index = position * total // min(count, total)
+    chosen = min(count, total)
+    for position in tracked(range(chosen), f"exporting {name}, {split}", chosen):
+        index = position * total // chosen
         with report.item(f"record {index}"):
             try:
                 record = source[index]

@@ -17,6 +17,7 @@ from data_pipelines.building.records import limited_size
 from data_pipelines.reading import BuiltInfo, dataset_info, open_source
 from jaxharm.csv_files import read_table
 from jaxharm.errors import run_command
+from jaxharm.progress import tracked
 
 AREA_TOLERANCE = 0.005
 _SHOWN = 50
@@ -76,7 +77,7 @@ def _problems(info: BuiltInfo, data_dir: str | os.PathLike | None, rows: Index) 
     whole = True  # whether the fingerprint is over all records
     for split, count in info.splits.items():
         source = open_source(info.name, data_dir, split)
-        for i in range(count):
+        for i in tracked(range(count), f"verifying {info.name}, {split}", count):
             try:
                 record = source[i]
             except Exception as error:  # the reader's errors have no common type

@@ -6,6 +6,7 @@ a build that was stopped leaves no incomplete data set.
 """
 
 import abc
+import contextlib
 import functools
 import hashlib
 import time
@@ -22,6 +23,7 @@ from data_pipelines.building.record_format import add_to_fingerprint
 from data_pipelines.building.records import Limits, RecordLoader
 from data_pipelines.building.report import OnError, Report, logger
 from data_pipelines.building.scanning import scan_checked
+from jaxharm.progress import progress
 
 # TFDS holds the encoded records of one shard in memory while it writes them.
 SHARD_BYTES = 256 * 2**20
@@ -98,7 +100,8 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         # Metadata set after the base class has written the records are saved too: TFDS writes
         # metadata.json when this method returns. An error raised here discards the whole build.
-        super()._download_and_prepare(dl_manager, download_config)
+        with contextlib.ExitStack() as self._shown:
+            super()._download_and_prepare(dl_manager, download_config)
         self.report.raise_errors()
         self.report.log()
         self.info.metadata.update(
@@ -116,7 +119,9 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         tree = self.checked_tree(source_dir)
         self._hash = hashlib.sha256()
         self._loader = self._record_loader()
-        self._progress = _Progress(sum(len(items) for items in tree.splits.values()))
+        total = sum(len(items) for items in tree.splits.values())
+        self._advance = self._shown.enter_context(progress(f"building {self.name}", total))
+        self._log = _Log(total)
         self.info.metadata.update(
             {
                 "kind": self.kind,
@@ -203,14 +208,15 @@ class TreeBuilder(tfds.core.ShardBasedBuilder, skip_registration=True):  # type:
         """Yields the records of a shard; unusable items are reported and the rest is still checked."""
         for item in items:
             record = self._loader.load(item)
-            self._progress.advance()
+            self._advance()
+            self._log.advance()
             if record is not None:
                 add_to_fingerprint(self._hash, split, record)
                 yield str(item), record
 
 
-class _Progress:
-    """Logs the progress of a long build every half minute."""
+class _Log:
+    """Logs every half minute how far a long build is, for those who read a file of it later."""
 
     def __init__(self, total: int) -> None:
         self._total = total

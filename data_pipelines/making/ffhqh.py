@@ -34,6 +34,7 @@ from data_pipelines.datasets.ffhqh import SPLIT_RANGES, FfhqPhotos, split_of
 from jaxharm.errors import run_command
 from jaxharm.images.bit_depth import from_unit
 from jaxharm.images.color import LUMA
+from jaxharm.progress import tracked
 
 FMSE_RANGE = (30.0, 6000.0)  # 0-255 scale
 _MAX_DRAWS = 200
@@ -137,7 +138,7 @@ def make(
     report.raise_errors()
     _claim(out, seed)
     made: dict[str, list[str]] = {split: [] for split in SPLIT_RANGES}
-    for name, photo, mask in pairs:
+    for name, photo, mask in tracked(pairs, "making composites", len(pairs)):
         with report.item(name):
             _make_one(name, photo, mask, out, seed)
             made[str(split_of(name))].append(name)

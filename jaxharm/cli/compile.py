@@ -41,6 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from jaxharm.chips.targets import find_target
     from jaxharm.cli.run_arguments import config_of
     from jaxharm.compiler import use_cpu_only
+    from jaxharm.progress import progress
 
     use_cpu_only()  # the programs are for other machines
     if arguments.parallel is not None:
@@ -54,7 +55,8 @@ def execute(arguments: argparse.Namespace) -> int:
     figures = {}
     for name, compiled in parts.items():
         try:
-            made = compiled(work)
+            with progress(f"compiling the {name}"):
+                made = compiled(work)
         except TooLarge as error:
             print(f"{name}: {error}")
             return 1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from jaxharm.cli.pairing import Pair
 from jaxharm.cli.record import Record, describe
 from jaxharm.errors import InputError
+from jaxharm.progress import tracked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,8 +143,13 @@ class Files:
             pool.shutdown(cancel_futures=True)
         return gone
 
-    def read_all(self, pairs: Sequence[Pair]) -> "Iterator[tuple[Pair, Loaded | None]]":
-        """Every pair with its files, or with None after noting why they cannot be used."""
+    def read_all(
+        self, pairs: Sequence[Pair], what: str = "harmonizing"
+    ) -> "Iterator[tuple[Pair, Loaded | None]]":
+        """Every pair with its files, or with None after noting why they cannot be used.
+
+        `what` is shown while the caller works on them.
+        """
         pool = ThreadPoolExecutor(1)
         self._readers.append(pool)
 
@@ -155,7 +161,7 @@ class Files:
 
         # One image ahead, not more: each may take hundreds of megabytes.
         coming = pool.submit(read, pairs[0])
-        for index, pair in enumerate(pairs):
+        for index, pair in enumerate(tracked(pairs, what, len(pairs))):
             current = coming
             if index + 1 < len(pairs):
                 coming = pool.submit(read, pairs[index + 1])

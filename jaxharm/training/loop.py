@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from jaxharm.config import Json, TrainConfig
 from jaxharm.interfaces import DeviceBatch, Metrics, System, TrainState
+from jaxharm.progress import progress
 from jaxharm.schema import HostBatch
 from jaxharm.training import parallel
 from jaxharm.training.clock import told_while
@@ -188,6 +189,7 @@ def _compile_and_advance(
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         stack.enter_context(told_while(doing, runs[0].log.message))
+        stack.enter_context(progress(doing))
         for run in runs:
             run.watchdog.moved(doing)
             stack.enter_context(run.clock.during("compile"))

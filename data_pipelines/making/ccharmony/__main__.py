@@ -34,6 +34,7 @@ from data_pipelines.making.ccharmony.matrices import compare, load_matrices
 from data_pipelines.making.ccharmony.photos import Foreground, Light, read_lights, scan
 from data_pipelines.making.ccharmony.report import write_report
 from jaxharm.errors import run_command
+from jaxharm.progress import tracked
 
 _RECIPE = "make_ccharmony.json"
 
@@ -104,7 +105,7 @@ def _make_all(
     made: dict[str, list[str]] = {split: [] for split in PUBLISHED}
     records: list[CompositeRecord] = []
     digest = digest_lights(lights)
-    for foreground in foregrounds:
+    for foreground in tracked(foregrounds, "making composites", len(foregrounds)):
         if foreground.image not in lights:
             continue
         with report.item(foreground.name):
