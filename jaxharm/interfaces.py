@@ -307,12 +307,14 @@ class Runner(Protocol[OptionsT, PreparedT, PredictionT]):
         parametric: whether a prediction has a meaning of its own (curves, say): it can be kept,
             edited and applied to other images, without the network.
         fills_background: whether a missing background is made up from the composite.
+        outputs: what an exported program of the network gives, "image" first: keys of `Output.aux`.
         settings: see `RunnerSettings`.
     """
 
     Options: type[OptionsT]
     parametric: bool
     fills_background: bool
+    outputs: tuple[str, ...]
     settings: RunnerSettings
 
     def __init__(self, model: nn.Module, variables: Params, settings: RunnerSettings) -> None:

@@ -1,16 +1,20 @@
 """`harmonize` for one call, `Harmonizer` for many: composite and mask in, the same size out."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 from flax import linen as nn
 
 from jaxharm import registry
+from jaxharm.compiler import enable_compilation_cache
 from jaxharm.errors import InputError
 from jaxharm.images import ImageFile, read_mask
 from jaxharm.images.codec import ImageLike, as_picture
 from jaxharm.images.composing import Placement, placement_of
+from jaxharm.images.decoded import Tags
 from jaxharm.inference.loading import check_size, load_network, runner_class
 from jaxharm.inference.options import check_strength, make_options
 from jaxharm.inference.pixels import check_inputs
@@ -99,6 +103,7 @@ class Harmonizer:
         checkpoint: str | os.PathLike[str] | None = None,
         size: int | None = None,
         timer: Timer = untimed,
+        cache: bool = True,
     ) -> None:
         """Loads and checks the weights.
 
@@ -113,11 +118,16 @@ class Harmonizer:
                 the model's own size, or the image's where the model gives pixels and the image
                 is small.
             timer: called with the name of every stage of the work, as a context around it.
+            cache: keeps compiled programs on disk (`jaxharm.compiler.enable_compilation_cache`), so that
+                the next process starts in a fraction of the time; a cache that the program has set
+                for JAX itself stays.
 
         Raises:
             InputError: a model without weights, or two of them, weights of another model, a size
                 the model refuses.
         """
+        if cache and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+            enable_compilation_cache()
         network = load_network(model, variables, checkpoint)
         self.name, self.model, self.strength = network.name, network.module, network.strength
         self.size = check_size(size, self.model)
@@ -178,6 +188,18 @@ class Harmonizer:
         mask = np.zeros((height, width), np.float32)
         mask[: (height + 1) // 2] = 1
         self(blank, mask, background=blank if self.runner.settings.needs_background else None)
+
+
+def result_tags(composite: ImageFile, *, pasted_on: ImageFile | None) -> Tags:
+    """What a result says about itself: what its composite says.
+
+    Args:
+        composite: as it was read.
+        pasted_on: the background of a cut-out without a mask, whose colors the result has.
+    """
+    if pasted_on is None:
+        return composite.tags
+    return replace(composite.tags, icc_profile=pasted_on.tags.icc_profile)
 
 
 def load_inputs(

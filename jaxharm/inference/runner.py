@@ -39,6 +39,7 @@ class BaseRunner(ABC, Generic[OptionsT, PreparedT, PredictionT]):
     Options: type[OptionsT]
     parametric = False
     fills_background = False
+    outputs: tuple[str, ...] = ("image",)
     background_role = ""
 
     def __init__(self, model: nn.Module, variables: Params, settings: RunnerSettings) -> None:

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxharm.interfaces import Array
 from jaxharm.nn.init import Initializer
+from jaxharm.ops.platforms import by_platform
 
 
 class DepthwiseConv(nn.Module):
@@ -48,7 +49,7 @@ def depthwise_conv(x: Array, kernel: Array, stride: int) -> Array:
     """
     # XLA fuses shifted multiply-adds into one pass on CPU, where its grouped convolution and the
     # gradients of it are 5 to 100 times slower (measured on the layers of MobileNetV3-Small).
-    return jax.lax.platform_dependent(
+    return by_platform(
         x, kernel, cpu=partial(_shifted, stride=stride), default=partial(_grouped, stride=stride)
     )
 
@@ -58,7 +59,7 @@ def _forward(x: Array, kernel: Array, stride: int) -> tuple[Array, tuple[Array, 
 
 
 def _backward(stride: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
-    return jax.lax.platform_dependent(
+    return by_platform(
         *saved,
         g,
         cpu=partial(_shifted_gradients, stride=stride),

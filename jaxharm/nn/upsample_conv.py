@@ -13,6 +13,7 @@ import numpy as np
 from jaxharm.interfaces import Array
 from jaxharm.nn.resample import interpolation_matrix, resize
 from jaxharm.ops.conv import conv2d
+from jaxharm.ops.platforms import by_platform
 
 
 @jax.custom_vjp
@@ -29,7 +30,7 @@ def upsample_conv3x3(x: Array, kernel: Array) -> Array:
     # Both steps are linear and the convolution mixes channels only, so on CPU the nine taps are
     # applied at the small size: one matrix product with a quarter of the multiplications. Their
     # results are interpolated, shifted and summed; the enlarged input is never made.
-    return jax.lax.platform_dependent(x, kernel, cpu=_by_taps, default=_by_enlarging)
+    return by_platform(x, kernel, cpu=_by_taps, default=_by_enlarging)
 
 
 def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -37,7 +38,7 @@ def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 
 
 def _backward(saved: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:
-    return jax.lax.platform_dependent(
+    return by_platform(
         *saved,
         grad,
         cpu=_gradients_by_taps,

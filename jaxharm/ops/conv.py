@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxharm.interfaces import Array
+from jaxharm.ops.platforms import by_platform
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -158,7 +159,7 @@ def _input_grad(x: Array, kernel: Array, grad: Array, stride: int, padding: Padd
     doubling = stride == 2 and kernel.shape[:2] == (4, 4) and padding == ((1, 1), (1, 1))
     even = x.shape[1] % 2 == x.shape[2] % 2 == 0
     if doubling and even and min(kernel.shape[2:]) >= _THIN_PHASES:
-        return lax.platform_dependent(grad, kernel, cpu=by_phases, default=by_convolution)
+        return by_platform(grad, kernel, cpu=by_phases, default=by_convolution)
     return by_convolution(grad, kernel)
 
 
@@ -214,7 +215,7 @@ def _kernel_grad(x: Array, grad: Array, kernel: Array, stride: int, padding: Pad
     # CPU has a quarter of the speed of matrix products. Other platforms keep it.
     if min(kernel.shape[2] * stride, kernel.shape[3]) < _THIN:
         return by_convolution(x, grad)
-    return lax.platform_dependent(x, grad, cpu=by_products, default=by_convolution)
+    return by_platform(x, grad, cpu=by_products, default=by_convolution)
 
 
 def _kernel_grad_products(

@@ -3,9 +3,9 @@
 from functools import partial
 
 import jax.numpy as jnp
-from jax import lax
 
 from jaxharm.interfaces import Array
+from jaxharm.ops.platforms import by_platform
 
 
 def forward(
@@ -72,7 +72,7 @@ def _lookup(image: Array, curves: Array) -> tuple[Array, Array, Array, Array]:
 def _neighbors(curves: Array, interval: Array) -> tuple[Array, Array]:
     """The curve's values at both ends of every pixel's interval: f32[b,h,w,3] twice."""
     # Decided when the program is lowered, which may be for another machine. Both give the same bits.
-    found: tuple[Array, Array] = lax.platform_dependent(
+    found: tuple[Array, Array] = by_platform(
         curves, interval, tpu=neighbors_by_selection, default=neighbors_by_gathers
     )
     return found
@@ -107,7 +107,7 @@ def _bin(g: Array, interval: Array, weight: Array, knots: int) -> Array:
     """Sum of g*(1-weight) at knot `interval` and g*weight at the next: f32[b,3,knots]."""
     # GPUs scatter by atomic additions, in any order, so that no two runs would have the same bits,
     # and TPUs scatter slowly. Decided when the program is lowered, which may be for another machine.
-    return lax.platform_dependent(
+    return by_platform(
         g,
         interval,
         weight,

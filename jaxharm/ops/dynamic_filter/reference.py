@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxharm.interfaces import Array
+from jaxharm.ops.platforms import by_platform
 
 
 def forward(x: Array, kernels: Array, dilation: int, padding: str) -> Array:
@@ -74,7 +75,7 @@ def _kernel_gradient(x: Array, kernels: Array, grad: Array, dilation: int, paddi
     # kernels several times over; row by row it stays in the cache. Elsewhere it is one fused pass,
     # and a loop over rows would starve the device.
     forms: dict[str, Callable[[Array, Array], Array]] = {"cpu": row_by_row, "default": at_once}
-    return lax.platform_dependent(padded, grad, **forms).reshape(kernels.shape)
+    return by_platform(padded, grad, **forms).reshape(kernels.shape)
 
 
 def _products(grad: Array, shifted: list[Array], kernels: Array) -> Array:

@@ -99,7 +99,7 @@ class ModulatedConv(nn.Module):
         shape = (3, 3, channels, self.features)
         kernel = self.param("kernel", standard_normal(), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        scales = jnp.ones((len(x), channels), jnp.float32)
+        scales = jnp.ones((x.shape[0], channels), jnp.float32)
         if code is not None:
             scales = Style(channels, name="style")(code)
         # Equalized as in `Style`. Demodulation cancels the factor again, but for its epsilon.

@@ -228,7 +228,7 @@ def _check_inputs(config: GKNetConfig, composite: Array, mask: Array) -> None:
             "not [b,h,w,3] and [b,h,w,1]"
         )
     (height, width), multiple = composite.shape[1:3], config.size_multiple
-    if height % multiple or width % multiple or min(height, width) < multiple:
+    if height % multiple or width % multiple or height < multiple or width < multiple:
         raise InputError(
             f"GKNet needs sides that are multiples of {multiple} and at least {multiple}, not "
             f"{height}x{width}"

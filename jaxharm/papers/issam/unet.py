@@ -251,7 +251,7 @@ def check_inputs(name: str, config: UNetConfig, composite: Array, mask: Array) -
         )
     height, width = composite.shape[1:3]
     multiple = config.size_multiple
-    if height % multiple or width % multiple or min(height, width) < config.min_size:
+    if height % multiple or width % multiple or height < config.min_size or width < config.min_size:
         raise InputError(
             f"{name} needs sides that are multiples of {multiple} and at least {config.min_size}, "
             f"not {height}x{width}"

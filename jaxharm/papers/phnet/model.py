@@ -303,7 +303,7 @@ def _check_size(config: PHNetConfig, composite: Array, mask: Array) -> None:
         )
     height, width = composite.shape[1:3]
     multiple, smallest = config.size_multiple, config.min_size
-    if height % multiple or width % multiple or min(height, width) < smallest:
+    if height % multiple or width % multiple or height < smallest or width < smallest:
         raise InputError(
             f"PHNet needs sides that are multiples of {multiple} and at least {smallest}, "
             f"not {height}x{width}"

@@ -259,7 +259,7 @@ class PIH(nn.Module):
                 "or fill the hole with jaxharm.papers.pih.plate.fill_plate (jaxharm.harmonize does)"
             )
         batch, height, width, _ = composite.shape
-        if min(height, width) < self.config.min_size:
+        if height < self.config.min_size or width < self.config.min_size:
             raise InputError(
                 f"PIH with these strides needs sides of at least {self.config.min_size} pixels, "
                 f"not {height}x{width}"

@@ -121,7 +121,7 @@ class PIHPixels(nn.Module):
         """
         config = self.config
         batch, height, width, _ = composite.shape
-        if min(height, width) < config.min_size:
+        if height < config.min_size or width < config.min_size:
             raise InputError(
                 f"PIH with these strides needs sides of at least {config.min_size} pixels, "
                 f"not {height}x{width}"

@@ -68,7 +68,9 @@ class ResNet(nn.Module):
         """f[b,h,w,c] -> f32[b,features], no final activation."""
         x = he_conv(self.width, 7, 2, name="stem", dtype=self.dtype)(x.astype(self.dtype))
         x = nn.relu(BatchNorm(self.axis_name, name="stem_bn")(x, train=train))
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))  # pads with -inf
+        # Padded here, as the converter to ONNX leaves the padding of a pool out.
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+        x = nn.max_pool(x, window_shape=(3, 3), strides=(2, 2))
         for stage, count in enumerate(self.blocks):
             for block in range(count):
                 x = Bottleneck(

@@ -54,6 +54,7 @@ class PIHRunner(BaseRunner[Edit, Seen, Parameters]):
     Options = Edit
     parametric = True
     fills_background = True
+    outputs: tuple[str, ...] = ("image", "curves", "shading")
 
     def as_is(self, height: int, width: int) -> bool:
         """See `jaxharm.interfaces.Runner`."""

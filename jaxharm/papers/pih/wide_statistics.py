@@ -7,6 +7,7 @@ beside the object, Lab what looks alike, and the correlations how gray a region 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from jaxharm.images.color import exact_lab
 from jaxharm.interfaces import Array
@@ -35,13 +36,13 @@ def wide_statistics(image: Array, mask: Array) -> Array:
         foreground's share. An empty region gives numbers near 0. No gradient passes.
     """
     image, mask = jax.lax.stop_gradient((image, mask))
-    rgb = image.reshape(len(image), -1, 3)
+    rgb = image.reshape(image.shape[0], -1, 3)
     lab = jnp.concatenate(exact_lab(image, jnp), -1).reshape(rgb.shape) / _LAB_UNIT
     pixels = jnp.concatenate([rgb, lab], -1)
     foreground = (mask >= 0.5).astype(jnp.float32)
     ring = _grow(foreground) - foreground
     parts = [
-        _of_region(pixels, region.reshape(len(image), -1, 1))
+        _of_region(pixels, region.reshape(image.shape[0], -1, 1))
         for region in (foreground, 1 - foreground, ring)
     ]
     return jnp.concatenate([*parts, jnp.mean(foreground, (1, 2))], -1)
@@ -63,7 +64,7 @@ def _of_region(pixels: Array, region: Array) -> Array:
     spread = jnp.max(rgb, -1, keepdims=True) - jnp.min(rgb, -1, keepdims=True)
     chroma = jnp.linalg.norm(lab[..., 1:], axis=-1, keepdims=True)
     saturation = jnp.sum(jnp.concatenate([spread, chroma], -1) * region, 1) / count[:, 0]
-    quantiles = _quantiles(pixels, region).reshape(len(pixels), -1)
+    quantiles = _quantiles(pixels, region).reshape(pixels.shape[0], -1)
     return jnp.concatenate(
         [mean[:, 0], deviation, jnp.stack(correlations, -1), quantiles, saturation], -1
     )
@@ -84,5 +85,6 @@ def _quantiles(pixels: Array, region: Array) -> Array:
 
 def _grow(region: Array) -> Array:
     """Maximum over a square of RING pixels to each side, f32[b,h,w,1]."""
-    window = (1, 2 * RING + 1, 2 * RING + 1, 1)
-    return jax.lax.reduce_window(region, -jnp.inf, jax.lax.max, window, (1, 1, 1, 1), "SAME")
+    side = 2 * RING + 1
+    grown: Array = nn.max_pool(region, window_shape=(side, side), padding="SAME")
+    return grown

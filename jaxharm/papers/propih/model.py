@@ -252,7 +252,7 @@ class ProPIH(nn.Module):
 
     def start(self, inputs: Inputs) -> Carry:
         """What stage 1 begins with."""
-        count, config = len(inputs.mask), self.config
+        count, config = inputs.mask.shape[0], self.config
         memory = jnp.zeros((count, config.exit_units)) if config.exit_head else None
         images = [encoder_image(image, config) for image in (inputs.composite, inputs.background)]
         return Carry(images[0], images[1], None, memory)
@@ -321,7 +321,7 @@ def check_inputs(
         )
     height, width = composite.shape[1:3]
     multiple = config.size_multiple
-    if height % multiple or width % multiple or min(height, width) < config.min_size:
+    if height % multiple or width % multiple or height < config.min_size or width < config.min_size:
         raise InputError(
             f"ProPIH needs sides that are multiples of {multiple} and at least {config.min_size}, "
             f"not {height}x{width}"

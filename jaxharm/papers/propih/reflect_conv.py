@@ -16,6 +16,7 @@ from jax.typing import DTypeLike
 from jaxharm.interfaces import Array
 from jaxharm.nn.init import uniform_fan_in
 from jaxharm.ops.conv import conv2d
+from jaxharm.ops.platforms import by_platform
 
 _VALID = ((0, 0), (0, 0))
 _EXTRA_COLUMN = ((0, 0), (0, 1))
@@ -40,7 +41,7 @@ def _reflect_conv(kernel: Array, inputs: tuple[Array, ...]) -> Array:
     def quick(kernel: Array, inputs: tuple[Array, ...]) -> Array:
         return conv2d([_pad(x, "reflect") for x in inputs], kernel, 1, _EXTRA_COLUMN)[:, :, :-1]
 
-    return lax.platform_dependent(kernel, inputs, cpu=quick, default=_plain)
+    return by_platform(kernel, inputs, cpu=quick, default=_plain)
 
 
 # What the backward pass needs: the kernel and the inputs.
@@ -68,7 +69,7 @@ def _backward(saved: Saved, grad: Array) -> tuple[Array, tuple[Array, ...]]:
         ends = list(itertools.accumulate(x.shape[-1] for x in inputs))
         return tuple(jnp.split(whole, ends[:-1], -1))
 
-    return d_kernel, lax.platform_dependent(kernel, grad, cpu=quick, default=plain)
+    return d_kernel, by_platform(kernel, grad, cpu=quick, default=plain)
 
 
 _reflect_conv.defvjp(_forward, _backward)
@@ -103,7 +104,7 @@ def nearest_conv3x3(kernel: Array, x: Array) -> Array:
     Returns:
         f[b,2h,2w,o].
     """
-    return jax.lax.platform_dependent(kernel, x, cpu=_by_phases, default=_by_enlarging)
+    return by_platform(kernel, x, cpu=_by_phases, default=_by_enlarging)
 
 
 def _by_enlarging(kernel: Array, x: Array) -> Array:
