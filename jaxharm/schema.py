@@ -49,6 +49,7 @@ _ON_DEVICES = {
 }
 # What stays on the host: only evaluation batches have it.
 _ON_HOST = {
+    "aspect": Field(np.float32, (), "width over height of the picture before it was resized"),
     "composite_id": Field(np.object_, (), "name of the composite, str"),
     "subset": Field(np.object_, (), "name of its sub-dataset, str"),
     "valid": Field(np.float32, (), "1 for a record, 0 for a copy that fills the last batch"),
@@ -98,6 +99,7 @@ class Batch(Generic[A]):
         label: i32[b], of the composites that a label file names.
         valid: f32[b]; host only, as all that follow.
         composite_id, subset: str[b], object arrays.
+        aspect: f32[b], width / height of the stored pictures, which may have been squashed since.
     """
 
     composite: A
@@ -110,6 +112,7 @@ class Batch(Generic[A]):
     valid: HostArray | None = None
     composite_id: HostArray | None = None
     subset: HostArray | None = None
+    aspect: HostArray | None = None
 
     def replace(self, **changes: Any) -> Self:
         """The batch with some fields replaced."""
@@ -157,12 +160,13 @@ def present(value: A | None, name: str) -> A:
 def validate(batch: HostBatch, *, evaluation: bool = False) -> None:
     """Raises ValueError naming the first array that is missing or has another dtype or shape."""
     arrays = batch.arrays()
-    required = _TRAINING | set(HOST_FIELDS if evaluation else ())
+    # Nothing is computed from the aspect: it may be left out.
+    required = _TRAINING | set(HOST_FIELDS if evaluation else ()) - {"aspect"}
     missing = sorted(required - set(arrays))
     if missing:
         raise ValueError(f"the batch lacks {', '.join(missing)}")
-    unexpected = sorted(set(arrays) & set(HOST_FIELDS) - required)
-    if unexpected:
+    unexpected = sorted(set(arrays) & set(HOST_FIELDS))
+    if unexpected and not evaluation:
         raise ValueError(f"a training batch has {', '.join(unexpected)}, fields of evaluation only")
     size = batch.composite.shape[:3]
     for name, value in arrays.items():

@@ -153,6 +153,7 @@ class PaintedEvalSamples:
             "valid": np.float32(position < len(self._paintings)),
             "composite_id": name,
             "subset": painting["subset"],
+            "aspect": np.float32(painting["width"] / painting["height"]),
         }
 
     def _join(self, index: int) -> Joined:

@@ -182,6 +182,7 @@ class EvalSamples:
             "valid": np.float32(position < len(self._source)),
             "composite_id": record_id(record),
             "subset": record["subset"],
+            "aspect": np.float32(width / height),
         }
 
 

@@ -40,6 +40,7 @@ from jaxharm.inference.options import check_strength
 from jaxharm.metrics import get_protocol
 from jaxharm.metrics.lpips import load_lpips
 from jaxharm.ops.dispatch import override
+from jaxharm.progress import tracked
 from jaxharm.registry import make_system
 from jaxharm.storage import is_bucket, path_of
 from jaxharm.training import parallel
@@ -137,7 +138,7 @@ def _evaluate(config: RunConfig, arguments: argparse.Namespace) -> None:
         system,
         trained.variables(),
         trained,
-        batches,
+        tracked(batches, "evaluating", batches.total),
         protocol,
         observers=observers,
         figures=fitted_figures(lambda b: explain(state, b), system.name, config.model)

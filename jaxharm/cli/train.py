@@ -33,6 +33,7 @@ from jaxharm.evaluation.of_system import evaluate_system
 from jaxharm.evaluation.result import Evaluation
 from jaxharm.metrics import get_protocol
 from jaxharm.ops.dispatch import override
+from jaxharm.progress import tracked
 from jaxharm.registry import make_system
 from jaxharm.training import parallel
 from jaxharm.training.loop import train_task
@@ -167,7 +168,8 @@ def _task(run: _Run, arguments: argparse.Namespace, folder: RunFolder) -> Task:
 
     def evaluation(trained: parallel.Trained) -> Evaluation:
         with open_eval() as batches:
-            return evaluate_system(trained.system, trained.variables(), trained, batches, protocol)
+            shown = tracked(batches, "evaluating", batches.total)
+            return evaluate_system(trained.system, trained.variables(), trained, shown, protocol)
 
     open_eval().close()
     sets = describe_sources(config.data)

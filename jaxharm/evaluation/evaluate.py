@@ -101,6 +101,11 @@ def records_of(batch: HostBatch) -> list[int]:
     return [int(i) for i in np.flatnonzero(present(batch.valid, "valid") > 0)]
 
 
+def aspect_of(batch: HostBatch, i: int) -> float | None:
+    """Width / height of a record's stored pictures, where the batch tells it."""
+    return None if batch.aspect is None else float(batch.aspect[i])
+
+
 def _measure_item(
     batch: HostBatch,
     predicted: HostArray,
@@ -124,7 +129,7 @@ def _measure_item(
     subset = str(present(batch.subset, "subset")[i])
     row = Row(name, subset, ratio, floats["model"], floats["baseline"])
     shown = {label: value[i] for label, value in figures.items()}
-    return Item(row, composite, mask, target, prediction, shown)
+    return Item(row, composite, mask, target, prediction, shown, aspect_of(batch, i))
 
 
 def _values(

@@ -22,7 +22,7 @@ from jaxharm.evaluation.report import SHARES, describe
 from jaxharm.evaluation.result import Evaluation, Item, Row
 from jaxharm.evaluation.summary import ALL
 from jaxharm.images.bit_depth import from_unit
-from jaxharm.images.resize import thumbnail
+from jaxharm.images.resize import with_aspect
 from jaxharm.measures import Measures
 
 _SIDE = 320  # longest side of an embedded image
@@ -37,6 +37,7 @@ class _Kept:
 
     row: Row
     panels: dict[str, np.ndarray]
+    maps: list[str]  # panels that are heat maps of values from 0 to 1
 
 
 class Gallery:
@@ -66,7 +67,8 @@ class Gallery:
             heapq.heappush(heap, (_rank(name, item.row, self._measures), key))
             dropped = heapq.heappop(heap)[1] if len(heap) > size else None
             if dropped != key and key not in self._kept:
-                self._kept[key] = _Kept(item.row, _panels(item))
+                maps = [name for name, value in item.figures.items() if value.shape[2] == 1]
+                self._kept[key] = _Kept(item.row, _panels(item), maps)
         wanted = {key for _, heap in self._heaps.values() for _, key in heap}
         self._kept = {key: kept for key, kept in self._kept.items() if key in wanted}
 
@@ -81,6 +83,7 @@ class Gallery:
             {
                 **_card(rows[key], chosen[key], self._measures),
                 "images": {name: data_uri(panel) for name, panel in kept.panels.items()},
+                "maps": kept.maps,
             }
             for key, kept in sorted(self._kept.items(), key=lambda item: item[0])
             if key in chosen
@@ -129,7 +132,7 @@ def _panels(item: Item) -> dict[str, np.ndarray]:
         name: _heat(m[..., 0]) if m.shape[2] == 1 else from_unit(m, np.uint8)
         for name, m in item.figures.items()
     }
-    return {name: thumbnail(image, _SIDE) for name, image in images.items()}
+    return {name: with_aspect(image, item.aspect, _SIDE) for name, image in images.items()}
 
 
 def _heat(level: np.ndarray) -> np.ndarray:
@@ -140,7 +143,7 @@ def _heat(level: np.ndarray) -> np.ndarray:
 def data_uri(image: np.ndarray) -> str:
     """An image u8[h,w,3] as the address of an HTML page that holds it."""
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "WEBP", quality=86)
+    Image.fromarray(image).save(file, "WEBP", quality=80, method=6)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -205,17 +208,26 @@ def _page(evaluation: Evaluation, cards: list[_Card], about: Mapping[str, str]) 
         f"Shown: {len(cards)} of {summary['count']} images, the {counts['worst']} with the highest "
         f"error, the {counts['best']} with the lowest and a fixed sample of {counts['sample']}."
     )
-    return _template().render(
+    return render_page(
         title=" · ".join(list(about.values())[:2]) or "Harmonization results",
         facts=facts,
-        protocol=evaluation.protocol.name,
-        shown=shown,
+        lead=f"Protocol {evaluation.protocol.name}. {shown} Values read composite → model.",
         notes=notes,
         error_range=ERROR_RANGE if evaluation.measures is REFERENCE else 0,
         decides=evaluation.measures.columns[evaluation.measures.decides],
-        columns=_columns(cards),
         cards=cards,
     )
+
+
+def render_page(*, cards: list[_Card], **texts: object) -> str:
+    """The page of some images.
+
+    Args:
+        cards: what is shown of each: see `_card`; "images" and "maps" beside.
+        texts: title, facts (label and value), lead, notes, error_range (0: no legend), decides (the
+            `Column` that images are sorted by).
+    """
+    return _template().render(columns=_columns(cards), cards=cards, **texts)
 
 
 def _columns(cards: list[_Card]) -> int:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from jaxharm.evaluation.result import Evaluation, Item, Row
 from jaxharm.images.bit_depth import from_unit
-from jaxharm.images.resize import thumbnail
+from jaxharm.images.resize import with_aspect
 
 _SIDE = 256  # longest side of a small picture
 KEPT = ("composite", "real", "harmonized")  # small pictures of every image of a sample
@@ -54,7 +54,7 @@ class SampleSaver:
             del self._kept[dropped[1:]]
         images = (item.composite, item.target, from_unit(item.prediction, np.uint8))
         self._kept[entry[1:]] = {
-            name: thumbnail(image, _SIDE)
+            name: with_aspect(image, item.aspect, _SIDE)
             for name, image in zip(KEPT, images, strict=True)
             if image is not None  # not every system has a true picture
         }

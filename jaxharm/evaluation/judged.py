@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxharm.errors import InputError
 from jaxharm.evaluation.columns import REFERENCE
-from jaxharm.evaluation.evaluate import Work, collect_rows, records_of
+from jaxharm.evaluation.evaluate import Work, aspect_of, collect_rows, records_of
 from jaxharm.evaluation.result import Evaluation, Item, Observer, Row
 from jaxharm.measures import Judge
 from jaxharm.metrics import get_protocol
@@ -79,4 +79,5 @@ def _judge_item(
     pictures = {method: image for method, image in images.items() if method != measures.baseline}
     panels = {**shown, **pictures, **{label: value[i] for label, value in figures.items()}}
     row = empty.with_values(values, measures)
-    return Item(row, composite[0], mask[0], None, images[measures.model], panels)
+    shape = aspect_of(batch, i)
+    return Item(row, composite[0], mask[0], None, images[measures.model], panels, shape)

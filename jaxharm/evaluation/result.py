@@ -57,6 +57,7 @@ class Item:
         target: u8[h,w,3]; None where there is no true picture.
         prediction: f32[h,w,3] in [0,1], as the model gave it.
         figures: name -> f32[h,w,3] or f32[h,w,1] in [0,1], what explains it; see `System.figures`.
+        aspect: width / height of the stored picture, which may have been squashed; None: as it is.
     """
 
     row: Row
@@ -65,6 +66,7 @@ class Item:
     target: HostArray | None
     prediction: HostArray
     figures: Mapping[str, HostArray] = dataclasses.field(default_factory=dict)
+    aspect: float | None = None
 
 
 class Observer(Protocol):

@@ -106,6 +106,22 @@ def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
     return image if factor == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def with_aspect(image: np.ndarray, aspect: float | None, side: int) -> np.ndarray:
+    """Shrinks a squashed picture u8[h,w,3] to its true aspect, width / height.
+
+    Its longest side is then `side`, or that of `image` where this is smaller. None: as `thumbnail`.
+    """
+    if aspect is None:
+        return thumbnail(image, side)
+    longest = min(side, max(image.shape[:2]))
+    width = longest if aspect >= 1 else max(1, round(longest * aspect))
+    height = longest if aspect <= 1 else max(1, round(longest / aspect))
+    image = np.ascontiguousarray(image)
+    if image.shape[:2] == (height, width):
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def _check(array: np.ndarray, trailing: tuple[int, ...], mode: str, modes: tuple[str, ...]) -> None:
     if mode not in modes:
         raise ValueError(f"unknown resize mode {mode!r}; one of {', '.join(modes)} is needed")

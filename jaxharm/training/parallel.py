@@ -268,9 +268,21 @@ class Trained:
 def make_figures(
     system: System, mesh: Mesh
 ) -> Callable[[TrainState, HostBatch], dict[str, HostArray]]:
-    """`system.figures` in the manner of `make_predict`: name -> numpy array."""
-    figures: Callable[[TrainState, HostBatch], Any] = _on_local_devices(system.figures, mesh)
-    return figures
+    """`system.figures` in the manner of `make_predict`: name -> numpy array, in the system's order."""
+    order = list[str]()
+
+    def noting_order(state: TrainState, batch: DeviceBatch) -> Any:
+        found = system.figures(state, batch)
+        order[:] = found  # JAX sorts the keys of what leaves a compiled function
+        return found
+
+    compiled: Callable[[TrainState, HostBatch], Any] = _on_local_devices(noting_order, mesh)
+
+    def run(state: TrainState, batch: HostBatch) -> dict[str, HostArray]:
+        found = compiled(state, batch)
+        return {name: found[name] for name in order}
+
+    return run
 
 
 def _on_local_devices(

@@ -26,7 +26,7 @@ changes its colors, 4 (default) paints strokes as well, auto leaves the choice t
 it has been trained. --stage all writes a strip of composite, mask, painting and the four results to
 OUT, and each result to OUT_stage1 ... OUT_stage4. Outside of the mask pixels are those of the painting."""
     lacking = "stages"
-    names: tuple[str, ...] = ("stage", "exit_threshold", "save_rounding")
+    names: tuple[str, ...] = ("stage", "exit_threshold", "save_rounding", "label_strip")
     written: tuple[str, ...] = ()
 
     def add_arguments(self, group: argparse._ArgumentGroup) -> None:
@@ -44,8 +44,17 @@ OUT, and each result to OUT_stage1 ... OUT_stage4. Outside of the mask pixels ar
             help="trunc: as the official code stores results",
         )
 
+        group.add_argument(
+            "--label-strip",
+            action="store_true",
+            default=None,
+            help="with --stage all: name the panels of the strip above them",
+        )
+
     def check(self, arguments: argparse.Namespace) -> None:
         """InputError where options do not go together."""
+        if arguments.label_strip and arguments.stage != "all":
+            raise InputError("--label-strip goes with --stage all")
         if arguments.exit_threshold is not None and arguments.stage != "auto":
             raise InputError("--exit-threshold goes with --stage auto")
         if arguments.stage is not None:
@@ -71,7 +80,7 @@ OUT, and each result to OUT_stage1 ... OUT_stage4. Outside of the mask pixels ar
         assert runner is not None
         restyle = _restyle(arguments)
         make_options(runner, restyle)
-        return StagesJob(runner, arguments.strength, restyle)
+        return StagesJob(runner, arguments.strength, restyle, bool(arguments.label_strip))
 
 
 @dataclass(frozen=True)
@@ -81,16 +90,19 @@ class StagesJob:
     runner: "AnyRunner"
     strength: float
     restyle: "Restyle"
+    labeled: bool = False
 
     def run(self, name: str, inputs: "Inputs") -> "Mapping[str, np.ndarray]":
         """See `jaxharm.commands.Job`; all stages are written to names ending in _stage1 ... _stage4."""
         from jaxharm.papers.propih.runner import strip
+        from jaxharm.papers.propih.strip_labels import with_labels
 
         del name
         result = self.runner.run(inputs, self.strength, self.restyle)
         if self.restyle.stage != "all":
             return {"": result}
         row = strip(inputs, result[..., :3], self.restyle.rounding)
+        row = with_labels(row) if self.labeled else row
         return {"": row, **{f"_stage{k}": image for k, image in enumerate(result, 1)}}
 
 

@@ -88,6 +88,24 @@ def test_folders_comp_mask_and_style_go_together_by_name(tmp_path, weights, caps
         np.testing.assert_array_equal(panels[1], np.roll(MASK, number, 0))
 
 
+def test_labels_stand_above_the_strip(tmp_path, weights, capsys):
+    write_image(tmp_path / "c.png", IMAGE)
+    write_image(tmp_path / "m.png", MASK)
+    write_image(tmp_path / "p.png", PAINTING)
+    files = (tmp_path / "c.png", tmp_path / "m.png", "--background", tmp_path / "p.png")
+    given = (*files, "--checkpoint", weights / "plain", "--stage", "all")
+    assert harmonize(*given, "-o", tmp_path / "plain.png") == 0
+    assert harmonize(*given, "-o", tmp_path / "labeled.png", "--label-strip") == 0
+    plain, labeled = (read_image(tmp_path / f"{n}.png").pixels for n in ("plain", "labeled"))
+    band = len(labeled) - len(plain)
+    np.testing.assert_array_equal(labeled[band:], plain)
+    for panel in np.split(labeled[:band], 7, axis=1):
+        assert panel.max() == 255
+        assert panel.min() < 128
+    assert harmonize(*files, "--checkpoint", weights / "plain", "-o", "x.png", "--label-strip") == 2
+    assert "--label-strip goes with --stage all" in capsys.readouterr().err
+
+
 STAGE_ENDINGS = [f"_stage{number}" for number in range(1, 5)]
 
 
