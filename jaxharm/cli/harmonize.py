@@ -4,6 +4,8 @@ One image:  python -m jaxharm harmonize composite.png mask.png -o out.png [--che
 Cut-out:    python -m jaxharm harmonize cutout_rgba.png --background plate.png -o out.png ...
             of another size than its background, with --at X,Y and --scale S
 Folder:     python -m jaxharm harmonize --folder DIR -o OUT_DIR ...
+Clip:       python -m jaxharm harmonize clip.mp4 masks/ -o out.mp4 [--temporal] ...
+            masks: a folder with one for each frame, a clip, or one picture; the sound is copied
 
 The output has the size, bit depth, alpha and color profile of the composite; outside the mask its
 pixels are those of the composite (bit for bit in PNG, TIFF, WebP and BMP; JPEG is lossy).
@@ -38,8 +40,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxharm import registry
+from jaxharm.cli.clip_names import is_clip
 from jaxharm.cli.command import local_path, warnings_in_one_line
 from jaxharm.cli.compose import add_placement
+from jaxharm.cli.flags import all_flags, given_of, replacing_flags
 from jaxharm.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
     from jaxharm.cli.job import Stopwatch
     from jaxharm.cli.pairing import Pair
     from jaxharm.cli.record import Record, Settings
-    from jaxharm.commands import HarmonizeFlags, Job
+    from jaxharm.commands import Job
     from jaxharm.images import MaskChoice
 
 CHANNELS = ("auto", "alpha", "gray", "red", "green", "blue")  # jaxharm.images.masks.Channel
@@ -78,13 +82,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="folder: make all results again")
     parser.add_argument("--profile", action="store_true", help="print times and peak memory")
-    for flags in _all_flags():
+    for flags in all_flags():
         flags.add_arguments(parser.add_argument_group(flags.title))
-    parser.description = "\n\n".join([__doc__ or "", *(flags.about for flags in _all_flags())])
+    parser.description = "\n\n".join([__doc__ or "", *(flags.about for flags in all_flags())])
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
+    arguments.clip = is_clip(arguments.composite)
     # Before the imports of JAX and of the networks, which take seconds.
     _check(arguments)
     started = time.perf_counter()
@@ -93,7 +98,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     watch = Stopwatch()
     with warnings_in_one_line(show_warning):
-        status = (_folder if arguments.folder is not None else _one)(arguments, watch)
+        work = _folder if arguments.folder is not None else _one
+        status = (_clip if arguments.clip else work)(arguments, watch)
     if arguments.profile:
         seconds = time.perf_counter() - started
         print(watch.report())
@@ -104,24 +110,11 @@ def execute(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _all_flags() -> "list[HarmonizeFlags]":
-    """What the papers' rooms add, each once although several models may share it."""
-    # Keyed by the loading function, which the entries of one paper share.
-    found = {entry.flags: entry.flags() for entry in registry.entries() if entry.flags}
-    return list(found.values())
-
-
-def _given(flags: "HarmonizeFlags", arguments: argparse.Namespace) -> list[str]:
-    """The options of a paper's room that were typed."""
-    names = [name for name in flags.names if getattr(arguments, name) is not None]
-    return [f"--{name.replace('_', '-')}" for name in names]
-
-
 def _check(arguments: argparse.Namespace) -> None:
     """Refuses combinations that mean nothing, before anything slow is done."""
     if (arguments.folder is None) == (arguments.composite is None):
         raise InputError("give either COMPOSITE and MASK, or --folder DIR")
-    replacing = _replacing_flags(arguments)
+    replacing = replacing_flags(arguments)
     if replacing is None and arguments.checkpoint is None:
         if arguments.model is not None:
             raise InputError(
@@ -135,9 +128,9 @@ def _check(arguments: argparse.Namespace) -> None:
         useless = [f"--{name}" for name in _OF_THE_MODEL if getattr(arguments, name) is not None]
         useless += [
             option
-            for other in _all_flags()
+            for other in all_flags()
             if other.title != flags.title
-            for option in _given(other, arguments)
+            for option in given_of(other, arguments)
         ]
         if useless:
             raise InputError(f"{reason}: leave {useless[0]} out")
@@ -153,13 +146,13 @@ def _check(arguments: argparse.Namespace) -> None:
         arguments.mask is not None or arguments.background is None
     ):
         raise InputError("--at and --scale place a cut-out on its --background, without a MASK")
-    for flags in _all_flags():
+    for flags in all_flags():
         flags.check(arguments)
 
 
 def _check_written(arguments: argparse.Namespace) -> None:
     """Refuses to write over a file that is read, also through a link or another letter case."""
-    options = [(name, flags) for flags in _all_flags() for name in flags.names]
+    options = [(name, flags) for flags in all_flags() for name in flags.names]
     written = {"output": arguments.output}
     written |= {name: getattr(arguments, name) for name, flags in options if name in flags.written}
     read = [arguments.composite, arguments.mask, arguments.background]
@@ -175,15 +168,6 @@ def _check_written(arguments: argparse.Namespace) -> None:
                 )
 
 
-def _replacing_flags(arguments: argparse.Namespace) -> "tuple[HarmonizeFlags, str] | None":
-    """The options that make a model needless, if such were given, and the reason."""
-    for flags in _all_flags():
-        reason = flags.replaces_model(arguments)
-        if reason is not None:
-            return flags, reason
-    return None
-
-
 def job_of(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
     """Loads the model, or what replaces it."""
     from jaxharm.cli.job import PlainJob
@@ -192,7 +176,7 @@ def job_of(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
     from jaxharm.weights.card import read_card
 
     enable_compilation_cache()
-    replacing = _replacing_flags(arguments)
+    replacing = replacing_flags(arguments)
     if replacing is not None:
         return replacing[0].job(_with_strength(arguments, 1.0), None, watch.time)
     with watch.time("load"):
@@ -210,8 +194,8 @@ def job_of(arguments: argparse.Namespace, watch: "Stopwatch") -> "Job":
     arguments = _with_strength(arguments, run.strength)
     own = registry.get(run.name).flags
     flags = own() if own else None
-    for other in _all_flags():
-        given = _given(other, arguments)
+    for other in all_flags():
+        given = given_of(other, arguments)
         if given and (flags is None or other.title != flags.title):
             raise InputError(f"{run.name} has no {other.lacking}: {given[0]} does not go with it")
     if flags is None:
@@ -260,6 +244,27 @@ def _one(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
     del loaded, inputs  # encoding needs memory of its own
     for file in write_results(watch, arguments.output, results, tags):
         print(f"wrote {file}")
+    return 0
+
+
+def _clip(arguments: argparse.Namespace, watch: "Stopwatch") -> int:
+    from jaxharm.cli.clip import Files, harmonize_clip
+
+    if arguments.mask is None:
+        raise InputError(
+            "a clip needs masks: a folder with one for each frame, a clip, or a picture"
+        )
+    if not arguments.output.absolute().parent.is_dir():
+        raise InputError(f"cannot write {arguments.output}: its folder does not exist")
+    files = Files(
+        arguments.composite,
+        arguments.mask,
+        arguments.background,
+        arguments.output,
+        _choice(arguments),
+    )
+    frames = harmonize_clip(job_of(arguments, watch), files, watch)
+    print(f"wrote {arguments.output}, {frames} frames")
     return 0
 
 
@@ -341,7 +346,7 @@ def _settings(arguments: argparse.Namespace, pairs: "Sequence[Pair]") -> "Settin
     if arguments.checkpoint is not None:
         values["checkpoint"] = _weights(arguments.checkpoint)
     written = []
-    for flags in _all_flags():
+    for flags in all_flags():
         for name in flags.names:
             value = getattr(arguments, name)
             if value is None:

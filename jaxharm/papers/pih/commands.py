@@ -35,7 +35,7 @@ without the network and without weights (with --folder: one file for all, or a f
 --shading-strength, --channels, --blend, --single-alpha. For image editors: --export-cube writes the curves as a 1D
 LUT, --export-shading the shading map as a 16-bit gray image, to be laid over in the mode Multiply.
 
-Clips: --folder FRAMES --temporal takes the composites, numbered as people do (frame2 before
+Clips: clip.mp4 MASKS --temporal, or --folder FRAMES --temporal, which takes the composites, numbered as people do (frame2 before
 frame10), as frames of a clip and smooths curves and shading over time, by a straight line fitted
 to the 7 frames before and after (--temporal N: to N), never across a cut."""
     lacking = "curves and no shading"
@@ -78,7 +78,7 @@ to the 7 frames before and after (--temporal N: to N), never across a cut."""
 
     def check(self, arguments: argparse.Namespace) -> None:
         """InputError where options do not go together."""
-        folder = arguments.folder is not None
+        folder = _several(arguments)
         if arguments.params is not None:
             for name in ("save_params", "temporal"):
                 if getattr(arguments, name) is not None:
@@ -88,7 +88,7 @@ to the 7 frames before and after (--temporal N: to N), never across a cut."""
             raise InputError("--curves-only and --shading-only leave nothing; give one of them")
         if arguments.temporal is not None:
             if not folder:
-                raise InputError("--temporal smooths over the frames of a --folder")
+                raise InputError("--temporal smooths over the frames of a --folder or of a clip")
             if arguments.temporal < 1:
                 raise InputError(
                     f"--temporal {arguments.temporal}: at least 1 frame before and after"
@@ -118,10 +118,10 @@ to the 7 frames before and after (--temporal N: to N), never across a cut."""
         """The work that the options ask for."""
         edit = _edit(arguments)
         export, save = partial(_export, arguments, edit), arguments.save_params
-        if save is not None and arguments.folder is not None:
+        if save is not None and _several(arguments):
             _make_folder(save)
         if runner is None:
-            find = _kept(arguments.params, arguments.folder is not None)
+            find = _kept(arguments.params, _several(arguments))
             render = partial(_render, timer, arguments.strength, edit)
             return ParametersJob(find, render, export, save)
         find, apply = (
@@ -180,6 +180,11 @@ class ParametersClip(ParametersJob):
         from jaxharm.papers.pih.temporal import smooth
 
         return smooth(frames, self.radius)
+
+
+def _several(arguments: argparse.Namespace) -> bool:
+    """Whether there are several pictures: those of a folder, or the frames of a clip."""
+    return arguments.folder is not None or arguments.clip
 
 
 def _make_folder(path: Path) -> None:
