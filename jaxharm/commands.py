@@ -1,11 +1,12 @@
-"""What a paper's room may add to the command line, as types; the entries refer to it.
+"""What a paper's room may add to the command line and to the studio, as types; the entries refer to it.
 
-The command line finds all of it through the registry and names no paper.
+Both find all of it through the registry and name no paper.
 """
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:  # `jaxharm --help` imports this module, and JAX is slow to import
     import numpy as np
@@ -104,6 +105,98 @@ class HarmonizeFlags(Protocol):
     def job(self, arguments: argparse.Namespace, runner: "AnyRunner | None", timer: "Timer") -> Job:
         """The work that the options ask for; without a runner where they replace the model."""
         ...
+
+
+@dataclass(frozen=True)
+class Control:
+    """A choice that the studio shows beside the strength.
+
+    Attributes:
+        name: key of its value in what `StudioControls.options` is given.
+        label: for people.
+        kind: "number" (a slider), "choice" (a list) or "flag" (a box to tick).
+        default: its value at first.
+        low, high, step: of a number.
+        choices: of a choice: value and label.
+        of_map: whether it means something only where a prediction has a map (`Editable.brush`).
+    """
+
+    name: str
+    label: str
+    kind: Literal["number", "choice", "flag"]
+    default: float | str | bool
+    low: float = 0.0
+    high: float = 1.0
+    step: float = 0.01
+    choices: tuple[tuple[str, str], ...] = ()
+    of_map: bool = False
+
+
+@dataclass(frozen=True)
+class Editable:
+    """What of a prediction can be changed by hand.
+
+    Attributes:
+        curves: name -> values in [0,1] of its knots, which lie at (i + 0.5) / number of knots.
+        brush: whether there is a map to paint on.
+    """
+
+    curves: "Mapping[str, list[float]]"
+    brush: bool
+
+
+class StudioControls(Protocol):
+    """What the studio offers of a paper's models beside the strength.
+
+    Attributes:
+        controls: in the order in which they are shown.
+        files: name of a file that a prediction can be saved as -> its label.
+    """
+
+    controls: tuple[Control, ...]
+    files: "Mapping[str, str]"
+
+    def options(self, values: "Mapping[str, Any]") -> object:
+        """The runner's options for these values; what is left out has its default.
+
+        Raises:
+            InputError: an unknown name, or a value out of range.
+        """
+        ...
+
+    def editable(self, prediction: Any) -> Editable | None:
+        """What of a prediction can be changed; None: nothing."""
+        ...
+
+    def edited(
+        self, prediction: Any, curves: "Mapping[str, list[float]]", strokes: "Iterable[Stroke]"
+    ) -> Any:
+        """A prediction with other curves (those left out stay) and with strokes painted on its map.
+
+        Raises:
+            InputError: values that do not fit the prediction.
+        """
+        ...
+
+    def file(self, name: str, prediction: Any, strength: float, options: Any) -> bytes:
+        """The content of one of `files`; InputError where it cannot hold the prediction."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A touch of the brush on a map over the picture.
+
+    Attributes:
+        x, y: of its middle, as shares of width and height.
+        radius: at which it has fallen to an eighth, as a share of the picture's longer side.
+        amount: added in the middle, from -1 to 1.
+    """
+
+    x: float
+    y: float
+    radius: float
+    amount: float
 
 
 class HelperNetwork(Protocol):

@@ -43,13 +43,16 @@ class Lines(NamedTuple):
     how: str
 
 
-def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> list[Row]:
+def read_table(
+    path: str | os.PathLike[str], columns: Sequence[str], optional: Sequence[str] = ()
+) -> list[Row]:
     """Reads a CSV file whose first line names its columns; see `read_lines`.
 
     Args:
         path: the file.
         columns: names that the first line must have, in any order and letter case; others are
             ignored.
+        optional: names that it may have; without one its cells are empty.
 
     Raises:
         InputError: no such file, no text, or a first line without these columns; the message names
@@ -62,9 +65,11 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> list[Row
         raise InputError(
             f"{path} lacks the columns {', '.join(missing)} in its first line (read as {how})"
         )
-    places = {name: names.index(name.casefold()) for name in columns}
+    known = [*columns, *(name for name in optional if name.casefold() in names)]
+    places = {name: names.index(name.casefold()) for name in known}
+    empty = dict.fromkeys(optional, "")
     return [
-        Row(line, {name: row[i] if i < len(row) else "" for name, i in places.items()})
+        Row(line, empty | {name: row[i] if i < len(row) else "" for name, i in places.items()})
         for line, row in cells[1:]
     ]
 

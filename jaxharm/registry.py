@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # flax and the systems are slow to import and only name types
 
     from flax import linen as nn
 
-    from jaxharm.commands import Command, HarmonizeFlags, HelperNetwork
+    from jaxharm.commands import Command, HarmonizeFlags, HelperNetwork, StudioControls
     from jaxharm.config import ModelConfig, Objective, RunConfig
     from jaxharm.interfaces import AnyRunner, System, TorchNames
 
@@ -77,6 +77,7 @@ class Entry(NamedTuple):  # light to import, as a dataclass is not
         shipped: the folder of weights that travel with the package; None for all models but one.
         listed: False for a network that only serves the training of another one, or an ablation.
         flags: what its paper adds to `jaxharm harmonize`.
+        controls: what the studio offers of its models.
         exports: public names that `jaxharm` offers for its paper.
         commands: further commands of `jaxharm`, by name.
         helpers: networks that `jaxharm convert` makes beside the models, by name.
@@ -102,6 +103,7 @@ class Entry(NamedTuple):  # light to import, as a dataclass is not
     shipped: "Callable[[], Path] | None" = None
     listed: bool = True
     flags: "Callable[[], HarmonizeFlags] | None" = None
+    controls: "Callable[[], StudioControls] | None" = None
     exports: Mapping[str, Callable[[], object]] = _NOTHING
     commands: "Mapping[str, Callable[[], Command]]" = _NOTHING
     helpers: "Mapping[str, Callable[[], HelperNetwork]]" = _NOTHING

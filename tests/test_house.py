@@ -31,6 +31,7 @@ ALLOWED = {
     "fields": {"errors"},
     "joined": {"errors"},
     "config": {"errors", "fields", "joined"},
+    "progress": set(),
     "measures": {"schema"},
     "interfaces": {"config", "images", "measures", "schema"},
     "commands": {"interfaces"},
@@ -44,11 +45,14 @@ ALLOWED = {
     "metrics": _WORDS | {"images"},
     "weights": _WORDS
     | {"config", "fields", "images", "overrides", "registry", "schema", "storage"},
-    "training": _WORDS | {"config", "images", "measures", "ops", "schema", "storage", "weights"},
+    "training": _WORDS
+    | {"config", "images", "measures", "ops", "progress", "schema", "storage", "weights"},
     "evaluation": _WORDS | {"images", "inference", "measures", "metrics", "registry", "schema"},
     "studies": {"config", "config_file", "csv_files", "errors", "evaluation", "images", "measures"}
     | {"overrides", "weights"},
-    "inference": _WORDS | {"images", "registry", "weights"},
+    "inference": _WORDS | {"compiler", "config", "images", "ops", "registry", "weights"},
+    "studio": _WORDS
+    | {"__init__", "commands", "config", "images", "inference", "registry", "weights"},
     "papers": _WORDS
     | {"commands", "compiler", "config", "fields", "images", "inference", "losses"}
     | {"measures", "nn", "ops", "registry", "schema", "training", "weights"},
@@ -56,14 +60,23 @@ ALLOWED = {
     "chips": _WORDS | {"compiler", "config", "ops", "registry", "schema", "training"},
     "convert": {"weights"},
     "cli": _WORDS
-    | {"chips", "commands", "compiler", "config", "config_file", "convert", "evaluation"}
-    | {"images", "inference", "metrics", "ops", "overrides", "registry", "studies"}
-    | {"storage", "training", "weights"}
+    | {
+        "__init__",
+        "chips",
+        "commands",
+        "compiler",
+        "config",
+        "config_file",
+        "convert",
+        "evaluation",
+    }
+    | {"images", "inference", "metrics", "ops", "overrides", "progress", "registry", "studies"}
+    | {"storage", "studio", "training", "weights"}
     | {"data_pipelines.build", "data_pipelines.export", "data_pipelines.loader"}
     | {"data_pipelines.making", "data_pipelines.reading", "data_pipelines.verify"},
     "__main__": {"cli"},
     "__init__": _WORDS | {"images", "inference", "registry"},
-    "data_pipelines.building": {"errors", "images"},
+    "data_pipelines.building": {"errors", "images", "progress"},
     "data_pipelines.reading": {"data_pipelines.building", "storage"},
     "data_pipelines.samples": {"data_pipelines.building", "data_pipelines.reading", "images"}
     | {"csv_files", "errors"},
@@ -75,15 +88,16 @@ ALLOWED = {
     "data_pipelines.build": {"data_pipelines.building", "data_pipelines.datasets"}
     | {"data_pipelines.reading", "errors"},
     "data_pipelines.verify": {"data_pipelines.building", "data_pipelines.reading"}
-    | {"csv_files", "errors"},
-    "data_pipelines.export": {"data_pipelines.building", "data_pipelines.reading", "errors"},
+    | {"csv_files", "errors", "progress"},
+    "data_pipelines.export": {"data_pipelines.building", "data_pipelines.reading", "errors"}
+    | {"progress"},
     "data_pipelines.making": {"data_pipelines.building", "data_pipelines.datasets", "images"}
-    | {"errors"},
+    | {"errors", "progress"},
     "data_pipelines.__init__": set(),
 }
 # Where one package may enter the other: data workers stay free of JAX, and only the command line,
 # which lies on top of both, knows the data tools.
-INTO_JAXHARM = {"csv_files", "errors", "schema", "images", "storage"}
+INTO_JAXHARM = {"csv_files", "errors", "schema", "images", "progress", "storage"}
 INTO_DATA_PIPELINES = {"cli"}
 BUILT_ON = {"giftnet": {"issam"}}  # a paper that is built on another one, and says so
 

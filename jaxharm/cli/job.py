@@ -4,14 +4,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from jaxharm.images import MaskChoice, Tags, read_image, read_mask, write_image
 from jaxharm.images.composing import Placement
-from jaxharm.inference.harmonize import load_inputs
+from jaxharm.inference.harmonize import load_inputs, result_tags
 from jaxharm.interfaces import AnyRunner, Inputs
 
 
@@ -95,10 +95,7 @@ def load_files(
         plate = None if background is None else read_image(background)
     with watch.time("prepare"):
         inputs = load_inputs(image, weights, plate, placement)
-    tags = image.tags
-    if mask is None and plate is not None:  # a cut-out is pasted in the colors of its background
-        tags = replace(tags, icc_profile=plate.tags.icc_profile)
-    return Loaded(inputs, tags)
+    return Loaded(inputs, result_tags(image, pasted_on=plate if mask is None else None))
 
 
 def result_files(path: Path, results: Mapping[str, np.ndarray]) -> list[Path]:

@@ -95,15 +95,22 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
         InputError: no such file, truncated, not an image, or of a kind that is not supported (such
             as CMYK, Lab, floating point, high dynamic range).
     """
-    path = Path(path)
-    decoded = decode_file(path, profile=True)
+    return _as_image(decode_file(Path(path), profile=True), str(path))
+
+
+def read_image_bytes(data: bytes, name: str) -> ImageFile:
+    """As `read_image`, of a file's content; `name` stands for it in messages."""
+    return _as_image(decode_content(data, name, profile=True), name)
+
+
+def _as_image(decoded: Decoded, name: str) -> ImageFile:
     pixels = decoded.pixels
     if pixels.shape[2] <= 2:
         gray, alpha = pixels[..., :1], pixels[..., 1:]
         pixels = np.concatenate([gray, gray, gray, alpha], axis=2)
     if decoded.frames > 1:
-        warnings.warn(f"{path} holds {decoded.frames} pictures; the first is used", stacklevel=2)
-    return ImageFile(pixels, decoded.tags, decoded.orientation, str(path))
+        warnings.warn(f"{name} holds {decoded.frames} pictures; the first is used", stacklevel=3)
+    return ImageFile(pixels, decoded.tags, decoded.orientation, name)
 
 
 def write_image(path: str | os.PathLike[str], pixels: np.ndarray, tags: Tags | None = None) -> None:
@@ -115,7 +122,14 @@ def write_image(path: str | os.PathLike[str], pixels: np.ndarray, tags: Tags | N
     Raises:
         InputError: the suffix cannot hold the pixels, or the folder is not writable.
     """
-    path, tags = Path(path), tags or Tags()
+    write_whole(path, *encode_image(path, pixels, tags or Tags()))
+
+
+def encode_image(
+    path: str | os.PathLike[str], pixels: np.ndarray, tags: Tags
+) -> Sequence[bytes | memoryview]:
+    """What `write_image` writes, in parts; InputError as there."""
+    path = Path(path)
     check_output(path, dtype=pixels.dtype, channels=pixels.shape[2], size=pixels.shape[:2])
     suffix = path.suffix.lower()
     if suffix == ".bmp" and tags.icc_profile is not None:
@@ -124,17 +138,14 @@ def write_image(path: str | os.PathLike[str], pixels: np.ndarray, tags: Tags | N
             "use .png or .tif",
             stacklevel=2,
         )
-    parts: Sequence[bytes | memoryview]
     try:
         if suffix in _TIFF_SUFFIXES:
-            parts = [tiff.encode(pixels, tags)]
-        elif pixels.dtype == np.uint16:
-            parts = png.encode16(pixels, tags)
-        else:
-            parts = [eight_bit.encode(pixels, suffix, tags)]
+            return [tiff.encode(pixels, tags)]
+        if pixels.dtype == np.uint16:
+            return png.encode16(pixels, tags)
+        return [eight_bit.encode(pixels, suffix, tags)]
     except DamagedError as error:
         raise InputError(f"cannot write {path}: {error}") from None
-    write_whole(path, *parts)
 
 
 def check_output(
@@ -179,6 +190,11 @@ def decode_file(path: Path, *, profile: bool = False) -> Decoded:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read image {path}: {reason}") from None
+    return decode_content(data, str(path), profile=profile)
+
+
+def decode_content(data: bytes, name: str, *, profile: bool = False) -> Decoded:
+    """As `decode_file`, of a file's content."""
     try:
         decoded, flaw = decode_bytes(data, profile=profile)
         if profile and decoded.tags.icc_profile is not None:
@@ -186,11 +202,11 @@ def decode_file(path: Path, *, profile: bool = False) -> Decoded:
             icc, flaw = spaces.check_profile(decoded.tags.icc_profile, channels)
             decoded = replace(decoded, tags=replace(decoded.tags, icc_profile=icc))
     except DamagedError as error:
-        raise InputError(f"cannot read image {path}: {error}") from None
+        raise InputError(f"cannot read image {name}: {error}") from None
     if profile and flaw is not None:
         warnings.warn(
-            f"the color profile of {path} {flaw}: it is left out, and colors are taken as sRGB",
-            stacklevel=3,
+            f"the color profile of {name} {flaw}: it is left out, and colors are taken as sRGB",
+            stacklevel=4,
         )
     return decoded
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from jaxharm.errors import InputError
 from jaxharm.images.bit_depth import LEVELS, from_unit, quantize, to_unit
-from jaxharm.images.codec import ImageFile, decode_file
+from jaxharm.images.codec import ImageFile, decode_content, decode_file
 from jaxharm.images.color import LUMA
 from jaxharm.images.decoded import DamagedError, Decoded, turned
 
@@ -97,8 +97,24 @@ def read_mask(
         InputError: as `jaxharm.images.read_image`; labels of several objects; a channel or label
             that the file does not have.
     """
-    path, choice = Path(path), choice or MaskChoice()
-    decoded = decode_file(path)
+    return _as_mask(decode_file(Path(path)), str(path), choice, composite)
+
+
+def read_mask_bytes(
+    data: bytes,
+    name: str,
+    choice: MaskChoice | None = None,
+    *,
+    composite: ImageFile | None = None,
+) -> np.ndarray:
+    """As `read_mask`, of a file's content; `name` stands for it in messages."""
+    return _as_mask(decode_content(data, name), name, choice, composite)
+
+
+def _as_mask(
+    decoded: Decoded, name: str, choice: MaskChoice | None, composite: ImageFile | None
+) -> np.ndarray:
+    choice = choice or MaskChoice()
     notes: tuple[str, ...] = ()
     if composite is not None:
         decoded, notes = as_composite(decoded, composite)
@@ -106,12 +122,12 @@ def read_mask(
         found = understand(decoded, choice)
     except LabelsError as error:
         raise InputError(
-            f"mask {path} {error}; choose one with --label N (label=N of MaskChoice)"
+            f"mask {name} {error}; choose one with --label N (label=N of MaskChoice)"
         ) from None
     except DamagedError as error:
-        raise InputError(f"cannot use mask {path}: {error}") from None
+        raise InputError(f"cannot use mask {name}: {error}") from None
     if notes or found.notes:
-        warnings.warn(f"the mask {path} {'; it '.join([*notes, *found.notes])}", stacklevel=2)
+        warnings.warn(f"the mask {name} {'; it '.join([*notes, *found.notes])}", stacklevel=3)
     top = int(LEVELS[found.values.dtype.name])
     return top - found.values if choice.invert else found.values
 

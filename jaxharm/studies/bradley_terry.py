@@ -20,16 +20,18 @@ from jaxharm.csv_files import read_table
 from jaxharm.errors import InputError
 
 COLUMNS = ("image", "method_a", "method_b", "winner")
+CHECK_COLUMNS = ("rater", "image", "passed")
 
 
 @dataclass(frozen=True)
 class Vote:
-    """One comparison; `winner` is `method_a`, `method_b` or "tie"."""
+    """One comparison; `winner` is `method_a`, `method_b` or "tie", `rater` "" where nobody is named."""
 
     image: str
     method_a: str
     method_b: str
     winner: str
+    rater: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ def read_votes(path: str | Path) -> list[Vote]:
             or no vote at all; the message names the line.
     """
     votes = []
-    for line, values in read_table(path, COLUMNS):
+    for line, values in read_table(path, COLUMNS, optional=("rater",)):
         vote = Vote(**values)
-        if not all(values.values()) or vote.method_a == vote.method_b:
+        if not all(values[name] for name in COLUMNS) or vote.method_a == vote.method_b:
             raise InputError(f"{path} line {line}: two methods and a winner needed")
         if vote.winner not in (vote.method_a, vote.method_b, "tie"):
             raise InputError(
@@ -79,6 +81,21 @@ def read_votes(path: str | Path) -> list[Vote]:
     if not votes:
         raise InputError(f"{path} holds no vote")
     return votes
+
+
+def read_raters(path: str | Path, allowed: int = 0) -> set[str]:
+    """The raters of a CSV file of attention checks who failed more than `allowed` of them.
+
+    Raises:
+        InputError: no such file, missing columns, or an answer that is neither yes nor no.
+    """
+    failures: dict[str, int] = {}
+    for line, values in read_table(path, CHECK_COLUMNS):
+        if values["passed"] not in ("yes", "no"):
+            raise InputError(f"{path} line {line}: passed is {values['passed']!r}, not yes or no")
+        failed = values["passed"] == "no"
+        failures[values["rater"]] = failures.get(values["rater"], 0) + failed
+    return {rater for rater, count in failures.items() if count > allowed}
 
 
 def fit_votes(

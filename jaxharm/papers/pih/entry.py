@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # for the types that the functions below return
     from jaxharm.commands import Command
     from jaxharm.interfaces import TorchNames
     from jaxharm.papers.pih.commands import PIHFlags
+    from jaxharm.papers.pih.controls import PIHControls
     from jaxharm.papers.pih.model import PIH, PIHConfig
     from jaxharm.papers.pih.pixel_output import PIHPixels, PIHPixelsConfig, PIHPixelsSystem
     from jaxharm.papers.pih.runner import PIHRunner
@@ -108,6 +109,12 @@ def _flags() -> "PIHFlags":
     return PIHFlags()
 
 
+def _controls() -> "PIHControls":
+    from jaxharm.papers.pih.controls import PIHControls
+
+    return PIHControls()
+
+
 def _plot_curves() -> "Command":
     from jaxharm.papers.pih import plot_curves
 
@@ -148,6 +155,7 @@ ENTRIES = (
         needs_background=True,
         runner=_runner,
         flags=_flags,
+        controls=_controls,
         exports={"Edit": _edit, "Parameters": _parameters, "render": _render},
         commands={"plot-curves": _plot_curves},
         official={"mask_offset": 0.6},  # in training 0.5: docs/papers/pih.md, "Checkpoints"
@@ -176,6 +184,7 @@ ENTRIES = (
         needs_background=True,
         runner=_runner,
         flags=_flags,
+        controls=_controls,
         official={"mask_offset": 0.6},  # in training 0.5: docs/papers/pih.md, "Checkpoints"
         paper=_PAPER,
         weights="the project's page offers none; checkpoints of its light network convert",
@@ -193,6 +202,7 @@ ENTRIES = (
         own_pairs="pih/own",
         runner=_runner,
         flags=_flags,
+        controls=_controls,
         paper="none: curves and rendering of PIH, predicted from color statistics (ours)",
         weights="ship with jaxharm: `jaxharm harmonize` without --checkpoint",
         license=_LICENSE,

@@ -42,6 +42,11 @@ def export_cube(
     """
     if Path(path).suffix.lower() != ".cube":
         raise InputError(f"cannot write {path}: a LUT file ends in .cube")
+    write_whole(path, cube_text(parameters, strength=strength, edit=edit).encode())
+
+
+def cube_text(parameters: Parameters, *, strength: float = 1.0, edit: Edit | None = None) -> str:
+    """The content of the file that `export_cube` writes; InputError as there."""
     table = curve_table(parameters, strength=strength, edit=edit)
     lines = [
         'TITLE "jaxharm curves"',
@@ -50,7 +55,7 @@ def export_cube(
         "DOMAIN_MAX 1.0 1.0 1.0",
         *(f"{red:.8f} {green:.8f} {blue:.8f}" for red, green, blue in table),
     ]
-    write_whole(path, ("\n".join(lines) + "\n").encode())
+    return "\n".join(lines) + "\n"
 
 
 def curve_table(

@@ -70,6 +70,10 @@ class Parameters:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the JSON file (see the module); InputError where that is not possible."""
+        write_whole(path, self.document())
+
+    def document(self) -> bytes:
+        """The content of the JSON file."""
         document = {
             "format": FORMAT,
             "single_alpha": self.single_alpha,
@@ -79,7 +83,7 @@ class Parameters:
             },
             "shading": None if self.shading is None else _pack(self.shading),
         }
-        write_whole(path, (json.dumps(document, indent=1) + "\n").encode())
+        return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Parameters":

@@ -7,6 +7,7 @@ from jaxharm.registry import Entry, OfficialFile
 if TYPE_CHECKING:  # for the types that the functions below return
     from jaxharm.interfaces import TorchNames
     from jaxharm.papers.propih.commands import EncoderCommand, ProPIHFlags
+    from jaxharm.papers.propih.controls import ProPIHControls
     from jaxharm.papers.propih.exit_system import ExitHeadObjective, ExitHeadSystem
     from jaxharm.papers.propih.model import ProPIH, ProPIHConfig
     from jaxharm.papers.propih.runner import ProPIHRunner
@@ -65,6 +66,12 @@ def _flags() -> "ProPIHFlags":
     from jaxharm.papers.propih.commands import ProPIHFlags
 
     return ProPIHFlags()
+
+
+def _controls() -> "ProPIHControls":
+    from jaxharm.papers.propih.controls import ProPIHControls
+
+    return ProPIHControls()
 
 
 def _encoder() -> "EncoderCommand":
@@ -131,6 +138,7 @@ ENTRIES = (
         needs_background=True,
         runner=_runner,
         flags=_flags,
+        controls=_controls,
         exports={"Restyle": _restyle},
         helpers={"vgg19": _encoder, "vgg16": _encoder},
     ),
