@@ -89,7 +89,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
-    arguments.clip = is_clip(arguments.composite)
     # Before the imports of JAX and of the networks, which take seconds.
     _check(arguments)
     started = time.perf_counter()
@@ -112,6 +111,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuses combinations that mean nothing, before anything slow is done."""
+    arguments.clip = is_clip(arguments.composite)  # which the papers' flags want to know
     if (arguments.folder is None) == (arguments.composite is None):
         raise InputError("give either COMPOSITE and MASK, or --folder DIR")
     replacing = replacing_flags(arguments)

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from support.random_variables import random_variables
+from support.random_variables import random_weights
 
 from jaxharm import registry
 from jaxharm.__main__ import main
@@ -26,18 +26,8 @@ needs_onnx = pytest.mark.skipif(
 
 
 def tiny_network(name):
-    entry = registry.get(name)
-    config = entry.config().tiny()
-    module = registry.build_model(name, config)
-    inputs = pictures(entry, config.default_size)
-    variables = random_variables(
-        module,
-        inputs["composite"],
-        inputs["mask"],
-        background=inputs.get("background"),
-        train=False,
-    )
-    return Network(name, module, variables)
+    config = registry.get(name).config().tiny()
+    return Network(name, registry.build_model(name, config), random_weights(name, config))
 
 
 def pictures(entry, side, count=2):
@@ -72,7 +62,17 @@ def by_example(tmp_path, file, inputs):
     return dict(np.load(tmp_path / "out.npz"))
 
 
-@pytest.mark.parametrize("name", registry.list_models())
+def models():
+    """Those of the papers; all but two take too long for every change."""
+    names = [
+        entry.name
+        for entry in registry.entries()
+        if entry.listed and entry.model.__module__.startswith("jaxharm.papers.")
+    ]
+    return [*names[:2], *(pytest.param(name, marks=pytest.mark.slow) for name in names[2:])]
+
+
+@pytest.mark.parametrize("name", models())
 @pytest.mark.parametrize("kind", ["stablehlo", pytest.param("onnx", marks=needs_onnx)])
 def test_a_program_gives_what_its_network_gives(name, kind, tmp_path):
     network = tiny_network(name)
