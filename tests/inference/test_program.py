@@ -21,7 +21,7 @@ from jaxharm.inference.program import make_program
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "run_exported.py"
 needs_onnx = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("jax2onnx", "onnxruntime"))),
-    reason="needs pip install 'jaxharm[onnx]' onnxruntime",
+    reason="needs pip install 'jaxharm[onnx]', in an environment of its own, as .ci/onnx makes",
 )
 
 

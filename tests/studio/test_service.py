@@ -7,12 +7,14 @@ import zipfile
 
 import numpy as np
 import pytest
+from imagecodecs import cms_profile
 from PIL import Image
 from starlette.testclient import TestClient
 
 import jaxharm
 from jaxharm.cli.command import warnings_in_one_line
 from jaxharm.images import Tags, encode_image, read_image_bytes
+from jaxharm.images.spaces import Color, profile_from_png
 from jaxharm.studio import notes
 from jaxharm.studio.app import make_app
 from jaxharm.studio.desk import Desk
@@ -101,20 +103,21 @@ def test_a_cut_out_is_placed(client):
     np.testing.assert_array_equal(read_image_bytes(answer.content, "answer").pixels, want)
 
 
-def test_the_profile_is_kept_and_what_was_noted_is_told(client):
-    profile = by_profile()
+PROFILES = {
+    "Adobe RGB": cms_profile("adobergb"),
+    "Display P3": profile_from_png(Color(cicp=(12, 13, 0, 1))),
+}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_profile_is_kept_and_what_was_noted_is_told(client, name):
+    profile = PROFILES[name]
     mask = object_mask()
     mask[mask == 255] = 40  # low values, which are taken for the object
     answer = harmonize(client, png(picture(), Tags(icc_profile=profile)), png(mask))
     assert answer.status_code == 200, answer.text
     assert read_image_bytes(answer.content, "answer").icc_profile == profile
     assert any("mask" in note for note in json.loads(answer.headers["x-jaxharm-notes"]))
-
-
-def by_profile():
-    from imagecodecs import cms_profile
-
-    return cms_profile("adobergb")
 
 
 BAD = {

@@ -50,8 +50,11 @@ export class Curves {
     }
     const curve = this.of(this.channel), n = curve.length;
     const radius = n > 64 ? 1.3 : 3.6;
-    curve.forEach((y, i) => parts.push(element("circle", { cx: px((i + 0.5) / n), cy: py(y),
-      r: i === this.knot ? Math.max(3.6, radius) : radius, "data-knot": i, class: this.channel + (i === this.knot ? " chosen" : "") })));
+    const kind = this.channel + (n > 64 ? " dense" : "");
+    const circle = (y, i, more) => element("circle", { cx: px((i + 0.5) / n), cy: py(y), "data-knot": i, ...more });
+    curve.forEach((y, i) => parts.push(circle(y, i, { r: radius, class: kind })));
+    // Once more above its neighbors.
+    parts.push(circle(curve[this.knot], this.knot, { r: 4, class: `${this.channel} chosen` }));
     this.graph.replaceChildren(...parts);
     const at = (this.knot + 0.5) / n;
     this.text.textContent = `Knot ${this.knot + 1} of ${n}: ${Math.round(255 * at)} becomes ${(255 * curve[this.knot]).toFixed(1)}`;

@@ -104,6 +104,7 @@ function placed() {
   const { at, scale } = stage.placing;
   $("place-x").value = Math.round(at[0]); $("place-y").value = Math.round(at[1]);
   $("place-scale").value = Math.log2(scale);
+  $("place-scale").dataset.factor = scale;
   $("place-scale-out").textContent = `${Math.round(100 * scale)} %`;
 }
 
