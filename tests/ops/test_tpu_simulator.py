@@ -102,7 +102,6 @@ def simulate(name):
     return difference(found, expected), interpret_pallas_call.races.races_found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_simulated_chip_finds_what_the_definition_says(name):
     error, race = simulate(name)
@@ -110,7 +109,6 @@ def test_a_simulated_chip_finds_what_the_definition_says(name):
     assert not race
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CARRIED)
 def test_steps_without_the_order_that_they_need_are_found(name, monkeypatch):
     def all_parallel(dimension_semantics):
@@ -122,7 +120,6 @@ def test_steps_without_the_order_that_they_need_are_found(name, monkeypatch):
     assert race or not error < 1e-3
 
 
-@pytest.mark.slow
 def test_a_block_in_the_wrong_place_is_found(monkeypatch):
     right = curves_tpu._blocks
 
