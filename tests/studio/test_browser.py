@@ -4,6 +4,7 @@ JAXHARM_SHOTS=DIR keeps pictures of the pages.
 """
 
 import base64
+import contextlib
 import importlib.util
 import io
 import os
@@ -97,16 +98,20 @@ def folder(tmp_path_factory):
 def address(folder):
     arguments = ["--no-browser", "--port", "0"]
     arguments += [f"--checkpoint={folder / name}" for name in ("mapped", "staged")]
-    yield from served(arguments)
+    with served(arguments) as found:
+        yield found
 
 
+@contextlib.contextmanager
 def served(arguments):
     """The address of a studio that runs meanwhile."""
     command = [sys.executable, "-m", "jaxharm", "studio", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
-        yield re.match(r"(http://\S+)", line)[1]
-        process.terminate()
+        try:
+            yield re.match(r"(http://\S+)", line)[1]
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -362,7 +367,7 @@ def test_raters_vote_and_the_votes_are_read(browser, tmp_path, capsys):
         for name in ("a", "b", "c") if "/" not in method else ("clear",):
             pixels = rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)
             write_image(tmp_path / method / f"{name}.png", pixels)
-    for address in served(["--no-browser", "--port", "0", "--study", tmp_path]):
+    with served(["--no-browser", "--port", "0", "--study", tmp_path]) as address:
         context = browser.new_context(viewport={"width": 420, "height": 900})
         page = context.new_page()
         page.size_name = "narrow"

@@ -35,6 +35,7 @@ function failed(error) { $("message").hidden = false; $("message").textContent =
 async function vote(winner) {
   if (!open) return;  // not before both pictures are seen, and once
   open = false;
+  document.body.dataset.pair = "";
   $("message").hidden = true;
   try { await ask("/study/vote", { rater, pair, winner }); await next(); } catch (error) { open = true; failed(error); }
 }
