@@ -148,6 +148,12 @@ def test_what_is_wrong_is_said_and_nothing_half_written(files, change, sentence,
     assert not list(files.glob(".jaxharm-*"))
 
 
+def test_masks_without_a_frame_are_told(files, capsys):
+    write_image(files / "masks" / "m10.png", mask())
+    assert harmonize(files) == 0
+    assert "more masks than" in capsys.readouterr().err
+
+
 def test_other_names_and_missing_masks_are_refused(files, capsys):
     assert harmonize(files, out="out.gif") == 2
     assert "a clip ends in one of" in capsys.readouterr().err

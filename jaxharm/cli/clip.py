@@ -6,6 +6,7 @@ decoded twice: once to be looked at, and once to be made when the frames after a
 
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxharm.cli.clip_names import WRITTEN, is_clip
+from jaxharm.cli.pairing import natural_key
 from jaxharm.commands import ClipJob, Job
 from jaxharm.errors import InputError
 from jaxharm.images import ImageFile, MaskChoice, read_image, read_mask
@@ -63,6 +65,12 @@ def harmonize_clip(job: Job, files: Files, watch: "Stopwatch") -> int:
         for result in _results(job, files, names, watch):
             with watch.time("write"):
                 writer.write(result)
+    if files.masks.is_dir() and len(_files_of(files.masks)) > writer.frames:
+        warnings.warn(
+            f"{files.masks} has more masks than {files.clip} has frames ({writer.frames}): the first "
+            "ones were taken; do they belong together?",
+            stacklevel=2,
+        )
     return writer.frames
 
 
@@ -118,19 +126,18 @@ def _pictures(
 ) -> Iterator[Any]:
     """A picture for each frame: of a folder, of a clip, or the same one for ever."""
     if path.is_dir():
-        found = [file for file in path.iterdir() if file.suffix.lower() in READ_SUFFIXES]
-        if not found:
-            raise InputError(f"{path} holds no pictures")
-        return map(read, sorted(found, key=lambda file: _number(file.stem)))
+        return map(read, _files_of(path))
     if is_clip(path):
         return map(of_frame, _frames(path))
     return itertools.repeat(read(path))
 
 
-def _number(name: str) -> tuple[Any, ...]:
-    """A key by which frame2 comes before frame10."""
-    parts = ["".join(group) for _, group in itertools.groupby(name, str.isdecimal)]
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+def _files_of(folder: Path) -> list[Path]:
+    """The pictures of a folder, as people number them."""
+    found = [file for file in folder.iterdir() if file.suffix.lower() in READ_SUFFIXES]
+    if not found:
+        raise InputError(f"{folder} holds no pictures")
+    return sorted(found, key=lambda file: natural_key(file.name))
 
 
 def _frames(path: Path) -> Iterator[np.ndarray]:

@@ -11,6 +11,8 @@ encryption and passwords before it, for it has neither.
 import argparse
 import logging
 import sys
+import threading
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +74,7 @@ def execute(arguments: argparse.Namespace) -> int:
             print(f"compiling {name} for {height}x{width}", file=sys.stderr)
             models.get(name).warm_up(height, width)
     app = make_app(models, limits_of(arguments), hosts=hosts_of(arguments))
-    return listen(app, arguments, "")
+    return listen(app, arguments)
 
 
 def models_of(arguments: argparse.Namespace) -> "Models":
@@ -114,8 +116,8 @@ def hosts_of(arguments: argparse.Namespace) -> tuple[str, ...]:
     return LOCAL if arguments.host in (_LOCAL, "localhost", "::1") else ("*",)
 
 
-def listen(app: "Starlette", arguments: argparse.Namespace, page: str) -> int:
-    """Serves until Ctrl-C; prints the address once it answers."""
+def listen(app: "Starlette", arguments: argparse.Namespace, *, browser: bool = False) -> int:
+    """Serves until Ctrl-C; prints the address, and shows it in a browser where asked."""
     import socket
 
     import uvicorn
@@ -136,7 +138,11 @@ def listen(app: "Starlette", arguments: argparse.Namespace, page: str) -> int:
             ) from None
         port = listener.getsockname()[1]
         shown = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-        print(f"http://{shown}:{port}/{page}  (Ctrl-C ends)", flush=True)
+        print(f"http://{shown}:{port}/  (Ctrl-C ends)", flush=True)
+        if browser:
+            opening = threading.Timer(1.0, webbrowser.open, [f"http://localhost:{port}/"])
+            opening.daemon = True
+            opening.start()
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
         with warnings_in_one_line(notes.show):
             server.run(sockets=[listener])

@@ -9,8 +9,6 @@ FOLDER/votes.csv, answers to the checks to FOLDER/checks.csv.
 """
 
 import argparse
-import threading
-import webbrowser
 
 from jaxharm.cli.command import local_path
 from jaxharm.cli.serve import add_server, hosts_of, limits_of, listen, models_of
@@ -32,8 +30,4 @@ def execute(arguments: argparse.Namespace) -> int:
         app = make_app(None, limits, study=arguments.study, hosts=hosts)
     else:
         app = make_app(models_of(arguments), limits, pages=True, hosts=hosts)
-    if not arguments.no_browser and arguments.port != 0:
-        opening = threading.Timer(1.0, webbrowser.open, [f"http://localhost:{arguments.port}/"])
-        opening.daemon = True
-        opening.start()
-    return listen(app, arguments, "")
+    return listen(app, arguments, browser=not arguments.no_browser)

@@ -34,43 +34,33 @@ SIZES = {"wide": (1400, 900), "narrow": (420, 800)}
 SIZE = (300, 400)
 
 
-def weights_with_a_map(folder):
-    """Random weights of a small model with curves and a map."""
+def small_models():
+    """Name, small config and random variables of every model that the studio offers controls for."""
     for entry in registry.entries():
-        if entry.controls and entry.listed and "shading" in entry.runner().outputs:
+        if entry.controls and entry.listed:
             config = entry.config().tiny()
             module = registry.build_model(entry.name, config)
-            side = config.default_size
-            image = np.zeros((1, side, side, 3), np.float32)
-            variables = random_variables(
-                module, image, image[..., :1], background=image, train=False
-            )
-            if (
-                "shading"
-                in module.apply(
-                    variables, image, image[..., :1] + 1, background=image, train=False
-                ).aux
-            ):
-                save_weights(folder, entry.name, config, variables, {"license": "CC0-1.0"})
-                return
-    pytest.fail("no model has a map")
+            image = np.zeros((1, config.default_size, config.default_size, 3), np.float32)
+            inputs = image, image[..., :1] + 1
+            variables = random_variables(module, *inputs, background=image, train=False)
+            output = module.apply(variables, *inputs, background=image, train=False)
+            yield entry, config, variables, output
+
+
+def weights_with_a_map(folder):
+    """Random weights of a model with a map to paint on."""
+    found = next(found for found in small_models() if "shading" in found[3].aux)
+    save_weights(folder, found[0].name, *found[1:3], {"license": "CC0-1.0"})
 
 
 def weights_with_stages(folder):
-    """Random weights of a small model whose stage can be chosen."""
-    for entry in registry.entries():
-        controls = entry.controls() if entry.controls else None
-        if controls and any(control.name == "stage" for control in controls.controls):
-            config = entry.config().tiny()
-            module = registry.build_model(entry.name, config)
-            side = config.default_size
-            image = np.zeros((1, side, side, 3), np.float32)
-            variables = random_variables(
-                module, image, image[..., :1], background=image, train=False
-            )
-            save_weights(folder, entry.name, config, variables, {"license": "CC0-1.0"})
-            return
-    pytest.fail("no model has stages")
+    """Random weights of a model whose stage can be chosen."""
+    found = next(
+        found
+        for found in small_models()
+        if any(control.name == "stage" for control in found[0].controls().controls)
+    )
+    save_weights(folder, found[0].name, *found[1:3], {"license": "CC0-1.0"})
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +154,15 @@ def load(page, role, file):
 
     page.set_input_files(f"#file-{role}", str(file))
     expect(page.locator(f"#name-{role}")).to_contain_text(file.name)
+
+
+def load_all(page, folder):
+    for role, name in (
+        ("composite", "composite"),
+        ("mask", "object_mask"),
+        ("background", "plate"),
+    ):
+        load(page, role, folder / f"{name}.png")
 
 
 def harmonized(page):
@@ -282,12 +281,7 @@ def test_a_cut_out_is_placed_by_hand(page, address, folder, tmp_path):
 def test_the_map_is_painted_on(page, address, folder):
     opened(page, address)
     page.select_option("#model", "mapped")
-    for role, name in (
-        ("composite", "composite"),
-        ("mask", "object_mask"),
-        ("background", "plate"),
-    ):
-        load(page, role, folder / f"{name}.png")
+    load_all(page, folder)
     harmonized(page)
     first = drawn(page)
     page.check("#brush")
@@ -308,12 +302,7 @@ def test_the_map_is_painted_on(page, address, folder):
 def test_stages_and_a_second_model(page, address, folder, tmp_path):
     opened(page, address)
     page.select_option("#model", "staged")
-    for role, name in (
-        ("composite", "composite"),
-        ("mask", "object_mask"),
-        ("background", "plate"),
-    ):
-        load(page, role, folder / f"{name}.png")
+    load_all(page, folder)
     harmonized(page)
     last = drawn(page)
     page.locator("#control-stage").evaluate(
