@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxharm.interfaces import Array
+from jaxharm.ops import winograd
 from jaxharm.ops.platforms import by_platform
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -23,6 +24,9 @@ _THIN = 24
 _THIN_PHASES = 8
 # Up to this many output pixels per image the patches are a small matrix.
 _FEW_PIXELS = 4
+# From so many channels and 2x2 tiles of pixels on, Winograd's form of a 3x3 convolution is faster on
+# CPUs, and that of its kernel gradient (benchmarks/wide_convolutions.py measures it).
+_WIDE, _WIDE_GRAD, _TILES = 192, 64, 64
 # From this many input elements on, the copies of kernel gradients are worth avoiding.
 _LARGE = 2**22
 
@@ -113,7 +117,19 @@ def _conv(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
 def _conv_sum(inputs: tuple[Array, ...], kernel: Array, stride: int, padding: Padding) -> Array:
     # The kernel is split instead of joining the inputs: a convolution is linear in its channels.
     parts = zip(inputs, _split(kernel, inputs), strict=True)
-    return functools.reduce(jnp.add, [_conv(x, part, stride, padding) for x, part in parts])
+    return functools.reduce(jnp.add, [_forward(x, part, stride, padding) for x, part in parts])
+
+
+def _forward(x: Array, kernel: Array, stride: int, padding: Padding) -> Array:
+    def by_convolution(x: Array, kernel: Array) -> Array:
+        return _conv(x, kernel, stride, padding)
+
+    def by_tiles(x: Array, kernel: Array) -> Array:
+        return winograd.convolve(x, kernel, padding)
+
+    if winograd.fits(x, kernel, stride, padding, channels=_WIDE, tiles=_TILES):
+        return by_platform(x, kernel, cpu=by_tiles, default=by_convolution)
+    return by_convolution(x, kernel)
 
 
 def _conv_sum_fwd(
@@ -154,6 +170,11 @@ def _input_grad(x: Array, kernel: Array, grad: Array, stride: int, padding: Padd
     def by_phases(grad: Array, kernel: Array) -> Array:
         return _conv_phases(grad, kernel[::-1, ::-1].swapaxes(2, 3))
 
+    def by_tiles(grad: Array, kernel: Array) -> Array:
+        return winograd.input_grad(kernel, grad, padding)
+
+    if winograd.fits(x, kernel, stride, padding, channels=_WIDE, tiles=_TILES):
+        return by_platform(grad, kernel, cpu=by_tiles, default=by_convolution)
     # The transpose of a 4x4 convolution of stride 2 is a transposed convolution: the phase form
     # is faster than XLA's dilated convolution on CPU. It makes even sides only.
     doubling = stride == 2 and kernel.shape[:2] == (4, 4) and padding == ((1, 1), (1, 1))
@@ -209,8 +230,13 @@ def _kernel_grad(x: Array, grad: Array, kernel: Array, stride: int, padding: Pad
         return jax.vjp(lambda k: _conv(x, k, stride, padding), kernel)[1](grad)[0]
 
     def by_products(x: Array, grad: Array) -> Array:
-        return _kernel_grad_products(x, grad, kernel.shape, stride, padding)
+        return kernel_grad_products(x, grad, kernel.shape, stride, padding)
 
+    def by_tiles(x: Array, grad: Array) -> Array:
+        return winograd.kernel_grad(x, grad, padding)
+
+    if winograd.fits(x, kernel, stride, padding, channels=_WIDE_GRAD, tiles=_TILES):
+        return by_platform(x, grad, cpu=by_tiles, default=by_convolution)
     # XLA lowers the kernel gradient to a convolution with a kernel as large as the image, which on
     # CPU has a quarter of the speed of matrix products. Other platforms keep it.
     if min(kernel.shape[2] * stride, kernel.shape[3]) < _THIN:
@@ -218,7 +244,7 @@ def _kernel_grad(x: Array, grad: Array, kernel: Array, stride: int, padding: Pad
     return by_platform(x, grad, cpu=by_products, default=by_convolution)
 
 
-def _kernel_grad_products(
+def kernel_grad_products(
     x: Array, grad: Array, shape: tuple[int, ...], stride: int, padding: Padding
 ) -> Array:
     """Kernel gradient dK[i,j] = sum_pq x[s*p+i, s*q+j] grad[p,q], one matrix product per row i.
