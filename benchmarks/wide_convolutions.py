@@ -2,11 +2,11 @@
 
     python benchmarks/wide_convolutions.py [--batch 4] [--repeats 7]
 
-Layers of PHNet, of GKNet and iSSAM, and of ProPIH's encoder, float32: the convolution, its input
-gradient and its kernel gradient, each as XLA's own convolution ("direct"; for the kernel gradient as
-the matrix products that take its place) and as `jaxharm.ops.winograd`. The forms run in turns; the
-table has medians of wall milliseconds. "error" is the root mean square difference from float64 of
-the convolution, of outputs whose own is 1.
+Layers as the models have them, float32: the convolution, its input gradient and its kernel gradient,
+each as it is done elsewhere ("direct": XLA's convolution; for the kernel gradient, the matrix products
+that take its place) and as in `jaxharm.ops.winograd`. The forms run in turns; the table has medians of
+wall milliseconds. "error" is the root mean square difference from float64 of the convolution, whose
+outputs have a deviation of 1.
 """
 
 import argparse

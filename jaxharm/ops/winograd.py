@@ -19,7 +19,9 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 Square = Sequence[Sequence[Array]]  # arrays by row and column of a tile, or of the taps
 
 
-def fits(x: Array, kernel: Array, stride: int, padding: Padding, *, channels: int, tiles: int) -> bool:
+def fits(
+    x: Array, kernel: Array, stride: int, padding: Padding, *, channels: int, tiles: int
+) -> bool:
     """Whether a convolution is of this kind, and wide and large enough for the sums to pay.
 
     Args:
