@@ -26,7 +26,7 @@ _THIN_PHASES = 8
 _FEW_PIXELS = 4
 # From so many channels and 2x2 tiles of pixels on, Winograd's form of a 3x3 convolution is faster on
 # CPUs, and that of its kernel gradient (benchmarks/wide_convolutions.py measures it).
-_WIDE, _WIDE_GRAD, _TILES = 192, 64, 64
+_WIDE, _WIDE_GRAD, _TILES = 192, 32, 64
 # From this many input elements on, the copies of kernel gradients are worth avoiding.
 _LARGE = 2**22
 

@@ -65,6 +65,7 @@ def input_grad(kernel: Array, grad: Array, padding: Padding) -> Array:
 def kernel_grad(x: Array, grad: Array, padding: Padding) -> Array:
     """Gradient of `convolve` with respect to `kernel`, f[3,3,c,o], from that of its result."""
     grad = jnp.pad(grad, ((0, 0), (0, grad.shape[1] % 2), (0, grad.shape[2] % 2), (0, 0)))
+    grad = lax.optimization_barrier(grad)
     tiles = _summed(_of_input, _input_pixels(x, padding))
     pixels = _summed(_of_output, [[grad[:, i::2, j::2] for j in (0, 1)] for i in (0, 1)])
     # Matrices of two axes: with four, XLA moves the channels in memory before it multiplies.
@@ -109,7 +110,8 @@ def _input_pixels(x: Array, padding: Padding) -> Square:
         (first, last + (x.shape[i + 1] + first + last) % 2)
         for i, (first, last) in enumerate(padding)
     ]
-    x = jnp.pad(x, ((0, 0), *sides, (0, 0)))
+    # Behind a barrier: the sixteen sums would each repeat the computation that gives x.
+    x = lax.optimization_barrier(jnp.pad(x, ((0, 0), *sides, (0, 0))))
     rows, columns = x.shape[1] - 3, x.shape[2] - 3
     return [[x[:, i : i + rows : 2, j : j + columns : 2] for j in range(4)] for i in range(4)]
 

@@ -87,6 +87,7 @@ def test_wide_layers_on_a_cpu_hold_no_convolution():
 
 def test_others_keep_theirs():
     """Narrow ones but for their kernel gradient; few pixels, other shapes, chips: all of them."""
+    assert convolutions((1, 16, 16, 16), 192) == 3
     assert convolutions((1, 16, 16, 128), 192) == 2
     assert convolutions((1, 8, 8, 192), 256) == 2
     assert convolutions((1, 16, 16, 192), 256, kernel=4, stride=2) >= 1
