@@ -6,7 +6,7 @@ Command:
         --set data.data_dir=DATA
 Hardware: 2 CPU cores.
 Published: nothing.
-Ours: val PSNR 28.83 ± 0.17 of the reconstruction over seeds 0, 1, 2. Its evaluation measures how well it returns the real photograph.
+Ours (revision 01cab87): val PSNR 28.83 ± 0.17 of the reconstruction over seeds 0, 1, 2. Its evaluation measures how well it returns the real photograph.
 """
 
 from dataclasses import replace

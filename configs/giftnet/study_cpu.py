@@ -3,9 +3,9 @@
 Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
     jaxharm study --study giftnet/study_cpu --workdir runs/giftnet_cpu --set data.data_dir=DATA
 Hardware: 2 CPU cores, with --pack process 8 min beside other heavy work.
-Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): issam 876.17 ± 46.48 / 27.01 ± 0.14; giftnet
-877.90 ± 47.97 / 26.96 ± 0.15. Paired: fMSE +1.73, 95 % interval -16.93 to +22.67, P(better) 0.438, p 0.877; 629 seeds
-needed: no difference after 60 steps.
+Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): issam 838.93 ± 60.87 / 27.09 ± 0.14; giftnet
+858.80 ± 24.67 / 27.03 ± 0.01. Paired: fMSE +19.87, 95 % interval -15.08 to +67.44, P(better) 0.201, p 0.402; 34 seeds
+needed: no difference that three seeds could show after 60 steps.
 """
 
 from jaxharm.studies.ablation import Run, Study

@@ -7,7 +7,7 @@ Command (all runs and seeds at once: see study_minibsds.py):
     python train.py --config configs/gknet/minibsds.py --workdir runs/gknet_minibsds --set data.data_dir=DATA
 Hardware: 2 CPU cores.
 Published: nothing on this data. Baselines (val, default_256): identity fMSE 1123.9 / PSNR 29.56; ridge regression 904.4 / 30.40.
-Ours, seed 0: val fMSE 1086.9 / MSE 120.4 / PSNR 29.74, predicted at 64 and applied at 256 as `harmonize` does. The study
+Ours (revision 05a0b7a), seed 0: val fMSE 1086.9 / MSE 120.4 / PSNR 29.74, predicted at 64 and applied at 256 as `harmonize` does. The study
 (study_minibsds.py) was measured before evaluation did so, the network itself at 256: val fMSE / MSE / PSNR over seeds 0, 1, 2: 1092.3 ± 48.7 / 121.9 ± 5.3 / 29.69 ± 0.23; without the LRE
 1103.2 ± 35.4 / 123.2 ± 4.6 / 29.63 ± 0.17; without modulation 1121.6 ± 54.0 / 124.9 ± 6.0 / 29.57 ± 0.22. Seed by seed, modulation gives
 +0.12 ± 0.04 dB and 29 ± 31 fMSE; three seeds show no effect of the LRE. The same weights at default_64 (identity 1000.9 / 115.4 / 30.15):

@@ -3,9 +3,9 @@
 Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
     jaxharm study --study gknet/study_cpu --workdir runs/gknet_cpu --set data.data_dir=DATA
 Hardware: 2 CPU cores, with --pack process 6 min beside other heavy work.
-Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): no_modulation 815.79 ± 37.43 / 27.24 ± 0.20; gknet
-815.92 ± 40.95 / 27.21 ± 0.22. Paired: fMSE +0.13, 95 % interval -12.67 to +12.13, P(better) 0.486, p 0.972: no
-difference after 60 steps.
+Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): no_modulation 831.44 ± 37.65 / 27.19 ± 0.26; gknet
+822.74 ± 69.51 / 27.20 ± 0.34. Paired: fMSE -8.70, 95 % interval -43.92 to +28.71, P(better) 0.677, p 0.646; 116
+seeds needed: no difference after 60 steps.
 """
 
 from jaxharm.studies.ablation import Run, Study

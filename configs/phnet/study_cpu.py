@@ -3,8 +3,8 @@
 Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
     jaxharm study --study phnet/study_cpu --workdir runs/phnet_cpu --set data.data_dir=DATA
 Hardware: 2 CPU cores, with --pack process 3 min beside other heavy work.
-Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): pn_none 2429.00 ± 264.60 / 21.29 ± 0.42; pn_last_3
-2401.84 ± 53.90 / 21.36 ± 0.11. Paired: fMSE -27.16, 95 % interval -252.22 to +189.07, P(better) 0.589, p 0.823; 504
+Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): pn_none 2422.74 ± 235.52 / 21.30 ± 0.37; pn_last_3
+2402.94 ± 29.64 / 21.38 ± 0.06. Paired: fMSE -19.80, 95 % interval -235.34 to +196.02, P(better) 0.566, p 0.868; 901
 seeds needed: no difference after 120 steps.
 """
 

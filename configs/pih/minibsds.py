@@ -7,10 +7,10 @@ Command:
     python train.py --config configs/pih/minibsds.py --workdir runs/pih_minibsds --set data.data_dir=DATA
 Hardware: 2 CPU cores, 9 min 20 s (75 % of them: the machine was shared).
 Published: nothing on this data. Baselines (val, default_256): identity fMSE 1123.9 / PSNR 29.56; ridge regression 904.4 / 30.40.
-Ours: fMSE 932.2 / MSE 99.1 / PSNR 30.38 (seed 0, last step; no step is selected on val). fMSE / PSNR
+Ours (revision 92d2ae2): fMSE 932.2 / MSE 99.1 / PSNR 30.38 (seed 0, last step; no step is selected on val). fMSE / PSNR
 over the run: 915 / 30.51 at 200, 872 / 30.74 at 400, 906 / 30.56 at 600, 906 / 30.49 at 800, 911 / 30.47
 at 1000. Earlier revisions and other machines ended between 907 / 30.51 and 954 / 30.22 with the same
-seed: close at step 200, apart later. Training longer does not help: the same run at 1e-4 weight decay
+seed: close at step 200, apart later, as another number of threads alone changes the last digits from step 1 on. Training longer does not help: the same run at 1e-4 weight decay
 stood at 912 / 30.55 after 750 of 3000 steps.
 """
 

@@ -9,7 +9,7 @@ Command:
     python -m jaxharm export runs/shipped OUT --float16 --license Apache-2.0 --attribution ATTRIBUTION.csv --recommend-strength 0.8
 Hardware: 2 CPU cores shared with other work, 16 min (data.num_workers=2; the numbers do not depend on it).
 Published: nothing.
-Ours (seed 0, last step, default_256, strength 1): free_photos val fMSE 640.9 / PSNR 33.01 (identity 838.3 / 31.45), 8.7 % made worse
+Ours (revision 86d5bd3; seed 0, last step, default_256, strength 1): free_photos val fMSE 640.9 / PSNR 33.01 (identity 838.3 / 31.45), 8.7 % made worse
 by more than 10 %; minibsds val 849.9 / 30.91 (1123.9 / 29.56), 14.1 %. With harm_weight 2.0: 654.1 / 33.18, 10.9 %; 841.0 / 30.90, 16.2 %.
 """
 

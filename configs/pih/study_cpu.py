@@ -2,10 +2,10 @@
 
 Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
     jaxharm study --study pih/study_cpu --workdir runs/pih_cpu --set data.data_dir=DATA
-Hardware: 2 CPU cores, 28 min beside other heavy work.
-Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): curves_only 572.08 ± 3.92 / 28.79 ± 0.07; curves_shading
-553.43 ± 1.89 / 28.86 ± 0.15. Paired: fMSE -18.65, 95 % interval -47.18 to +3.99, P(better) 0.950, p 0.101: the
-three seeds agree (-18.65 ± 2.95), other images might not.
+Hardware: 2 CPU cores, with --pack process 9 min beside other heavy work.
+Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): curves_only 572.29 ± 5.15 / 28.79 ± 0.08; curves_shading
+548.75 ± 7.95 / 28.89 ± 0.10. Paired: fMSE -23.54, 95 % interval -58.54 to -0.63, P(better) 0.979, p 0.0425 (PSNR
++0.09, -0.12 to +0.29, p 0.328): a small gain in fMSE, at the edge of what three seeds can show.
 """
 
 from jaxharm.studies.ablation import Run, Study

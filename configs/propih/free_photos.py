@@ -12,7 +12,7 @@ Command:
         --set objective.encoder=weights/vgg16/vgg_normalised.safetensors
 Hardware: 2 CPU cores shared with other work, 65 minutes by the clock with evaluations and compilation, in one session.
 Published: nothing on this data.
-Ours (val, 46 objects of photographs that were never trained on, painterly_64, seed 0): S of the stages 1 to 4: 0.603, 0.578, 0.538,
+Ours (revision 9afa9bf; val, 46 objects of photographs that were never trained on, painterly_64, seed 0): S of the stages 1 to 4: 0.603, 0.578, 0.538,
 0.516 (composite: 1; AdaIN on colors: 0.876); C: 0.721, 0.723, 0.877, 1. See docs/papers/propih.md.
 """
 

@@ -6,7 +6,7 @@ Command (after configs/propih/minibsds.py):
         --set objective.generator=runs/propih_minibsds
 Hardware: 2 CPU cores.
 Published: nothing on this data.
-Ours: not yet run with a real encoder, nor evaluated (eval.py: accuracy, stages, MACs saved). Before, with a random encoder of half the width, on a fixed set: 514 composites, labels per stage 267, 104, 84, 59. On the 51 held-out ones (which also chose the epoch): accuracy 0.608, where
+Ours: not yet run with a real encoder, nor evaluated (eval.py: accuracy, stages, MACs saved). Before, at revision c92a07f, with a random encoder of half the width, on a fixed set: 514 composites, labels per stage 267, 104, 84, 59. On the 51 held-out ones (which also chose the epoch): accuracy 0.608, where
 always the most frequent stage has 0.588; mean exit stage 1.20, 92.0 % of the multiply-accumulates saved; style error 0.281 (always
 stage 4: 0.367), content error 0.932 (1.070). So few composites teach little beyond the most frequent stage. An earlier run, whose
 generator differed in rounding alone, had labels 232, 112, 109, 61, accuracy 0.588 (0.490), 63.8 % saved. With the recipe of exit_head.py (10

@@ -31,7 +31,7 @@ class Paired:
 
     Attributes:
         difference: mean of run minus reference.
-        low, high: where 95 % of the resampled means lie.
+        low, high: where 95 % of the resampled means lie; with one seed, of its images alone.
         better: share of the resampled means on the better side, P(run > reference).
         p: two-sided; `holm` replaces it by the corrected one.
         seeds: how many were compared.
@@ -176,7 +176,8 @@ def paired_table(
         "",
         f"Differences to {reference}, image by image, resampled over seeds and images: mean, 95 % interval,",
         "share of resamples in which the run is better, p corrected over the runs (Holm), and the seeds at",
-        "which a t-test over seeds would find such a difference four times of five.",
+        "which a t-test over seeds would find such a difference four times of five. With two or three seeds",
+        "the intervals are too narrow; with one, they are those of its images, and say nothing of other seeds.",
         "",
         "| run | metric | seeds | difference | 95 % | P(better) | p | seeds needed |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
