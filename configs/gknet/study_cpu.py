@@ -2,7 +2,7 @@
 
 Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
     jaxharm study --study gknet/study_cpu --workdir runs/gknet_cpu --set data.data_dir=DATA
-Hardware: 2 CPU cores, with --pack process 6 min beside other heavy work.
+Hardware: 2 CPU cores, with --pack process 4 min beside other heavy work.
 Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): no_modulation 831.44 ± 37.65 / 27.19 ± 0.26; gknet
 822.74 ± 69.51 / 27.20 ± 0.34. Paired: fMSE -8.70, 95 % interval -43.92 to +28.71, P(better) 0.677, p 0.646; 116
 seeds needed: no difference after 60 steps.

@@ -2,7 +2,7 @@
 
 Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
     jaxharm study --study phnet/study_cpu --workdir runs/phnet_cpu --set data.data_dir=DATA
-Hardware: 2 CPU cores, with --pack process 3 min beside other heavy work.
+Hardware: 2 CPU cores, with --pack process 4 min beside other heavy work.
 Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70): pn_none 2422.74 ± 235.52 / 21.30 ± 0.37; pn_last_3
 2402.94 ± 29.64 / 21.38 ± 0.06. Paired: fMSE -19.80, 95 % interval -235.34 to +196.02, P(better) 0.566, p 0.868; 901
 seeds needed: no difference after 120 steps.

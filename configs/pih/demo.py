@@ -7,7 +7,7 @@ Command:
          python train.py --config configs/pih/demo.py --workdir demo/run --set data.data_dir=DATA)
 Hardware: 2 CPU cores.
 Published: nothing. Held back: framings and recolorings; the photographs are those of training.
-Ours: test fMSE 185.6 / PSNR 32.77, identity 1014.8 / 26.32 (seed 0, jax 0.10.2). Rounding differs between versions and
+Ours: test fMSE 184.2 / PSNR 32.80, identity 1014.8 / 26.32 (seed 0, jax 0.10.2). Rounding differs between versions and
 machines: an earlier run ended 3 % apart. `make demo` took 6 min 13 s on a fresh clone with a fresh
 environment, beside a running test suite.
 """

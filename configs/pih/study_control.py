@@ -2,9 +2,9 @@
 
 Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
     jaxharm study --study pih/study_control --workdir runs/control --set data.data_dir=DATA
-Hardware: 2 CPU cores, with --pack process 9 min beside other heavy work.
-Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70; two seeds): plain 553.01 ± 2.45 / 28.82 ± 0.18; again the
-same, every difference exactly zero ("equal", P(better) 0.500, p 1); shuffled_targets 2666.75 ± 7.45 / 21.68 ± 0.16,
+Hardware: 2 CPU cores, with --pack process 6 min beside other heavy work.
+Ours (test, default_64: composite fMSE 952.01 / PSNR 26.70; two seeds): plain 545.19 ± 7.09 / 28.87 ± 0.13; again the
+same, every difference exactly zero ("equal", P(better) 0.500, p 1); shuffled_targets 2823.95 ± 114.05 / 21.31 ± 0.29,
 far worse than the composite.
 """
 

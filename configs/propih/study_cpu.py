@@ -2,9 +2,9 @@
 
 Command (after python -m data_pipelines.build demo --data-dir DATA; again to resume):
     jaxharm study --study propih/study_cpu --workdir runs/propih_cpu --set data.data_dir=DATA
-Hardware: 2 CPU cores, with --pack process 8 min beside other heavy work.
-Ours (painterly_64; composite: S 1.000, content 0.0000): full S 1.234 ± 0.094, content 0.0473 ± 0.0130; final_only
-1.241 ± 0.100, 0.0471 ± 0.0130. Paired: S +0.006, 95 % interval -0.000 to +0.011, P(better) 0.029, p 0.0595; 9 seeds
+Hardware: 2 CPU cores, with --pack process 10 min beside other heavy work.
+Ours (painterly_64; composite: S 1.000, content 0.0000): full S 1.297 ± 0.089, content 0.0446 ± 0.0105; final_only
+1.296 ± 0.089, 0.0448 ± 0.0103. Paired: S -0.001, 95 % interval -0.003 to +0.001, P(better) 0.865, p 0.271; 8 seeds
 needed. After 40 steps both still paint every object in one color, worse than the composite: it shows that training
 and measuring work.
 """
