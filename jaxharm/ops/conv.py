@@ -1,7 +1,8 @@
-"""Convolutions whose gradients are fast on every platform.
+"""Convolutions that are fast on every platform, and so are their gradients.
 
-The results are those of `lax.conv`; what differs is how the gradients, transposed convolutions and
-very small outputs are computed. The comments give the reason at each place.
+The results are those of `lax.conv` up to rounding; what differs is how the gradients, transposed
+convolutions, very small outputs and, on CPUs, wide layers are computed. The comments give
+the reason at each place.
 """
 
 import functools
